@@ -1,0 +1,78 @@
+"""What one attempt of one step is asked to do, and what it may answer. Waiting and failing are values here, not exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeAlias
+
+from mcp_workflows.definition.program import Json, Work
+
+
+@dataclass(frozen=True, slots=True)
+class StepCall:
+    """One attempt. ``values`` holds all that the work's expressions name, but ``vars`` and ``secrets``, which are read now."""
+
+    run_id: str
+    path: str
+    attempt: int
+    """From 1, over all attempts of this step in this run."""
+    work: Work
+    values: Mapping[str, Json]
+    idempotency_key: str
+    timeout: float | None
+    """Seconds for the whole attempt; the runtime enforces it."""
+    correction: Json = None
+    """What a person asked to be merged into the rendered request: ``{json?, form?, query?, …}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepError:
+    """Why work failed, stored as data.
+
+    ``in_doubt``: it is unknown whether the effect took place. ``retryable``: another attempt may well succeed; of http
+    this is decided by kind of failure and status, see ``steps/http.py``. ``retry_after`` is what the service asked for, in seconds.
+    """
+
+    code: str
+    message: str
+    in_doubt: bool = False
+    retryable: bool = False
+    status: int | None = None
+    body: Json = None
+    request: Json = None
+    """What was sent, redacted and cut, so that a caller can correct it: ``{method, url, query?, json?, form?, text?}``."""
+    details: Json = None
+    retry_after: float | None = None
+    step: str | None = None
+    """The path of the step that failed; the engine fills it in."""
+    attempts: int | None = None
+    """How many attempts were made; the engine fills it in."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Without what is absent; ``in_doubt`` is always said."""
+        return {key: value for key, value in asdict(self).items() if value is not None and (value is not False or key == "in_doubt")}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StepError:
+        return cls(**data)
+
+    def at(self, step: str, attempts: int) -> StepError:
+        return replace(self, step=step, attempts=attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The work was done. ``result`` is what ``result`` means in the step's ``output``; of http ``{status, headers, body}``."""
+
+    result: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed."""
+
+    error: StepError
+
+
+Outcome: TypeAlias = Completed | Failed

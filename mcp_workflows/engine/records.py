@@ -1,0 +1,140 @@
+"""What is remembered of a run: the values that pass between the engine and the store.
+
+All instants are timezone-aware UTC. A record is a whole row: writing it again replaces the row of the same key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from mcp_workflows.definition.program import Json
+from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.states import RunStatus, StepStatus
+
+CompensationOutcome = Literal["none", "done", "incomplete"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """The row of one step, keyed by ``(run_id, path)``."""
+
+    path: str
+    seq: int
+    """The place of this record among all of the run: the order in which steps were settled."""
+    kind: str
+    status: StepStatus
+    output: Json = None
+    error: StepError | None = None
+    generation: int = 1
+    corrected: int = 0
+    """The generation of the last correction, 0 for none: part of the idempotency key."""
+    correction: Json = None
+    attempts: int = 0
+    """Recorded attempts of this generation."""
+    attempts_before: int = 0
+    """Attempts of earlier generations."""
+    in_doubt: bool = False
+    """Some attempt may have had an effect that nobody has seen."""
+    now: datetime | None = None
+    """What ``run.now`` means in this step, where it asks."""
+    due_at: datetime | None = None
+    """Of a waiting step: until when."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """A failed attempt, keyed by ``(run_id, path, number)``. A first attempt that succeeds has no row of its own."""
+
+    path: str
+    number: int
+    error: StepError
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The decision to start nothing more: why, and what was in flight when it was taken."""
+
+    reason: Literal["cancel", "timeout"]
+    in_flight: tuple[str, ...] = ()
+    compensate: bool = True
+    """Of a cancel."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The part of a run's row that changes. The engine answers with a whole new one."""
+
+    status: RunStatus
+    output: Json = None
+    error: StepError | None = None
+    compensation: CompensationOutcome | None = None
+    """Said of a finished run that did not complete."""
+    undone: tuple[str, ...] = ()
+    not_undone: tuple[tuple[str, str], ...] = ()
+    """``(path, why)`` of what could not be undone."""
+    stopping: Stopping | None = None
+    ends_as: Literal["failed", "cancelled"] | None = None
+    """While compensating, and after: how the run ends."""
+    corrections: Json = None
+    """What ``resume`` merged into the input."""
+    timeout_at: datetime | None = None
+    timeout_left: float | None = None
+    """Seconds; while the run's time does not pass."""
+    wake_at: datetime | None = None
+    """The earliest instant it waits for. The store keeps it for runs that nobody owns."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's row: what it began with, and ``record``, where it stands now."""
+
+    run_id: str
+    workflow: str
+    version: int
+    definition_id: int
+    input: Json
+    actor: str
+    created_at: datetime
+    record: RunRecord
+    idempotency_key: str | None = None
+    owner: str | None = None
+    recoveries: int = 0
+    """How many nodes died in a row while this run was theirs and made no progress."""
+    interrupted: bool = False
+    """Its last owner went away with work possibly in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a run's inbox. ``body`` of a resume: ``{input?, request?, output?, skip?, again?}``; of a cancel ``{compensate}``."""
+
+    message_id: int
+    run_id: str
+    kind: Literal["cancel", "resume"]
+    body: Mapping[str, Json]
+    actor: str
+    received_at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """All that one run has to record at once: committed together or not at all."""
+
+    run_id: str
+    steps: Sequence[StepRecord] = ()
+    attempts: Sequence[AttemptRecord] = ()
+    run: RunRecord | None = None
+    consumed: Sequence[int] = ()
+    """Inbox messages that these decisions took in."""
+    release: bool = False
+    """The run waits: no node owns it after this commit."""

@@ -1,0 +1,92 @@
+"""What surfaces see of a run: plain, frozen values, the same for agents, people and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mcp_workflows.definition.program import Json
+from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.records import AttemptRecord, CompensationOutcome, StepRecord
+from mcp_workflows.engine.states import RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: settled steps, and the paths of those under way."""
+
+    completed: int
+    running: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as it stands. ``error`` is of the step that failed, in ``error.step``; ``wake_at`` what a waiting run waits for."""
+
+    run_id: str
+    workflow: str
+    version: int
+    status: RunStatus
+    input: Json
+    created_at: datetime
+    actor: str
+    progress: Progress
+    result: Json = None
+    error: StepError | None = None
+    compensation: CompensationOutcome | None = None
+    undone: tuple[str, ...] = ()
+    not_undone: tuple[tuple[str, str], ...] = ()
+    wake_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    idempotency_key: str | None = None
+    owner: str | None = None
+    joined: bool = False
+    """This call joined a run that an earlier call had started."""
+    retry_helps: bool = False
+    """Of a failed or paused run: the same again may succeed."""
+    would_undo: tuple[str, ...] = ()
+    """Of a paused run: what ``cancel`` would undo, in that order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Everything recorded of a run, for people: steps in the order in which they were settled."""
+
+    run: RunView
+    steps: Sequence[StepRecord]
+    attempts: Sequence[AttemptRecord]
+    messages: Sequence[TraceMessage]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceMessage:
+    """A message to the run: who asked for what, when, and why."""
+
+    kind: str
+    actor: str
+    received_at: datetime
+    reason: str | None
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """What ``list_runs`` filters by. ``status``: ``open``, ``needs_input``, ``any`` or a status of a run."""
+
+    workflow: str | None = None
+    status: str = "open"
+    idempotency_key: str | None = None
+    since: datetime | None = None
+    actor: str | None = None
+    limit: int = 10
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """A page of runs, newest first."""
+
+    runs: Sequence[RunView]
+    next_cursor: str | None = None
