@@ -1,0 +1,136 @@
+"""A definition's text as a tree with places: the one thing that all checks point into.
+
+``read_document`` never stops at the first fault it can step over: duplicate keys are collected and the document is
+still given, so that whatever else is wrong is reported together with them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TypeAlias
+
+from mcp_workflows.definition.json_reader import read_json
+from mcp_workflows.definition.nodes import MAX_CHARACTERS, Map, Node, Scalar, Seq, TextRefused, TreeBuilder, to_json
+from mcp_workflows.definition.places import SourceText
+from mcp_workflows.definition.yaml_reader import read_yaml
+from mcp_workflows.errors import DefinitionInvalid, Problem
+
+Path: TypeAlias = tuple[str | int, ...]
+"""From the root to a node: keys of mappings and positions in lists."""
+
+
+@dataclass(slots=True)
+class Document:
+    """A text that was read. ``problems`` is where everything that is wrong with it is collected."""
+
+    file: str
+    source: SourceText
+    root: Map
+    problems: list[Problem] = field(default_factory=list[Problem])
+
+    def node(self, path: Path) -> Node | None:
+        """The node at ``path``, or ``None``."""
+        node: Node = self.root
+        for part in path:
+            if isinstance(node, Map) and str(part) in node.entries:
+                node = node.entries[str(part)].value
+            elif isinstance(node, Seq) and isinstance(part, int) and part < len(node.items):
+                node = node.items[part]
+            else:
+                return None
+        return node
+
+    def key(self, path: Path) -> Scalar | None:
+        """The key that ``path`` ends in, or ``None``."""
+        parent = self.node(path[:-1]) if path else None
+        if isinstance(parent, Map) and str(path[-1]) in parent.entries:
+            return parent.entries[str(path[-1])].key
+        return None
+
+    def nearest(self, path: Path) -> Node:
+        """The node at ``path``, or at the longest part of it that exists."""
+        for length in range(len(path), 0, -1):
+            node = self.node(path[:length])
+            if node is not None:
+                return node
+        return self.root
+
+    def value(self, path: Path) -> object:
+        """What stands at ``path``, as JSON; ``None`` where nothing does."""
+        node = self.node(path)
+        return None if node is None else to_json(node)
+
+    def line(self, node: Node) -> int:
+        return self.source.place(node.start)[0]
+
+    def problem(self, node: Node, code: str, message: str, offset: int | None = None) -> Problem:
+        """A problem at ``node``; with ``offset``, at that character of a scalar's value."""
+        index = node.start
+        if offset is not None and isinstance(node, Scalar):
+            index = self.source.index_in(node, offset)
+        return self._at(index, code, message)
+
+    def refuse(self, node: Node, code: str, message: str, offset: int | None = None) -> None:
+        """Adds a problem, once."""
+        problem = self.problem(node, code, message, offset)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _at(self, index: int, code: str, message: str) -> Problem:
+        line, column = self.source.place(index)
+        return Problem(self.file, line, column, code, message)
+
+
+def decode(data: bytes, file: str) -> str:
+    """UTF-8, with or without a byte order mark. Raises ``DefinitionInvalid`` with the place of the first wrong byte."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8", "replace")
+        line = before.count("\n") + 1
+        column = len(before) - (before.rfind("\n") + 1) + 1
+        message = f"the byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        raise DefinitionInvalid([Problem(file, line, column, "encoding", message)]) from None
+
+
+def read_document(text: str, file: str) -> Document:
+    """Reads YAML, or JSON where the name or the text says so. Raises ``DefinitionInvalid`` where the text cannot be read."""
+    source = SourceText(re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff")))
+    is_json = PurePath(file).suffix == ".json"
+    try:
+        if len(source.text) > MAX_CHARACTERS:
+            raise TextRefused(0, f"larger than 1 MiB ({len(source.text):,} characters)")
+        builder = _read(source.text, is_json)
+    except TextRefused as refused:
+        line, column = source.place(refused.index)
+        problem = Problem(file, line, column, "json" if is_json else "yaml", refused.message)
+        raise DefinitionInvalid([problem]) from None
+    return _document(builder, source, file)
+
+
+def _read(text: str, is_json: bool) -> TreeBuilder:
+    if not is_json and text.lstrip()[:1] == "{":
+        try:
+            return read_json(text)
+        except TextRefused:
+            return read_yaml(text)
+    return read_json(text) if is_json else read_yaml(text)
+
+
+def _document(builder: TreeBuilder, source: SourceText, file: str) -> Document:
+    root = builder.root
+    if isinstance(root, Map):
+        document = Document(file, source, root)
+    else:
+        found = "nothing" if root is None or (isinstance(root, Scalar) and root.value is None) else "something else"
+        document = Document(file, source, Map(0, 0))
+        node = root or document.root
+        raise DefinitionInvalid(
+            [document.problem(node, "yaml", f"a workflow is a mapping with name, steps and so on; found {found}")]
+        )
+    for duplicate in builder.duplicates:
+        first = document.line(duplicate.first)
+        document.refuse(duplicate.key, "duplicate_key", f'"{duplicate.key.value}" is already set at line {first}')
+    return document
