@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
 from mcp_workflows.definition.program import Json, Work
@@ -21,9 +21,13 @@ class StepCall:
     values: Mapping[str, Json]
     idempotency_key: str
     timeout: float | None
-    """Seconds for the whole attempt; the runtime enforces it."""
+    """Seconds for the whole attempt; ``steps`` enforces it."""
     correction: Json = None
-    """What a person asked to be merged into the rendered request: ``{json?, form?, query?, …}``."""
+    """What a person asked to be merged into the rendered request: ``{json?, form?, query?, text?}``."""
+    vars: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    """The definition's defaults of ``vars``; the node's settings override them at the attempt."""
+    secrets: tuple[str, ...] = ()
+    """The names that the definition declares."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,16 @@ class StepStatus(StrEnum):
     @property
     def settled(self) -> bool:
         """Its outcome is recorded; only a correction or the undoing changes it."""
-        return self not in {StepStatus.PENDING, StepStatus.RUNNING, StepStatus.WAITING}
+        return self not in _OPEN
+
+    @property
+    def has_output(self) -> bool:
+        """Its work was done, whether or not it is being undone since."""
+        return self in _DONE
+
+
+_OPEN = frozenset({StepStatus.PENDING, StepStatus.RUNNING, StepStatus.WAITING})
+_DONE = frozenset({StepStatus.COMPLETED, StepStatus.COMPENSATING, StepStatus.COMPENSATED})
 
 
 FINISHED = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})

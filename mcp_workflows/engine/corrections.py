@@ -1,0 +1,57 @@
+"""What a person's ``resume`` changes: the input for what is still to come, and the failed step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from mcp_workflows.definition.program import Json
+from mcp_workflows.engine.records import StepRecord
+from mcp_workflows.engine.states import StepStatus
+
+
+def corrected(value: Json, patch: Json) -> Json:
+    """``value`` with ``patch`` applied by RFC 7396 (JSON Merge Patch): null takes a key away."""
+    if not isinstance(patch, Mapping):
+        return value if patch is None else patch
+    base: dict[str, Json] = dict(value) if isinstance(value, Mapping) else {}
+    for key, change in patch.items():
+        if change is None:
+            base.pop(key, None)
+        else:
+            base[key] = corrected(base.get(key), change)
+    return base
+
+
+def composed(first: Json, second: Json) -> Json:
+    """One patch that does what ``first`` and then ``second`` do; nulls are kept, because they take away."""
+    if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
+        return first if second is None else second
+    return {**first, **{key: composed(first[key], change) if key in first and change is not None else change
+                        for key, change in second.items()}}  # fmt: skip
+
+
+def reopen(failed: StepRecord, body: Mapping[str, Any], now: datetime) -> StepRecord:
+    """The failed step's next generation: settled by ``output`` or ``skip``, else to be tried again.
+
+    Only a correction of what is sent changes the idempotency key: the service would answer a changed request with the
+    answer to the first one, or refuse it.
+    """
+    generation = failed.generation + 1
+    record = replace(
+        failed, generation=generation, attempts=0, attempts_before=failed.attempts_before + failed.attempts,
+        started_at=now, finished_at=None, due_at=None,
+    )  # fmt: skip
+    if "output" in body:
+        return replace(
+            record, status=StepStatus.COMPLETED, output=body["output"], error=None, in_doubt=False, finished_at=now
+        )
+    if body.get("skip"):
+        return replace(record, status=StepStatus.SKIPPED, error=None, in_doubt=False, finished_at=now)
+    if body.get("input") is not None or body.get("request") is not None:
+        request = composed(failed.correction, body.get("request"))
+        record = replace(record, corrected=generation, correction=request)
+    return replace(record, status=StepStatus.PENDING)
+

@@ -1,0 +1,104 @@
+"""What an expression sees at one place of a run. Nothing is copied: a value is looked up when an expression names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mcp_workflows.definition.program import Json, Step
+from mcp_workflows.engine.records import Run, StepRecord
+
+
+@dataclass(slots=True)
+class RunValues:
+    """The roots that are the same everywhere in a run."""
+
+    run: Run
+    input: Json
+    vars: Mapping[str, Json]
+    memo: Mapping[str, StepRecord]
+
+    def root(self, name: str, now: datetime) -> Json:
+        match name:
+            case "input":
+                return self.input
+            case "vars":
+                return self.vars
+            case "run.id":
+                return self.run.run_id
+            case "run.name":
+                return self.run.workflow
+            case "run.version":
+                return self.run.version
+            case "run.started_at":
+                return self.run.record.started_at or self.run.created_at
+            case "run.now":
+                return now
+            case _:
+                raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Lexical:
+    """The list of steps that a place stands in, and the lists around it. ``prefix`` leads to the list's paths."""
+
+    prefix: str
+    names: Mapping[str, str]
+    """Ids of the list, and the name each has in paths."""
+    outer: Lexical | None = None
+
+    @classmethod
+    def of(cls, steps: tuple[Step, ...], prefix: str = "", outer: Lexical | None = None) -> Lexical:
+        return cls(prefix, {step.id: step.name for step in steps if step.id}, outer)
+
+    def path_of(self, step_id: str) -> str | None:
+        name = self.names.get(step_id)
+        if name is not None:
+            return self.prefix + name
+        return self.outer.path_of(step_id) if self.outer else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope(Mapping[str, Any]):
+    """The values of one evaluation, by root: ``input``, ``run.id``, ``steps.charge``, and the ``extra`` ones of the place."""
+
+    values: RunValues
+    lexical: Lexical
+    now: datetime
+    extra: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+    def __getitem__(self, root: str) -> Json:
+        if root in self.extra:
+            return self.extra[root]
+        if not root.startswith("steps."):
+            return self.values.root(root, self.now)
+        path = self.lexical.path_of(root[6:])
+        record = self.values.memo.get(path) if path else None
+        if record is None:
+            raise KeyError(root)
+        return step_view(record)
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("a scope is looked up, not listed")
+
+    def __len__(self) -> int:
+        raise TypeError("a scope is looked up, not listed")
+
+    def __contains__(self, root: object) -> bool:
+        try:
+            self[str(root)]
+        except KeyError:
+            return False
+        return True
+
+
+def step_view(record: StepRecord) -> dict[str, Json]:
+    """What ``steps.<id>`` is: a step without output has no such key, so that ``.?output`` tells."""
+    view: dict[str, Json] = {"status": str(record.status)}
+    if record.status.has_output and record.error is None:
+        view["output"] = record.output
+    if record.error is not None:
+        view["error"] = record.error.to_json()
+    return view

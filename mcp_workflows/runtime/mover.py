@@ -1,0 +1,185 @@
+"""Moving one run: ask the machine, record what it decides, make the attempts it wants, and tell it how they ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol, cast
+
+from mcp_workflows.clock import Clock
+from mcp_workflows.engine.machine import Machine
+from mcp_workflows.engine.outcome import Outcome, StepCall, StepError
+from mcp_workflows.engine.records import Message, Run, Turn
+from mcp_workflows.errors import NodeLost, RecordRefused, StoreUnavailable
+from mcp_workflows.store import Store
+
+logger = logging.getLogger(__name__)
+
+SHOWN_AFTER = 1.0
+"""Seconds after which an attempt in flight is noted in the database, for those who look from elsewhere."""
+STORE_PAUSE = 1.0
+"""Seconds between tries to record while the database cannot be written."""
+
+
+class Doer(Protocol):
+    """What makes attempts; ``steps.Steps`` does."""
+
+    async def attempt(self, call: StepCall) -> Outcome: ...
+
+
+class Mover:
+    """Moves one run that this node owns, from the claim to the release. ``run`` is as last recorded."""
+
+    def __init__(
+        self, run: Run, machine: Machine, *, store: Store, doer: Doer, slots: asyncio.Semaphore, clock: Clock,
+        recorded: Callable[[Mover], None],
+    ) -> None:  # fmt: skip
+        self.run = run
+        self.machine = machine
+        self._store = store
+        self._doer = doer
+        self._slots = slots
+        self._clock = clock
+        self._recorded = recorded
+        self._events: deque[Callable[[datetime], None]] = deque()
+        self._happened = asyncio.Event()
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._last_message = 0
+        self.halted = False
+        self.progressed = asyncio.Event()
+        """Set once something was recorded, or the run is no longer moved here."""
+
+    @property
+    def in_flight(self) -> bool:
+        return bool(self._attempts)
+
+    def deliver(self, messages: Iterable[Message]) -> None:
+        """Hand over messages of the inbox, oldest first. Those that were handed over before are passed over."""
+        for message in messages:
+            if message.message_id > self._last_message:
+                self._last_message = message.message_id
+                self._tell(lambda now, message=message: self.machine.receive(message, now))
+
+    def halt(self) -> None:
+        """Start no more attempts: the node is leaving. Those in flight may end and are recorded."""
+        self.halted = True
+        self._happened.set()
+
+    async def move(self) -> None:
+        """Until the run is released, or lost to another node. Never raises but when cancelled."""
+        try:
+            self.machine.begin(self._clock())
+            while not await self._turn():
+                pass
+        except NodeLost as lost:
+            logger.warning("run %s is no longer this node's: %s", self.run.run_id, lost)
+        except RecordRefused as refused:
+            await self._set_aside("record_refused", f"the database refuses what the run has to record: {refused}")
+        except Exception:  # a defect in deciding must not take the other runs of this node with it
+            logger.exception("run %s cannot be moved", self.run.run_id)
+            await self._set_aside("internal", "the server cannot go on with this run: see its log")
+        finally:
+            self.progressed.set()
+            for task in self._attempts:
+                task.cancel()
+
+    async def _turn(self) -> bool:
+        """Let what happened take effect; true when the run is no longer this node's to move."""
+        self._take_in()
+        decisions = self.machine.pump(self._clock())
+        if decisions.turn is not None:
+            await self._record(decisions.turn)
+            if decisions.turn.release:
+                return True
+        if self.halted:
+            return await self._wind_down()
+        for call in decisions.attempts:
+            self._start(call)
+        if not decisions.more and not self._events:
+            await self._something()
+        return False
+
+    def _take_in(self) -> None:
+        self._happened.clear()
+        now = self._clock()
+        while self._events:  # messages first: one that came before a timer was due counts before it
+            self._events.popleft()(now)
+        self.machine.advance(now)
+
+    async def _something(self) -> None:
+        due_at = self.machine.wake_at
+        if due_at is None:
+            await self._happened.wait()
+            return
+        delay = max((due_at - self._clock()).total_seconds(), 0.0)
+        try:
+            async with asyncio.timeout(delay):
+                await self._happened.wait()
+        except TimeoutError:
+            pass
+
+    async def _wind_down(self) -> bool:
+        """Wait for what is in flight and let it be recorded; then give the run up cleanly, for any node to go on at once."""
+        if self._attempts:
+            await self._happened.wait()
+            return False
+        given_up = replace(self.machine.record, wake_at=self._clock())
+        await self._record(Turn(self.run.run_id, run=given_up, release=True))
+        return True
+
+    async def _record(self, turn: Turn) -> None:
+        while True:
+            try:
+                await self._store.record(turn)
+                break
+            except StoreUnavailable as unwell:
+                logger.warning("run %s waits for the database: %s", self.run.run_id, unwell)
+                await asyncio.sleep(STORE_PAUSE)
+        if turn.run is not None:
+            self.run = replace(self.run, record=turn.run)
+        self.progressed.set()
+        self._recorded(self)
+
+    async def _set_aside(self, code: str, message: str) -> None:
+        """Pause the run where it was last recorded. What was in flight may have taken place."""
+        stuck = next(iter(self.machine.under_way), None)
+        error = StepError(code, message, in_doubt=stuck is not None, step=stuck)
+        self.machine.set_aside(error, self._clock())
+        turn = self.machine.pump(self._clock()).turn
+        if turn is None:
+            return
+        try:
+            await self._record(turn)
+        except (NodeLost, RecordRefused):
+            logger.exception("run %s could not be set aside", self.run.run_id)
+
+    def _start(self, call: StepCall) -> None:
+        task = asyncio.create_task(self._attempt(call))
+        self._attempts.add(task)
+
+    async def _attempt(self, call: StepCall) -> None:
+        async with self._slots:
+            if self.halted:
+                self._ended(lambda _now: None)
+                return
+            started_at = self._clock()
+            shown = asyncio.get_running_loop().call_later(
+                SHOWN_AFTER, self._tell, lambda _now: self.machine.attempt_lasts(call)
+            )
+            try:
+                outcome = await self._doer.attempt(call)
+            finally:
+                shown.cancel()
+        self._ended(lambda now: self.machine.attempt_ended(call, outcome, started_at, now))
+
+    def _ended(self, event: Callable[[datetime], None]) -> None:
+        self._attempts.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        self._tell(event)
+
+    def _tell(self, event: Callable[[datetime], None]) -> None:
+        self._events.append(event)
+        self._happened.set()

@@ -1,0 +1,253 @@
+"""One node: it claims runs, moves them, tells the others that it lives, and takes over from those that do not.
+
+Everything that keeps a node going is one loop here, ``_tend``: beat, take over from the dead, claim what is due, hand out
+messages. It wakes when this process delivers something, when another process committed, and otherwise once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+
+from mcp_workflows.clock import Clock
+from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.engine.machine import Machine
+from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.records import Run
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.errors import DefinitionInvalid, NodeLost, StoreUnavailable
+from mcp_workflows.runtime.catalog import Catalog
+from mcp_workflows.runtime.mover import Doer, Mover
+from mcp_workflows.store import Store
+
+logger = logging.getLogger(__name__)
+
+TICK = 1.0
+"""Seconds between two looks at the database when nothing happens."""
+MAX_RECOVERIES = 3
+"""How many nodes a run may take down in a row before it is set aside for a person to look at."""
+
+
+class Node:
+    """Moves the runs that this process owns.
+
+    ``overrides`` are the deployment's values for ``vars``; ``lacks_secrets`` says which of a definition's secrets this
+    node has no value for: runs that need them are left to other nodes.
+    """
+
+    def __init__(
+        self, store: Store, catalog: Catalog, doer: Doer, *, clock: Clock, overrides: Mapping[str, str],
+        lacks_secrets: Callable[[Definition], Collection[str]], max_runs: int = 2000, max_attempts: int = 256,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._catalog = catalog
+        self._doer = doer
+        self._clock = clock
+        self._overrides = overrides
+        self._lacks_secrets = lacks_secrets
+        self._max_runs = max_runs
+        self._slots = asyncio.Semaphore(max_attempts)
+        self._movers: dict[str, Mover] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._probation = asyncio.Lock()
+        self._cannot: set[int] = set()
+        self._watchers: dict[str, list[asyncio.Event]] = {}
+        self._stir = asyncio.Event()
+        self._leaving = False
+
+    # Used by the facade
+
+    @property
+    def leaving(self) -> bool:
+        return self._leaving
+
+    @property
+    def has_room(self) -> bool:
+        """Another run can be moved here at once."""
+        return not self._leaving and len(self._movers) < self._max_runs
+
+    def mover_of(self, run_id: str) -> Mover | None:
+        return self._movers.get(run_id)
+
+    def values_of(self, definition: Definition) -> dict[str, Json]:
+        """What ``vars`` are on this node."""
+        return {name: self._overrides.get(name, default) for name, default in definition.vars.items()}
+
+    def missing_secrets(self, definition: Definition) -> Collection[str]:
+        return self._lacks_secrets(definition)
+
+    def stir(self) -> None:
+        """Look at the database now: this process has put something there."""
+        self._stir.set()
+
+    def watch(self, run_id: str) -> asyncio.Event:
+        """An event that is set whenever something is recorded of the run here, or anything anywhere else."""
+        event = asyncio.Event()
+        self._watchers.setdefault(run_id, []).append(event)
+        return event
+
+    def unwatch(self, run_id: str, event: asyncio.Event) -> None:
+        events = self._watchers[run_id]
+        events.remove(event)
+        if not events:
+            del self._watchers[run_id]
+
+    def adopt(self, run: Run, definition: Definition) -> None:
+        """Move a run that was just begun here and is this node's."""
+        self._move(run, Machine(definition, run, (), vars=self.values_of(definition)))
+
+    # Its life
+
+    async def run(self) -> None:
+        """Until ``leave``. A node that was declared dead drops what it holds and starts as a new incarnation."""
+        listener = asyncio.create_task(self._listen())
+        try:
+            while not self._leaving:
+                try:
+                    await self._tend()
+                except NodeLost as lost:
+                    await self._start_anew(lost)
+                except StoreUnavailable as unwell:
+                    logger.warning("the database cannot be reached: %s", unwell)
+                await self._sleep()
+        finally:
+            listener.cancel()
+
+    async def leave(self, grace: float = 1.0) -> None:
+        """Stop claiming, give what is in flight ``grace`` seconds, hand the rest to whoever comes."""
+        self._leaving = True
+        self._stir.set()
+        for mover in self._movers.values():
+            mover.halt()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._store.leave()
+        except (StoreUnavailable, NodeLost) as unwell:
+            logger.warning("this node could not sign off, others will notice: %s", unwell)
+        self._notify_all()
+
+    async def _tend(self) -> None:
+        now = self._clock()
+        await self._store.beat(now)
+        for dead in await self._store.take_over(now):
+            logger.warning("took over %d runs of node %s", dead.runs, dead.node_id)
+        while self.has_room:
+            claimed = await self._store.claim_runs(now, self._room(), frozenset(self._cannot))
+            for run in claimed:
+                await self._take(run)
+            if not claimed:
+                break
+        for message in await self._store.owned_messages():
+            mover = self._movers.get(message.run_id)
+            if mover is not None:
+                mover.deliver([message])
+
+    def _room(self) -> int:
+        return min(self._max_runs - len(self._movers), 100)
+
+    async def _listen(self) -> None:
+        """Other processes' commits: look at what they put there, and let those who watch runs look."""
+        seen = self._store.change
+        while True:
+            seen = await self._store.wait_for_change(seen)
+            self._stir.set()
+            self._notify_all()
+
+    async def _sleep(self) -> None:
+        try:
+            async with asyncio.timeout(TICK):
+                await self._stir.wait()
+        except TimeoutError:
+            pass
+        self._stir.clear()
+
+    async def _start_anew(self, lost: NodeLost) -> None:
+        logger.error("this node was declared dead (%s); it starts as a new one", lost)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._store.rejoin()
+
+    async def _take(self, run: Run) -> None:
+        """Begin to move a claimed run, or set it aside when it has taken down one node after another."""
+        try:
+            definition = await self._catalog.definition_of(run.definition_id)
+        except DefinitionInvalid as invalid:
+            logger.error("run %s is left to other nodes: this version cannot read its definition: %s", run.run_id, invalid)  # noqa: TRY400
+            await self._leave_to_others(run)
+            return
+        lacking = self._lacks_secrets(definition)
+        if lacking:
+            logger.error("run %s is left to other nodes: no value here for secrets %s", run.run_id, ", ".join(lacking))
+            await self._leave_to_others(run)
+            return
+        steps = await self._store.load_steps(run.run_id)
+        machine = Machine(definition, run, steps, vars=self.values_of(definition))
+        if run.recoveries > MAX_RECOVERIES and run.record.status is not RunStatus.PAUSED:
+            machine.set_aside(_recoveries_error(run), self._clock())
+        self._move(run, machine)
+        self._movers[run.run_id].deliver(await self._store.load_messages(run.run_id, unconsumed_only=True))
+
+    async def _leave_to_others(self, run: Run) -> None:
+        self._cannot.add(run.definition_id)
+        await self._store.give_back(run.run_id)
+
+    def _move(self, run: Run, machine: Machine) -> None:
+        mover = Mover(
+            run, machine, store=self._store, doer=self._doer, slots=self._slots, clock=self._clock,
+            recorded=lambda mover: self._notify(mover.run.run_id),
+        )  # fmt: skip
+        self._movers[run.run_id] = mover
+        task = asyncio.create_task(self._keep_moving(mover))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep_moving(self, mover: Mover) -> None:
+        suspect = mover.run.recoveries > 1
+        try:
+            if suspect:
+                await self._in_small_company(mover)
+            else:
+                await mover.move()
+        finally:
+            if self._movers.get(mover.run.run_id) is mover:
+                del self._movers[mover.run.run_id]
+            self._notify(mover.run.run_id)
+
+    async def _in_small_company(self, mover: Mover) -> None:
+        """Runs that were there when nodes died are tried one at a time, until each has recorded something."""
+        async with self._probation:
+            moving = asyncio.create_task(mover.move())
+            try:
+                await mover.progressed.wait()
+            except asyncio.CancelledError:
+                moving.cancel()
+                raise
+        try:
+            await moving
+        except asyncio.CancelledError:
+            moving.cancel()
+            raise
+
+    def _notify(self, run_id: str) -> None:
+        for event in self._watchers.get(run_id, ()):
+            event.set()
+
+    def _notify_all(self) -> None:
+        for run_id in self._watchers:
+            self._notify(run_id)
+
+
+def _recoveries_error(run: Run) -> StepError:
+    return StepError(
+        "recoveries",
+        f"{run.recoveries} servers died one after the other while they had this run; it was set aside to protect the others",
+        in_doubt=True,
+        retryable=True,
+    )
+
