@@ -19,6 +19,10 @@ Json: TypeAlias = Any
 OnFailure = Literal["compensate", "pause", "fail"]
 
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing at the service (RFC 9110, 9.2.1)."""
+
+
 class Backoff(StrEnum):
     """How the delay grows from attempt to attempt."""
 
@@ -129,6 +133,15 @@ class Step:
     """Some expression of the step names ``run.now``, so that instant is recorded before the first attempt."""
     needed_by: tuple[str, ...] = ()
     """Where its output is read without ``.?`` (``FILE:LINE``); such a step cannot be skipped by a correction."""
+
+    @property
+    def has_effect(self) -> bool:
+        """An attempt may change something outside, so one whose end nobody saw leaves that in doubt."""
+        return isinstance(self.work, HttpWork) and self.work.method not in SAFE_METHODS
+
+    def default_output(self, result: Json) -> Json:
+        """The kind's own output: of http the body."""
+        return result["body"] if isinstance(self.work, HttpWork) else result
 
 
 @dataclass(frozen=True, slots=True)
