@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.records import StepRecord
@@ -14,9 +14,9 @@ from mcp_workflows.engine.states import StepStatus
 
 def corrected(value: Json, patch: Json) -> Json:
     """``value`` with ``patch`` applied by RFC 7396 (JSON Merge Patch): null takes a key away."""
-    if not isinstance(patch, Mapping):
+    if not _is_object(patch):
         return value if patch is None else patch
-    base: dict[str, Json] = dict(value) if isinstance(value, Mapping) else {}
+    base: dict[str, Json] = dict(value) if _is_object(value) else {}
     for key, change in patch.items():
         if change is None:
             base.pop(key, None)
@@ -27,10 +27,12 @@ def corrected(value: Json, patch: Json) -> Json:
 
 def composed(first: Json, second: Json) -> Json:
     """One patch that does what ``first`` and then ``second`` do; nulls are kept, because they take away."""
-    if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
+    if not (_is_object(first) and _is_object(second)):
         return first if second is None else second
-    return {**first, **{key: composed(first[key], change) if key in first and change is not None else change
-                        for key, change in second.items()}}  # fmt: skip
+    both: dict[str, Json] = dict(first)
+    for key, change in second.items():
+        both[key] = composed(both[key], change) if key in both and change is not None else change
+    return both
 
 
 def reopen(failed: StepRecord, body: Mapping[str, Any], now: datetime) -> StepRecord:
@@ -55,3 +57,6 @@ def reopen(failed: StepRecord, body: Mapping[str, Any], now: datetime) -> StepRe
         record = replace(record, corrected=generation, correction=request)
     return replace(record, status=StepStatus.PENDING)
 
+
+def _is_object(value: Json) -> TypeGuard[dict[str, Json]]:
+    return isinstance(value, dict)

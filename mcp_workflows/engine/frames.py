@@ -263,9 +263,11 @@ class Leaf:
         try:
             due_at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
         except (TypeError, ValueError):
-            raise ExpressionFailed(f"wait.until gives {value!r}, which is no instant like 2026-11-22T09:00:00Z") from None
+            raise ExpressionFailed(
+                f"wait.until gives {value!r}, which is no instant like 2026-11-22T09:00:00Z", ""
+            ) from None
         if due_at.tzinfo is None:
-            raise ExpressionFailed(f"wait.until gives {value!r}, which names no time zone: add Z or an offset")
+            raise ExpressionFailed(f"wait.until gives {value!r}, which names no time zone: add Z or an offset", "")
         return due_at
 
     def _launch(self) -> None:
@@ -353,4 +355,3 @@ class Leaf:
     ], **fields: object) -> None:  # fmt: skip
         self.record = replace(self.record, status=status, finished_at=self._host.now, **fields)  # pyright: ignore[reportArgumentType]
         self._host.settle(self.record)
-

@@ -18,7 +18,7 @@ from mcp_workflows.definition.program import Definition, Json, OnFailure
 from mcp_workflows.engine import frames, moves
 from mcp_workflows.engine.corrections import composed, corrected, reopen
 from mcp_workflows.engine.outcome import Outcome, StepCall, StepError
-from mcp_workflows.engine.records import AttemptRecord, Message, Run, RunRecord, StepRecord, Stopping, Turn
+from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord, Stopping, Turn
 from mcp_workflows.engine.scope import Lexical, RunValues, Scope
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.engine.undo import SUFFIX, Plan, Undo, plan
@@ -41,7 +41,7 @@ class Machine:
 
     def __init__(
         self, definition: Definition, run: Run, steps: Iterable[StepRecord], *,
-        vars: Mapping[str, Json], hold: timedelta = HOLD,
+        variables: Mapping[str, Json], hold: timedelta = HOLD,
     ) -> None:  # fmt: skip
         self.definition = definition
         self.record = run.record
@@ -51,7 +51,7 @@ class Machine:
         self._run = run
         self._hold = hold
         self._seq = max((step.seq for step in self.memo.values()), default=0)
-        self._values = RunValues(run, corrected(run.input, run.record.corrections), vars, self.memo)
+        self._values = RunValues(run, corrected(run.input, run.record.corrections), variables, self.memo)
         self._replaying = run.interrupted
         self._flying: dict[str, frames.Leaf] = {}
         self._waiting: dict[str, frames.Leaf] = {}
@@ -335,7 +335,9 @@ class Machine:
         corrections = composed(before.corrections, message.body.get("input"))
         self._values.input = corrected(self._run.input, corrections)
         undoing = before.status is RunStatus.FAILED and before.compensation == "incomplete"
-        forward = before.status is RunStatus.PAUSED or (before.status is RunStatus.FAILED and before.compensation == "none")
+        forward = before.status is RunStatus.PAUSED or (
+            before.status is RunStatus.FAILED and before.compensation == "none"
+        )
         if undoing:
             for record in [r for r in self.memo.values() if SUFFIX in r.path and _stands_failed(r)]:
                 self._reopen(record, message)
@@ -375,7 +377,12 @@ class Machine:
         if not (self._dirty or self._attempts or self._consumed or changed):
             return None
         turn = Turn(
-            self._run.run_id, tuple(self._dirty.values()), tuple(self._attempts), changed, tuple(self._consumed), release
+            self._run.run_id,
+            tuple(self._dirty.values()),
+            tuple(self._attempts),
+            changed,
+            tuple(self._consumed),
+            release,
         )
         self._dirty, self._attempts, self._consumed, self._recorded = {}, [], [], self.record
         return turn

@@ -51,9 +51,7 @@ def complete(record: RunRecord, output: Json, now: datetime) -> RunRecord:
 def pause(record: RunRecord, error: StepError, now: datetime) -> RunRecord:
     """A decision is needed; until then the run's time stands still."""
     left = None if record.timeout_at is None else max((record.timeout_at - now).total_seconds(), 0.0)
-    return _move(
-        record, RunStatus.PAUSED, error=error, stopping=None, timeout_at=None, timeout_left=left, wake_at=None
-    )
+    return _move(record, RunStatus.PAUSED, error=error, stopping=None, timeout_at=None, timeout_left=left, wake_at=None)
 
 
 def compensate(record: RunRecord, ends_as: Literal["failed", "cancelled"], error: StepError | None) -> RunRecord:

@@ -55,7 +55,11 @@ class StepError:
 
     def to_json(self) -> dict[str, Any]:
         """Without what is absent; ``in_doubt`` is always said."""
-        return {key: value for key, value in asdict(self).items() if value is not None and (value is not False or key == "in_doubt")}
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if value is not None and (value is not False or key == "in_doubt")
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StepError:

@@ -64,7 +64,7 @@ class Lexical:
 class Scope(Mapping[str, Any]):
     """The values of one evaluation, by root: ``input``, ``run.id``, ``steps.charge``, and the ``extra`` ones of the place."""
 
-    values: RunValues
+    run: RunValues
     lexical: Lexical
     now: datetime
     extra: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -73,9 +73,9 @@ class Scope(Mapping[str, Any]):
         if root in self.extra:
             return self.extra[root]
         if not root.startswith("steps."):
-            return self.values.root(root, self.now)
+            return self.run.root(root, self.now)
         path = self.lexical.path_of(root[6:])
-        record = self.values.memo.get(path) if path else None
+        record = self.run.memo.get(path) if path else None
         if record is None:
             raise KeyError(root)
         return step_view(record)

@@ -95,7 +95,7 @@ class Node:
 
     def adopt(self, run: Run, definition: Definition) -> None:
         """Move a run that was just begun here and is this node's."""
-        self._move(run, Machine(definition, run, (), vars=self.values_of(definition)))
+        self._move(run, Machine(definition, run, (), variables=self.values_of(definition)))
 
     # Its life
 
@@ -178,7 +178,9 @@ class Node:
         try:
             definition = await self._catalog.definition_of(run.definition_id)
         except DefinitionInvalid as invalid:
-            logger.error("run %s is left to other nodes: this version cannot read its definition: %s", run.run_id, invalid)  # noqa: TRY400
+            logger.error(
+                "run %s is left to other nodes: this version cannot read its definition: %s", run.run_id, invalid
+            )  # noqa: TRY400
             await self._leave_to_others(run)
             return
         lacking = self._lacks_secrets(definition)
@@ -187,7 +189,7 @@ class Node:
             await self._leave_to_others(run)
             return
         steps = await self._store.load_steps(run.run_id)
-        machine = Machine(definition, run, steps, vars=self.values_of(definition))
+        machine = Machine(definition, run, steps, variables=self.values_of(definition))
         if run.recoveries > MAX_RECOVERIES and run.record.status is not RunStatus.PAUSED:
             machine.set_aside(_recoveries_error(run), self._clock())
         self._move(run, machine)
@@ -250,4 +252,3 @@ def _recoveries_error(run: Run) -> StepError:
         in_doubt=True,
         retryable=True,
     )
-

@@ -44,9 +44,7 @@ class Runs:
         self._node = node
         self._clock = clock
 
-    async def start(
-        self, workflow: str, arguments: Json, *, actor: str, idempotency_key: str | None = None
-    ) -> RunView:
+    async def start(self, workflow: str, arguments: Json, *, actor: str, idempotency_key: str | None = None) -> RunView:
         """Start a run, or join the one that an earlier call like this started. It is durable when this returns.
 
         Raises ``UnknownWorkflow``, ``InputRefused``, ``KeyConflict``, ``Stopping``, ``StoreUnavailable``.
@@ -296,7 +294,9 @@ def _why_not_resumed(run: Run) -> str:
     record = run.record
     match record.status:
         case RunStatus.FAILED:
-            return f"{run.run_id} failed and what it had done was undone: nothing to resume. Start again with other input."
+            return (
+                f"{run.run_id} failed and what it had done was undone: nothing to resume. Start again with other input."
+            )
         case RunStatus.COMPLETED | RunStatus.CANCELLED:
             return f"{run.run_id} is {record.status}: nothing to resume."
         case _:
