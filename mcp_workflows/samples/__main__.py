@@ -1,0 +1,37 @@
+"""``python -m mcp_workflows.samples``: the sample services as a process of their own.
+
+Prints one line of JSON, the URL of each service, and serves until its standard input is closed or it is interrupted:
+it cannot outlive whoever started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+
+from mcp_workflows.samples.server import serving
+from mcp_workflows.samples.services import PORTS
+
+
+async def _serve(ports: dict[str, int]) -> None:
+    async with serving(ports) as (_, urls):
+        sys.stdout.write(json.dumps(urls) + "\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.buffer.read)
+
+
+def main() -> None:
+    """Reads the arguments and serves."""
+    parser = argparse.ArgumentParser(description="The sample services on loopback.")
+    parser.add_argument("--any-port", action="store_true", help="free ports instead of 8900 to 8904")
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(_serve({} if arguments.any_port else dict(PORTS)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What a sample service is: routes over books in memory, each key answered once and replayed from then on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request as a service sees it; ``parts`` are what the route's ``{…}`` matched."""
+
+    method: str
+    path: str
+    body: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def key(self) -> str | None:
+        return self.headers.get("idempotency-key")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a service answers; ``replayed``: this is the first answer to that key once more, and nothing was done."""
+
+    status: int = 200
+    body: Json = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    replayed: bool = False
+
+
+Handler: TypeAlias = Callable[[Ask], Answer]
+
+
+class Service:
+    """Routes requests to handlers, and answers a repeated ``Idempotency-Key`` with its first answer."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.books: dict[str, dict[str, Json]] = {}
+        """Every collection by name, and in it every entry by id."""
+        self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
+        self._answered: dict[str, tuple[str, Answer]] = {}
+
+    def route(self, method: str, path: str, handler: Handler) -> None:
+        """``path`` may have ``{name}`` in the place of one segment."""
+        pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
+        self._routes.append((method, pattern, handler))
+
+    def handle(self, ask: Ask) -> Answer:
+        """The answer; its effect has taken place when this returns."""
+        for method, pattern, handler in self._routes:
+            if method == ask.method and (match := pattern.fullmatch(ask.path)):
+                return self._once(ask, match.groupdict(), handler)
+        return Answer(404, {"error": f"{self.name} has no {ask.method} {ask.path}"})
+
+    def _once(self, ask: Ask, parts: Mapping[str, str], handler: Handler) -> Answer:
+        asked = Ask(ask.method, ask.path, ask.body, ask.query, ask.headers, parts)
+        if ask.key is None:
+            return handler(asked)
+        content = f"{ask.method} {ask.path} {json.dumps(ask.body, sort_keys=True)}"
+        if ask.key in self._answered:
+            before, answer = self._answered[ask.key]
+            if before != content:
+                return Answer(400, {"error": "this Idempotency-Key was used for another request"})
+            return Answer(answer.status, answer.body, answer.headers, replayed=True)
+        answer = handler(asked)
+        if answer.status < 500:
+            self._answered[ask.key] = (content, answer)
+        return answer
+
+    def add(self, collection: str, prefix: str, entry: Mapping[str, Json]) -> dict[str, Json]:
+        """A new entry with the next id, ``prefix_1`` and so on; the entry as it stands in the books."""
+        entries = self.books.setdefault(collection, {})
+        kept = {"id": f"{prefix}_{len(entries) + 1}", **entry}
+        entries[kept["id"]] = kept
+        return kept
+
+    def remove(self, collection: str, entry_id: str) -> Answer:
+        """204, or 404 when it is not there (any more). Its number is not given again: the entry stays, marked."""
+        entry = self.books.get(collection, {}).get(entry_id)
+        if entry is None or entry.get("deleted"):
+            return Answer(404, {"error": f"no {entry_id}"})
+        entry["deleted"] = True
+        return Answer(204)
+
+    def present(self, collection: str) -> list[dict[str, Json]]:
+        """The entries that were not removed."""
+        return [entry for entry in self.books.get(collection, {}).values() if not entry.get("deleted")]
+
+
+def lacking(ask: Ask, *names: str) -> Answer | None:
+    """422 that names the properties the body lacks, or ``None``."""
+    missing = [name for name in names if ask.body.get(name) is None]
+    return Answer(422, {"error": f"{', '.join(missing)} missing"}) if missing else None

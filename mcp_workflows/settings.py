@@ -1,0 +1,225 @@
+"""What a deployment may set: read once from the environment, checked, frozen; everything below gets plain arguments.
+
+Every variable begins with ``MCP_WORKFLOWS_``. A variable with that prefix that nobody knows is refused: a typo must not
+silently leave a guard at its default. The descriptions of the fields are the reference that the documentation shows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import unquote
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from mcp_workflows.errors import SettingsInvalid
+
+PREFIX: Final = "MCP_WORKFLOWS_"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+_NAMED: Final = {"vars": "VAR_", "secrets": "SECRET_"}
+"""Fields that gather every variable of a prefix, and that prefix."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, with ``VAR_*`` and ``SECRET_*`` gathered into mappings."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: value for name, value in super().__call__().items() if name not in _NAMED}
+        for field, prefix in _NAMED.items():
+            found[field] = _gather(os.environ, PREFIX + prefix)
+        return found
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Build it with ``load``, which turns every complaint into ``SettingsInvalid``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, validate_default=False
+    )
+
+    definitions: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(Path("definitions"),),
+        description=f"Files and folders with workflow definitions, separated by `{os.pathsep}`.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="Where runs are kept: `sqlite:///relative/path.db` or `sqlite:////absolute/path.db`.",
+    )
+    vars: Mapping[str, str] = Field(
+        default_factory=dict, description="`VAR_NAME` overrides the variable `NAME` of every definition."
+    )
+    secrets: Mapping[str, SecretStr] = Field(
+        default_factory=dict, description="`SECRET_NAME` is the secret `NAME`. Never recorded, never shown."
+    )
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="A folder with one file per secret, named like it; read anew at each attempt. `SECRET_NAME` wins.",
+    )
+    http_allowed_hosts: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        default=None,
+        description="The only hosts that `http` steps may call, separated by commas: `api.example.com,*.corp.example`.",
+    )
+    server_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Values of the Host header that `serve --http` accepts besides its own address, by commas.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] | None = Field(
+        default=None, description="`debug`, `info`, `warning` or `error`; logs go to stderr."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is the library's)
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is the library's)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is the library's)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments before the environment; no ``.env`` file, which nobody would look for beside a desktop client."""
+        return init_settings, _Environment(settings_cls)
+
+    @classmethod
+    def load(cls, **arguments: Any) -> Self:
+        """The settings of this process; ``arguments`` (of the command line) win, ``None`` meaning not given.
+
+        Raises SettingsInvalid with every complaint, one a line.
+        """
+        _refuse_unknown(os.environ)
+        try:
+            return cls(**{name: value for name, value in arguments.items() if value is not None})
+        except ValidationError as error:
+            raise SettingsInvalid("\n".join(map(_complaint, error.errors()))) from None
+
+    @field_validator("definitions", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+    @field_validator("http_allowed_hosts", "server_allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _only_sqlite_files(cls, value: str | None) -> str | None:
+        if value is not None:
+            _sqlite_file(value)
+        return value
+
+    @field_validator("secrets_dir")
+    @classmethod
+    def _must_be_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f'there is no folder "{value}". Create it, or leave the variable out')
+        return value
+
+    @property
+    def database_file(self) -> Path:
+        """The SQLite file: as set, or ``.mcp-workflows/runs.db`` beside the first path of definitions."""
+        if self.database_url is not None:
+            return _sqlite_file(self.database_url)
+        first = self.definitions[0] if self.definitions else Path("definitions")
+        return first.resolve().parent / ".mcp-workflows" / "runs.db"
+
+    @property
+    def database(self) -> str:
+        """The URL to open, absolute."""
+        return "sqlite:///" + str(self.database_file.resolve())
+
+    def secret(self, name: str) -> str | None:
+        """The secret's value now, or ``None`` where it is not set. A file loses the line break at its end."""
+        if name in self.secrets:
+            return self.secrets[name].get_secret_value()
+        if self.secrets_dir is None or not _NAME.fullmatch(name):
+            return None
+        try:
+            return (self.secrets_dir / name).read_text("utf-8").rstrip("\r\n")
+        except FileNotFoundError:
+            return None
+
+
+def variables() -> dict[str, FieldInfo]:
+    """Every variable by its full name (``VAR_*`` and ``SECRET_*`` as patterns), for the documentation and its test."""
+    fields = Settings.model_fields
+    return {PREFIX + (_NAMED[name] + "*" if name in _NAMED else name.upper()): fields[name] for name in fields}
+
+
+def _gather(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
+    known = set(variables())
+    return {
+        key.removeprefix(prefix): value
+        for key, value in environ.items()
+        if key.startswith(prefix) and len(key) > len(prefix) and key not in known
+    }
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {name for name in variables() if not name.endswith("*")}
+    prefixes = tuple(PREFIX + prefix for prefix in _NAMED.values())
+    unknown = [
+        name
+        for name in environ
+        if name.upper().startswith(PREFIX) and name not in known and not name.startswith(prefixes)
+    ]
+    if unknown:
+        raise SettingsInvalid("\n".join(_unknown(name, known) for name in sorted(unknown)))
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    candidates = [one.removeprefix(PREFIX) for one in known] + list(_NAMED.values())
+    close = get_close_matches(name.upper().removeprefix(PREFIX), candidates, 1, 0.7)
+    if name.upper() in known:
+        remedy = f"Variables are in capitals: {name.upper()}."
+    elif close:
+        remedy = f"Did you mean {PREFIX}{close[0]}{'NAME' if close[0].endswith('_') else ''}?"
+    else:
+        remedy = f"Known are {', '.join(sorted(known))}, {PREFIX}VAR_NAME and {PREFIX}SECRET_NAME."
+    return f"{name} is not a setting. {remedy}"
+
+
+def _complaint(error: Any) -> str:
+    field = str(error["loc"][0])
+    name = PREFIX + (_NAMED[field] + "*" if field in _NAMED else field.upper())
+    if error["type"] == "value_error":
+        return f"{name}: {error['ctx']['error']}."
+    if error["type"] == "literal_error":
+        return f'{name}: "{error["input"]}" is not one of {", ".join(LOG_LEVELS)}.'
+    return f'{name}: "{error["input"]}" is refused: {error["msg"]}.'
+
+
+def _sqlite_file(url: str) -> Path:
+    """The path in a ``sqlite:///`` URL; ValueError says what is wrong with another one, without showing a password."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ValueError(f'"{url}" is no URL. For a file write sqlite:///{url.replace(os.sep, "/")}')
+    if scheme.split("+")[0] != "sqlite":
+        raise ValueError(f"{scheme} is not available in this version, only sqlite. Write sqlite:///path/to/runs.db")
+    if not rest.startswith("/"):
+        raise ValueError(f'"{url}" names a host; a file has three slashes: sqlite:///runs.db')
+    path, _, query = rest[1:].partition("?")
+    if query:
+        raise ValueError(f'"?{query}" is not supported; give the path alone')
+    if not path or path == ":memory:":
+        raise ValueError("a database in memory would lose every run with the process. Write sqlite:///path/to/runs.db")
+    return Path(unquote(path)).expanduser()
