@@ -23,6 +23,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing at the service (RFC 9110, 9.2.1)."""
 
 
+INTERRUPTED = "interrupted"
+"""The code of an attempt that nobody saw end: whoever made it is gone."""
+
+
 class Backoff(StrEnum):
     """How the delay grows from attempt to attempt."""
 
@@ -138,6 +142,11 @@ class Step:
     def has_effect(self) -> bool:
         """An attempt may change something outside, so one whose end nobody saw leaves that in doubt."""
         return isinstance(self.work, HttpWork) and self.work.method not in SAFE_METHODS
+
+    def goes_on_after(self, code: str) -> bool:
+        """``on_error: continue`` holds. Not for ``fail``, nor where somebody must say what happened to an at-most-once step."""
+        stands = isinstance(self.work, FailWork) or (self.at_most_once and code == INTERRUPTED)
+        return self.continue_on_error and not stands
 
     def default_output(self, result: Json) -> Json:
         """The kind's own output: of http the body."""

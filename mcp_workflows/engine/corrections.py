@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeGuard
 
-from mcp_workflows.definition.program import Json
+from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import StepStatus
 
@@ -35,16 +35,30 @@ def composed(first: Json, second: Json) -> Json:
     return both
 
 
+def broken(definition: Definition, memo: Mapping[str, StepRecord]) -> list[StepRecord]:
+    """Where the run stopped: the steps that failed for good or were cut short, in the order of the definition."""
+    found: list[StepRecord] = []
+    for step in definition.steps:
+        record = memo.get(step.name)
+        if record is None:
+            continue
+        failed = record.status in (StepStatus.FAILED, StepStatus.IN_DOUBT)
+        passed_over = record.error is not None and step.goes_on_after(record.error.code)
+        if record.status is StepStatus.CANCELLED or (failed and not passed_over):
+            found.append(record)
+    return found
+
+
 def reopen(failed: StepRecord, body: Mapping[str, Any], now: datetime) -> StepRecord:
     """The failed step's next generation: settled by ``output`` or ``skip``, else to be tried again.
 
-    Only a correction of what is sent changes the idempotency key: the service would answer a changed request with the
-    answer to the first one, or refuse it.
+    A ``wait`` that was cut short keeps its instant. Only a correction of what is sent changes the idempotency key: the
+    service would answer a changed request with the answer to the first one, or refuse it.
     """
     generation = failed.generation + 1
     record = replace(
         failed, generation=generation, attempts=0, attempts_before=failed.attempts_before + failed.attempts,
-        started_at=now, finished_at=None, due_at=None,
+        started_at=now, finished_at=None,
     )  # fmt: skip
     if "output" in body:
         return replace(

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from mcp_workflows.definition.expressions import ExpressionFailed
-from mcp_workflows.definition.program import FailWork, Json, OnFailure, ReturnWork, SetWork, Step, WaitWork
+from mcp_workflows.definition.program import INTERRUPTED, FailWork, Json, OnFailure, ReturnWork, SetWork, Step, WaitWork
 from mcp_workflows.engine.outcome import Completed, Outcome, StepError
 from mcp_workflows.engine.records import AttemptRecord, StepRecord, Stopping
 from mcp_workflows.engine.retry import next_attempt_at
@@ -315,12 +315,12 @@ class Leaf:
             "it is unknown whether it took place"
         )
         self.record = replace(self.record, in_doubt=True, attempts=self.record.attempts + 1)
-        self._fail(StepError("interrupted", message, in_doubt=True))
+        self._fail(StepError(INTERRUPTED, message, in_doubt=True))
 
     def _lost(self) -> None:
         """The run is stopping, an attempt may have been in flight, and whoever made it is gone."""
         message = "the server died while this step was in flight and the run was stopping: it is unknown whether it took place"
-        self.record = replace(self.record, error=StepError("interrupted", message, in_doubt=True, step=self.path))
+        self.record = replace(self.record, error=StepError(INTERRUPTED, message, in_doubt=True, step=self.path))
         self.stop()
 
     def _fail(self, error: StepError) -> None:
@@ -334,10 +334,10 @@ class Leaf:
         error = self.record.error
         assert error is not None, f"{self.path} failed without an error"
         work = self.step.work
-        if error.code == "interrupted" and self.step.at_most_once:
-            self._parent.child_broke(error, "pause")
-        elif self.step.continue_on_error and not isinstance(work, FailWork):
+        if self.step.goes_on_after(error.code):
             self._parent.child_done(self.record)
+        elif self.step.at_most_once and error.code == INTERRUPTED:
+            self._parent.child_broke(error, "pause")
         else:
             self._parent.child_broke(error, work.on_failure if isinstance(work, FailWork) else None)
 

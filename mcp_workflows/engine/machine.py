@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import Definition, Json, OnFailure
 from mcp_workflows.engine import frames, moves
-from mcp_workflows.engine.corrections import composed, corrected, reopen
+from mcp_workflows.engine.corrections import broken, composed, corrected, reopen
 from mcp_workflows.engine.outcome import Outcome, StepCall, StepError
 from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord, Stopping, Turn
 from mcp_workflows.engine.scope import Lexical, RunValues, Scope
@@ -234,8 +234,9 @@ class Machine:
         stopping = self.stopping
         assert stopping is not None, "a frame stopped in a run that was not asked to"
         if stopping.reason == "timeout":
-            seconds = self.definition.timeout
-            self._fail(StepError("run_timeout", f"the run did not end within its timeout of {seconds:g} s"), None)
+            message = f"the run did not end within its timeout of {self.definition.timeout:g} s"
+            step = next((record.path for record in broken(self.definition, self.memo)), None)
+            self._fail(StepError("run_timeout", message, step=step), None)
         else:
             self._end_as_cancelled(compensate=stopping.compensate)
 
@@ -340,19 +341,19 @@ class Machine:
         )
         if undoing:
             for record in [r for r in self.memo.values() if SUFFIX in r.path and _stands_failed(r)]:
-                self._reopen(record, message)
+                self._reopen(record, message.body)
             self.record = replace(before, corrections=corrections)
             self.record = moves.compensate(self.record, before.ends_as or "failed", before.error)
             self._next_undo()
         elif forward:
-            failed = self.memo.get(before.error.step) if before.error and before.error.step else None
-            if failed is not None and _stands_failed(failed):
-                self._reopen(failed, message)
+            step = before.error.step if before.error else None
+            for record in broken(self.definition, self.memo):
+                self._reopen(record, message.body if record.path == step else {})
             self.record = moves.resume(before, self.definition, corrections, self.now)
             self._enter_root()
 
-    def _reopen(self, failed: StepRecord, message: Message) -> None:
-        reopened = reopen(failed, message.body, self.now)
+    def _reopen(self, failed: StepRecord, correction: Mapping[str, Json]) -> None:
+        reopened = reopen(failed, correction, self.now)
         if reopened.status.settled:
             self.settle(reopened)
         else:

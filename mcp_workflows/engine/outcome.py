@@ -34,8 +34,8 @@ class StepCall:
 class StepError:
     """Why work failed, stored as data.
 
-    ``in_doubt``: it is unknown whether the effect took place. ``retryable``: another attempt may well succeed; of http
-    this is decided by kind of failure and status, see ``steps/http.py``. ``retry_after`` is what the service asked for, in seconds.
+    ``in_doubt``: it is unknown whether the effect took place. ``retryable``: another attempt may well succeed (of http,
+    ``steps`` decides by the kind of failure and the status). ``retry_after``: what the service asked for, in seconds.
     """
 
     code: str

@@ -115,7 +115,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One entry of a run's inbox. ``body`` of a resume: ``{input?, request?, output?, skip?, again?}``; of a cancel ``{compensate}``."""
+    """One entry of a run's inbox.
+
+    ``body`` of a resume: ``{input?, request?, output?, skip?, again?}``; of a cancel: ``{compensate}``.
+    """
 
     message_id: int
     run_id: str

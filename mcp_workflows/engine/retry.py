@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from tenacity import RetryCallState, wait_exponential, wait_fixed, wait_incrementing
 from tenacity.wait import wait_base
 
-from mcp_workflows.definition.program import Backoff, Retry
+from mcp_workflows.definition.program import INTERRUPTED, Backoff, Retry
 from mcp_workflows.engine.outcome import StepError
 
-NEVER_RETRIED = frozenset({"expression", "failed_on_purpose", "interrupted"})
+NEVER_RETRIED = frozenset({"expression", INTERRUPTED})
 """Codes that no ``retry.for`` brings back: the same attempt can only end the same way, or must not be made again."""
 
 

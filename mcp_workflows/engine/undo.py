@@ -31,7 +31,7 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``todo`` is in the order of undoing. ``undone`` was undone before. ``impossible``: in doubt, with nothing to undo that."""
+    """``todo`` is in the order of undoing, ``undone`` was undone before, ``impossible`` is in doubt with nothing to undo it."""
 
     todo: tuple[Undo, ...]
     undone: tuple[str, ...]

@@ -1,0 +1,152 @@
+"""What must hold of every run, whatever the definition, the world and the moment of a crash."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcp_workflows.definition.program import Definition
+from mcp_workflows.engine.states import RUN_MOVES, StepStatus
+from mcp_workflows.engine.undo import SUFFIX
+from tests.engine.simulation import Simulation, World
+from tests.engine.strategies import definitions, worlds
+
+few = settings(max_examples=150, deadline=None)
+
+
+def outcome(simulation: Simulation) -> tuple[object, ...]:
+    """All that must agree between two ways to the same end; instants may differ."""
+    record = simulation.record
+    steps = {
+        path: (step.status, step.output, step.attempts, step.in_doubt, step.seq, step.error and step.error.code)
+        for path, step in simulation.steps.items()
+    }
+    error = record.error and (record.error.code, record.error.step, record.error.in_doubt)
+    return record.status, record.output, error, record.compensation, record.undone, record.not_undone, steps
+
+
+@few
+@given(definitions(), worlds())
+def test_every_run_ends_or_asks_for_a_decision(definition: Definition, world: World) -> None:
+    simulation = Simulation.of(definition, world)
+    simulation.to_the_end()
+    assert simulation.at_rest
+    assert all(step.status.settled for step in simulation.steps.values())
+
+
+@few
+@given(definitions(), worlds(), st.integers(0, 30))
+def test_a_machine_rebuilt_at_any_moment_comes_to_the_same_end(definition: Definition, world: World, cut: int) -> None:
+    live = Simulation.of(definition, world)
+    for _ in range(cut):
+        if not live.step():
+            break
+    live.pump()
+    once = any(step.at_most_once and any(c.path == step.name for c, _ in live.flying) for step in definition.steps)
+    rebuilt = live.fork()
+    live.to_the_end()
+    rebuilt.to_the_end()
+    if not once:  # a step that must run at most once is not made again: its run is paused instead
+        assert outcome(rebuilt) == outcome(live)
+
+
+@few
+@given(definitions(), worlds(), st.data())
+def test_events_that_are_repeated_or_late_change_nothing(
+    definition: Definition, world: World, data: st.DataObject
+) -> None:
+    simulation = Simulation.of(definition, world)
+    while simulation.step():
+        if simulation.ended and data.draw(st.booleans()):
+            call, how, started_at = data.draw(st.sampled_from(simulation.ended))
+            before = outcome(simulation)
+            simulation.machine.attempt_ended(call, how, started_at, simulation.now)
+            assert not simulation.machine.pump(simulation.now).attempts
+            assert outcome(simulation) == before
+
+
+@few
+@given(definitions(), worlds())
+def test_compensation_is_the_reverse_of_completion(definition: Definition, world: World) -> None:
+    simulation = Simulation.of(definition, world)
+    simulation.to_the_end()
+    undone = list(dict.fromkeys(c.path.removesuffix(SUFFIX) for c in simulation.calls if SUFFIX in c.path))
+    completed = [
+        step.path for step in sorted(simulation.steps.values(), key=lambda step: step.seq) if step.path in undone
+    ]
+    assert undone == completed[::-1]
+
+
+@few
+@given(definitions(), worlds(), st.data())
+def test_a_failure_is_called_definite_only_if_nothing_took_place(
+    definition: Definition, world: World, data: st.DataObject
+) -> None:
+    """The process dies at random moments, with requests carried out or not; a cancel may come in between."""
+    simulation = Simulation.of(definition, world)
+    for _ in range(60):
+        simulation.pump()
+        what = data.draw(st.sampled_from(["go on", "go on", "go on", "crash", "cancel"]))
+        if what == "crash":
+            simulation.crash({call.path: data.draw(st.booleans()) for call, _ in simulation.flying})
+        elif what == "cancel":
+            simulation.send("cancel", compensate=data.draw(st.booleans()))
+        elif not simulation.step():
+            break
+    simulation.to_the_end()
+    effects = {step.name for step in definition.steps if step.has_effect}
+    for path in simulation.happened & effects:
+        status = simulation.steps[path].status if path in simulation.steps else None
+        assert status in (StepStatus.COMPLETED, StepStatus.IN_DOUBT, StepStatus.COMPENSATED, StepStatus.COMPENSATING), (
+            path
+        )
+    for step in simulation.steps.values():
+        if step.status in (StepStatus.FAILED, StepStatus.IN_DOUBT):
+            assert step.error is not None
+            assert step.error.in_doubt == (step.status is StepStatus.IN_DOUBT)
+
+
+@few
+@given(definitions(), worlds(), st.data())
+def test_a_person_can_always_bring_a_paused_run_to_an_end(
+    definition: Definition, world: World, data: st.DataObject
+) -> None:
+    simulation = Simulation.of(definition, world)
+    for _ in range(40):
+        simulation.to_the_end()
+        if simulation.record.status != "paused":
+            break
+        if data.draw(st.booleans()):
+            simulation.rebuild()
+        choice = data.draw(st.sampled_from(["output", "skip", "again", "cancel", "request"]))
+        match choice:
+            case "cancel":
+                simulation.send("cancel", compensate=True)
+            case "output":
+                simulation.send("resume", output={"by": "hand"})
+            case "request":
+                simulation.send("resume", request={"json": {"a": 1}})
+            case _:
+                simulation.send("resume", **{choice: True})
+        simulation.pump()
+    assert simulation.at_rest
+
+
+@few
+@given(definitions(), worlds(), st.data())
+def test_a_run_makes_legal_moves_only_and_a_settled_step_is_settled_once(
+    definition: Definition, world: World, data: st.DataObject
+) -> None:
+    simulation = Simulation.of(definition, world)
+    status = simulation.record.status
+    settled: dict[str, StepStatus] = {}
+    while simulation.step(data.draw(st.integers(0, 3))):
+        after = simulation.record.status
+        assert after is status or after in RUN_MOVES[status] or after.finished or after == "paused"
+        status = after
+        for path, step in simulation.steps.items():
+            if path in settled and settled[path] is not step.status:
+                assert step.status in (StepStatus.COMPENSATING, StepStatus.COMPENSATED, settled[path])
+            if step.status.settled and step.status not in (StepStatus.COMPENSATING, StepStatus.COMPENSATED):
+                settled[path] = step.status
+    assert len({call.idempotency_key for call in simulation.calls}) == len({call.path for call in simulation.calls})
