@@ -1,0 +1,254 @@
+"""One http attempt: render, send, follow redirects, read, judge.
+
+What a failure is called follows DESIGN's first promise: *definite* when nothing was sent or the service refused (4xx), *in
+doubt* when a request that may change something left and no refusal came back. That includes success nobody can keep: a
+POST answered 200 with an unreadable body did take effect, so it is neither done nor harmless, and is not made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import ClientError, ClientResponse
+from aiohttp.client_exceptions import ClientPayloadError
+from aiohttp.http_exceptions import ContentEncodingError
+
+from mcp_workflows.clock import Clock
+from mcp_workflows.definition.expressions import ExpressionFailed
+from mcp_workflows.definition.program import SAFE_METHODS, HttpWork, Json
+from mcp_workflows.engine.outcome import Completed, Failed, Outcome
+from mcp_workflows.steps import redirect, verdict
+from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_leniently
+from mcp_workflows.steps.attempt import Attempt, Values
+from mcp_workflows.steps.client import Broken, Client, Exchange, NotConnected, NotHttp, origin
+from mcp_workflows.steps.environment import Environment
+from mcp_workflows.steps.gate import Gate
+from mcp_workflows.steps.guard import AddressBlocked, Guard
+from mcp_workflows.steps.request import Request, RequestInvalid, render
+
+MAX_EXPLANATION = 64 << 10
+"""Bytes of the body that are read of an answer that says no: it is kept with every failed attempt."""
+
+
+class Http:
+    """The doer of ``HttpWork``."""
+
+    def __init__(self, environment: Environment, clock: Clock) -> None:
+        self._guard = Guard(environment.http_allowed_hosts)
+        self._client = Client(self._guard)
+        self._gate = Gate(environment.max_per_host)
+        self._max_bytes = environment.max_answer_bytes
+        self._clock = clock
+
+    async def attempt(self, attempt: Attempt) -> Outcome:
+        work = attempt.call.work
+        assert isinstance(work, HttpWork)
+        attempt.in_doubt = False
+        attempt.label = work.method
+        try:
+            request = render(work, attempt.call, attempt.values)
+        except ExpressionFailed as failure:
+            return attempt.failed("expression", f"{attempt.label} was not sent: {failure}")
+        except RequestInvalid as invalid:
+            return attempt.failed("invalid_request", f"{attempt.label} was not sent: {invalid}")
+        attempt.label = f"{work.method} {request.url.raw_path}"
+        attempt.request = request.shown
+        host = origin(request.url)
+        if not self._gate.enter(host):
+            await self._wait(attempt, host)
+        try:
+            return await _Flight(self, attempt, work, request).run()
+        finally:
+            self._gate.leave(host)
+
+    async def _wait(self, attempt: Attempt, host: tuple[str, str, int | None]) -> None:
+        """A crowd in front of the host is nobody's slowness: the attempt's time begins when it has its place."""
+        deadline = attempt.deadline
+        if deadline is None or attempt.call.timeout is None:
+            await self._gate.wait(host)
+            return
+        deadline.reschedule(None)
+        await self._gate.wait(host)
+        deadline.reschedule(asyncio.get_running_loop().time() + attempt.call.timeout)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    # What a flight needs of its doer.
+
+    def check(self, request: Request) -> None:
+        self._guard.check_url(request.url)
+
+    async def send(self, exchange: Exchange, request: Request, work: HttpWork) -> ClientResponse:
+        return await self._client.send(exchange, request, work.connect_timeout)
+
+    async def read(self, response: ClientResponse, *, leniently: bool) -> Body:
+        return await read_body(response, min(self._max_bytes, MAX_EXPLANATION) if leniently else self._max_bytes)
+
+    def retry_after(self, response: ClientResponse) -> float | None:
+        value = response.headers.get("Retry-After")
+        return verdict.retry_after(value, self._clock()) if value is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What came of an answer's body. ``trouble`` is set when that is not all of it."""
+
+    raw: bytes
+    trouble: str | None = None
+    code: str = ""
+    retryable: bool = False
+
+
+@dataclass(slots=True)
+class _Flight:
+    """One attempt on its way, over all its redirects."""
+
+    http: Http
+    attempt: Attempt
+    work: HttpWork
+    request: Request
+    acted: bool = False
+    """Some service dealt with a request that may change something and pointed elsewhere for its answer."""
+
+    async def run(self) -> Outcome:
+        for hops in range(redirect.MAX_REDIRECTS + 1):
+            try:
+                self.http.check(self.request)
+                response = await self.http.send(Exchange(self.on_sent), self.request, self.work)
+            except AddressBlocked as blocked:
+                return self.attempt.failed("blocked_address", self._while("was not sent", f"{blocked}"))
+            except NotConnected as failure:
+                host = self.request.url.host_port_subcomponent
+                why = f"no connection to {host}: {failure}"
+                return self.attempt.failed("connect", self._while("was not sent", why), retryable=True)
+            except Broken as failure:
+                why = f"the connection broke before an answer came ({failure})"
+                return self.attempt.failed("reset", f"{self.attempt.label}: {why}", retryable=True)
+            except NotHttp as failure:
+                why = f"what came back is no HTTP answer ({failure})"
+                return self.attempt.failed("answer_unreadable", f"{self.attempt.label}: {why}")
+            try:
+                if not self._leads_on(response):
+                    return await self._judge(response)
+                failure = self._follow(response, hops)
+                if failure is not None:
+                    return failure
+            finally:
+                response.release()
+        raise AssertionError("the last hop answers or fails")
+
+    def on_sent(self) -> None:
+        self.attempt.in_doubt = self.acted or self.request.method not in SAFE_METHODS
+
+    def _while(self, what: str, why: str) -> str:
+        if self.acted:
+            return f"{self.attempt.label} was redirected, and the answer could not be fetched: {why}"
+        return f"{self.attempt.label} {what}: {why}"
+
+    def _leads_on(self, response: ClientResponse) -> bool:
+        wanted = isinstance(self.work.success, tuple) and verdict.admits(self.work.success, response.status)
+        return response.status in redirect.STATUSES and "Location" in response.headers and not wanted
+
+    def _follow(self, response: ClientResponse, hops: int) -> Failed | None:
+        """Makes the redirect's request the next one, or says why not."""
+        status = response.status
+        if redirect.becomes_get(self.request.method, status):
+            self.acted = self.acted or self.request.method not in SAFE_METHODS
+        else:
+            self.attempt.in_doubt = self.acted
+        what = f"{self.attempt.label} answered {status}"
+        if hops == redirect.MAX_REDIRECTS:
+            message = f"{what}, a redirect more than the {redirect.MAX_REDIRECTS} that are followed"
+            return self.attempt.failed("too_many_redirects", message, status=status)
+        try:
+            self.request = redirect.redirected(self.request, status, response.headers["Location"])
+            self.http.check(self.request)
+        except redirect.LocationInvalid as invalid:
+            return self.attempt.failed(f"http_{status}", f"{what}, but {invalid}", status=status)
+        except AddressBlocked as blocked:
+            message = f"{what}, a redirect that is not followed: {blocked}"
+            return self.attempt.failed("blocked_address", message, status=status)
+        return None
+
+    async def _judge(self, response: ClientResponse) -> Outcome:
+        status = response.status
+        attempt, work = self.attempt, self.work
+        if verdict.refused(status):
+            attempt.in_doubt = self.acted
+        if isinstance(work.success, tuple) and not verdict.admits(work.success, status):
+            return await self._refused(response)
+        explains = status >= 400
+        body = await self.http.read(response, leniently=explains)
+        content_type = response.headers.get("Content-Type", "")
+        if body.trouble is not None and not explains:
+            message = f"{attempt.label} answered {status}, but its body {body.trouble}"
+            return attempt.failed(body.code, message, status=status, retryable=body.retryable)
+        try:
+            read = decode_leniently if explains else decode
+            content = read(body.raw, content_type, work.response)
+        except AnswerUnreadable as unreadable:
+            message = f"{attempt.label} answered {status}, but its body {unreadable}"
+            return attempt.failed("answer_unreadable", message, status=status)
+        result: Json = {"status": status, "headers": verdict.header_map(response.headers), "body": content}
+        if attempt.redactor and attempt.redactor.may_touch(body.raw, response.headers.values()):
+            result = attempt.redactor.json(result)
+        if not isinstance(work.success, tuple):
+            return self._by_expression(result, response)
+        return Completed(result)
+
+    def _by_expression(self, result: Json, response: ClientResponse) -> Outcome:
+        work, attempt, status = self.work, self.attempt, response.status
+        assert not isinstance(work.success, tuple)
+        try:
+            if work.success.evaluate_bool(Values(attempt.values, {"result": result})):
+                return Completed(result)
+        except ExpressionFailed as failure:
+            message = f"{attempt.label} answered {status}, but success: {failure}"
+            return attempt.failed("expression", message, status=status, body=result["body"])
+        if status < 300:
+            # The author's own reading of the answer: with this body the service says no.
+            attempt.in_doubt = self.acted
+        return self._says_no(response, result["body"])
+
+    async def _refused(self, response: ClientResponse) -> Failed:
+        body = await self.http.read(response, leniently=True)
+        content_type = response.headers.get("Content-Type", "")
+        content = decode_leniently(body.raw, content_type, "auto") if body.raw else None
+        return self._says_no(response, content)
+
+    def _says_no(self, response: ClientResponse, body: Json) -> Failed:
+        status = response.status
+        return self.attempt.failed(
+            f"http_{status}",
+            verdict.explained(self.attempt.label, status, self.attempt.redactor.json(body)),
+            status=status,
+            body=body,
+            retryable=verdict.retryable(status),
+            retry_after=self.http.retry_after(response),
+        )
+
+
+async def read_body(response: ClientResponse, limit: int) -> Body:
+    """At most ``limit`` bytes, unpacked; more are not waited for."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        length = response.content_length
+        if length is not None and length > limit and response.method != "HEAD":
+            return Body(b"", f"is larger than {limit} bytes ({length})", "answer_too_large")
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                response.close()
+                return Body(b"".join(chunks)[:limit], f"is larger than {limit} bytes", "answer_too_large")
+    except ClientPayloadError as error:
+        raw = b"".join(chunks)
+        if isinstance(error.__cause__, ContentEncodingError):
+            return Body(raw, "cannot be unpacked", "answer_unreadable")
+        return Body(raw, "broke off", "reset", retryable=True)
+    except (ClientError, OSError):
+        return Body(b"".join(chunks), "broke off", "reset", retryable=True)
+    return Body(chunks[0] if len(chunks) == 1 else b"".join(chunks))

@@ -1,0 +1,274 @@
+"""From a step's http work and its values to the one request that is sent, at the moment of the attempt.
+
+Everything that may not go over the wire is refused here, before anything is sent, with a message that names the place
+and never the value: line breaks in headers, texts that are no Unicode, credentials in a URL.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from yarl import URL
+
+from mcp_workflows import __version__
+from mcp_workflows.definition.expressions import ABSENT
+from mcp_workflows.definition.program import Auth, HttpWork, Json
+from mcp_workflows.engine.outcome import StepCall
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_DOT_SEGMENT = re.compile(r"[^/]/(?:\.|%2e){1,2}(?:[/?#]|$)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_OURS = frozenset(
+    {"connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+_LARGE_BODY = 1 << 20
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_BASE_HEADERS = {
+    "User-Agent": f"mcp-workflows/{__version__}",
+    "Accept": "application/json, */*;q=0.8",
+}
+_NO_KEY = frozenset({"GET", "HEAD"})
+
+
+class RequestInvalid(Exception):
+    """The request cannot be made as it stands; nothing was sent. The message holds no values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent. ``shown`` is what a caller may see and correct, not yet redacted."""
+
+    method: str
+    url: URL
+    headers: dict[str, str]
+    body: bytes | None
+    shown: dict[str, Json]
+    secret_body: bool = False
+    """The body holds a secret: it goes to the host that it was meant for, and to no other."""
+
+    @property
+    def payload(self) -> bytes | io.BytesIO | None:
+        return io.BytesIO(self.body) if self.body is not None and len(self.body) > _LARGE_BODY else self.body
+
+
+def render(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> Request:
+    """Raises ``ExpressionFailed`` and ``RequestInvalid``."""
+    correction = _correction(work, call.correction)
+    url = _url(work.url.render_url(values))
+    shown: dict[str, Json] = {"method": work.method, "url": str(url.with_query(None))}
+    if url.raw_query_string:
+        shown["url"] = str(url)
+    if work.query is not None or "query" in correction:
+        query: Json = work.query.render(values) if work.query is not None else {}
+        if "query" in correction:
+            query = merge_patch(query, correction["query"])
+        shown["query"] = query
+        pairs = list(_pairs("query", query))
+        url = url.extend_query(pairs) if pairs else url
+    headers = _headers(work, call, values)
+    body = _body(work, values, correction, headers, shown)
+    secret_body = work.body is not None and "secrets" in work.body.names
+    return Request(work.method, url, headers, body, shown, secret_body)
+
+
+def _url(text: str) -> URL:
+    if _DOT_SEGMENT.search(text):
+        # An inserted ".." would climb out of the author's path, as clients and servers resolve it.
+        raise RequestInvalid('the path holds "." or ".." as a part')
+    try:
+        url = URL(text)
+        url.port  # noqa: B018  # a port that is no number is only noticed when it is asked for
+    except ValueError as error:
+        raise RequestInvalid(f"the url cannot be read: {type(error).__name__}") from None
+    if not url.absolute or not url.raw_host:
+        raise RequestInvalid("the url must begin with http:// or https:// and a host")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise RequestInvalid("the url holds credentials; give them as auth")
+    return url
+
+
+def _headers(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> dict[str, str]:
+    headers = dict(_BASE_HEADERS)
+    given: set[str] = set()
+    for name, template in work.headers:
+        value = template.render_optional(values)
+        if value is ABSENT:
+            continue
+        lower = name.lower()
+        if lower in _OURS:
+            raise RequestInvalid(f'header "{name}" is set by the client itself')
+        for ours in [key for key in headers if key.lower() == lower]:
+            del headers[ours]
+        headers[_header_name(name)] = _header_value(name, value)
+        given.add(lower)
+    if work.method not in _NO_KEY and work.idempotency_key is not False and "idempotency-key" not in given:
+        key = work.idempotency_key
+        headers["Idempotency-Key"] = (
+            call.idempotency_key if key is None else _header_value("Idempotency-Key", key.render(values))
+        )
+    if work.auth is not None:
+        name, value = _credentials(work.auth, values)
+        for double in [key for key in headers if key.lower() == name.lower()]:
+            del headers[double]
+        headers[name] = value
+    return headers
+
+
+def _credentials(auth: Auth, values: Mapping[str, Json]) -> tuple[str, str]:
+    parts = [_text("auth", part.render(values)) for part in auth.parts]
+    match auth.scheme:
+        case "bearer":
+            return "Authorization", _header_value("auth", f"Bearer {parts[0]}")
+        case "basic":
+            if ":" in parts[0]:
+                raise RequestInvalid("auth: a user name cannot hold a colon")
+            pair = _utf8("auth", f"{parts[0]}:{parts[1]}")
+            return "Authorization", f"Basic {base64.b64encode(pair).decode('ascii')}"
+        case "header":
+            return _header_name(parts[0]), _header_value(parts[0], parts[1])
+
+
+def _header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise RequestInvalid(f"{json.dumps(name)} is no name of a header")
+    return name
+
+
+def _header_value(name: str, value: Json) -> str:
+    text = _text(f'header "{name}"', value).strip(" \t")
+    if not text.isascii():
+        _utf8(f'header "{name}"', text)
+    found = _CONTROL.search(text)
+    if found:
+        kind = {"\r": "a line break", "\n": "a line break", "\0": "a NUL"}.get(found[0], "a control character")
+        raise RequestInvalid(f'header "{name}" holds {kind}')
+    return text
+
+
+def _body(
+    work: HttpWork,
+    values: Mapping[str, Json],
+    correction: Mapping[str, Json],
+    headers: dict[str, str],
+    shown: dict[str, Json],
+) -> bytes | None:
+    if work.body is None or work.body_kind is None:
+        return None
+    kind = work.body_kind
+    content: Json = work.body.render(values)
+    if kind in correction:
+        content = correction[kind] if kind == "text" else merge_patch(content, correction[kind])
+    shown[kind] = content
+    if kind == "json":
+        media_type, text = "application/json", _json(content)
+    elif kind == "form":
+        media_type, text = "application/x-www-form-urlencoded", _form(content)
+    else:
+        media_type, text = "text/plain; charset=utf-8", _text("text", content)
+    if not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = media_type
+    return _utf8(kind, text)
+
+
+def _json(content: Json) -> str:
+    try:
+        return _ENCODE(content)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestInvalid(f"json: cannot be written as JSON ({type(error).__name__})") from None
+
+
+def _form(content: Json) -> str:
+    try:
+        return urlencode(list(_pairs("form", content)))
+    except UnicodeEncodeError:
+        raise RequestInvalid("form: a text holds half of a surrogate pair") from None
+
+
+def _pairs(place: str, content: Json) -> Iterator[tuple[str, str]]:
+    """A list repeats the name, null leaves it out."""
+    if not isinstance(content, dict):
+        raise RequestInvalid(f"{place}: expected a mapping, found {_kind(content)}")
+    for name, value in cast("dict[str, Any]", content).items():
+        for item in cast("list[Any]", value) if isinstance(value, list) else [value]:
+            if item is not None:
+                text = _text(f"{place}.{name}", item)
+                _utf8(place, name + text)
+                yield name, text
+
+
+def _text(place: str, value: Json) -> str:
+    """Text as it is; numbers and booleans as in JSON."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return _json(value)
+        case _:
+            raise RequestInvalid(f"{place}: expected text, found {_kind(value)}")
+
+
+def _utf8(place: str, text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RequestInvalid(f"{place}: a text holds half of a surrogate pair") from None
+
+
+def _kind(value: Json) -> str:
+    match value:
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case None:
+            return "null"
+        case str():
+            return "text"
+        case _:
+            return "true or false" if isinstance(value, bool) else "a number"
+
+
+def refuse_correction(work: HttpWork, correction: Json) -> str | None:
+    """Why a person's correction of this request is refused, or ``None``: the same rules hold here and at ``resume``."""
+    if correction is None:
+        return None
+    if not isinstance(correction, dict):
+        return f"request: expected a mapping, found {_kind(correction)}"
+    allowed = {"query", work.body_kind or "query"}
+    for key, value in cast("dict[str, Any]", correction).items():
+        if key not in allowed:
+            return f'request: "{key}" cannot be corrected here, only {" and ".join(sorted(allowed))}'
+        if key in {"query", "form"} and not isinstance(value, dict):
+            return f"request.{key}: expected a mapping, found {_kind(value)}"
+        if key == "text" and not isinstance(value, str):
+            return f"request.text: expected text, found {_kind(value)}"
+    return None
+
+
+def _correction(work: HttpWork, correction: Json) -> Mapping[str, Json]:
+    refused = refuse_correction(work, correction)
+    if refused:
+        raise RequestInvalid(refused)
+    return cast("dict[str, Any]", correction or {})
+
+
+def merge_patch(target: Json, patch: Json) -> Json:
+    """RFC 7396: mappings merge, null deletes, anything else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    result: dict[str, Json] = dict(cast("dict[str, Any]", target)) if isinstance(target, dict) else {}
+    for key, value in cast("dict[str, Any]", patch).items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge_patch(result.get(key), value)
+    return result

@@ -1,0 +1,78 @@
+"""Does the work of a step: one attempt in, one outcome out.
+
+Kinds of work are registered by type, so that a new kind is one module more. Whatever a kind does wrong ends here as a
+failure of that attempt, and nowhere else: an attempt never takes its run, or the loop around it, down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+
+from mcp_workflows.clock import Clock, utc_now
+from mcp_workflows.definition.program import HttpWork
+from mcp_workflows.engine.outcome import Failed, Outcome, StepCall
+from mcp_workflows.errors import SettingsInvalid
+from mcp_workflows.steps.attempt import Attempt, Doer, Values
+from mcp_workflows.steps.environment import Environment
+from mcp_workflows.steps.http import Http
+from mcp_workflows.steps.redact import redactor_of
+
+_log = logging.getLogger(__name__)
+
+
+class Steps:
+    """One per process; used from one event loop, in which its connections are opened at first use."""
+
+    def __init__(self, environment: Environment, *, clock: Clock = utc_now) -> None:
+        self._environment = environment
+        self._doers: dict[type, Doer] = {HttpWork: Http(environment, clock)}
+
+    async def attempt(self, call: StepCall) -> Outcome:
+        """Makes the attempt within ``call.timeout`` seconds. Raises nothing but ``CancelledError``."""
+        attempt = Attempt(call, Values(call.values, {}))
+        try:
+            doer = self._doers[type(call.work)]
+            self._equip(attempt)
+            async with asyncio.timeout(call.timeout) as deadline:
+                attempt.deadline = deadline
+                return await doer.attempt(attempt)
+        except SettingsInvalid as invalid:
+            return attempt.failed("settings", str(invalid), in_doubt=False)
+        except TimeoutError:
+            if attempt.deadline is not None and attempt.deadline.expired():
+                return _timed_out(attempt)
+            return _internal(attempt)
+        except Exception:  # noqa: BLE001  # the one place around a step's work
+            return _internal(attempt)
+
+    def _equip(self, attempt: Attempt) -> None:
+        call = attempt.call
+        secrets = self._environment.secrets_of(call.secrets) if call.secrets else {}
+        now = {"vars": self._environment.vars_over(call.vars), "secrets": secrets}
+        attempt.values = Values(call.values, now)
+        attempt.redactor = redactor_of(secrets)
+
+    async def close(self) -> None:
+        """Closes what is open; attempts in flight break."""
+        for doer in self._doers.values():
+            await doer.close()
+
+
+def _timed_out(attempt: Attempt) -> Failed:
+    where = "after it was sent" if attempt.in_doubt else "with nothing changed"
+    message = f"{attempt.label} took longer than {attempt.call.timeout:g} s ({where})"
+    return attempt.failed("timeout", message, retryable=True)
+
+
+def _internal(attempt: Attempt) -> Failed:
+    call = attempt.call
+    _log.error(
+        "Attempt %d of %s in run %s failed inside:\n%s",
+        call.attempt,
+        call.path,
+        call.run_id,
+        attempt.redactor.text(traceback.format_exc()),
+    )
+    return attempt.failed("internal", f"{attempt.label} failed inside the server; its log says more")
