@@ -35,9 +35,13 @@ retries = st.builds(
     jitter=st.booleans(),
     give_up_after=st.sampled_from([None, None, 50.0]),
 )
-compensations = st.builds(
-    lambda retry, in_doubt: Compensation((Step("", "http", http(), retry=retry),), in_doubt), retries, st.booleans()
-)
+
+
+@st.composite
+def compensations(draw: st.DrawFn) -> Compensation:
+    return Compensation((Step("", "http", http(), retry=draw(retries)),), draw(st.booleans()))
+
+
 works: st.SearchStrategy[tuple[str, Work]] = st.sampled_from(
     [
         ("http", http()),
@@ -66,7 +70,7 @@ def steps(draw: st.DrawFn, name: str) -> Step:
         when=draw(st.sampled_from([None, None, None, TRUE, FALSE])),
         retry=Retry() if once or not is_http else draw(retries),
         continue_on_error=draw(st.integers(0, 4)) == 0,
-        compensate=draw(st.none() | compensations) if is_http else None,
+        compensate=draw(st.none() | compensations()) if is_http else None,
         at_most_once=once,
         reads_now=draw(st.booleans()) if is_http else False,
     )
