@@ -1,0 +1,198 @@
+"""What each tool does: ask ``Runs``, and tell the answer as a run object or the refusal as a text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+import anyio
+from mcp_types import CallToolResult
+
+from mcp_workflows.clock import Clock
+from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.errors import CallerError, InputRefused, SystemUnwell, UnknownRun
+from mcp_workflows.mcp_server import refusals
+from mcp_workflows.mcp_server.answers import answer, refusal
+from mcp_workflows.mcp_server.arguments import ArgumentsRefused, idempotency_key_of, since_of
+from mcp_workflows.mcp_server.caller import Caller
+from mcp_workflows.mcp_server.durably import Durably
+from mcp_workflows.mcp_server.next_step import next_step, nothing_to_cancel
+from mcp_workflows.mcp_server.parts import selected
+from mcp_workflows.mcp_server.run_object import Telling, run_line, run_object, size_of
+from mcp_workflows.mcp_server.selection import SelectRefused, root_of
+from mcp_workflows.mcp_server.shape import shape_of
+from mcp_workflows.mcp_server.toolbox import Toolbox
+from mcp_workflows.mcp_server.tools import IDEMPOTENCY_KEY
+from mcp_workflows.runtime.runs import Runs
+from mcp_workflows.runtime.views import RunQuery, RunView
+
+logger = logging.getLogger(__name__)
+
+CORRECTIONS = ("input", "request", "output", "skip", "again")
+_USUAL_WAIT = 10.0
+"""Seconds that a resumed run is waited for if its workflow is no longer served here."""
+
+
+class Calls:
+    """The tools. Arguments have been checked against the tools' schemas, but for a workflow's own."""
+
+    def __init__(self, runs: Runs, clock: Clock) -> None:
+        self._runs = runs
+        self._clock = clock
+        self._durably = Durably()
+        self._waits: set[anyio.CancelScope] = set()
+        self._stopping = False
+
+    async def stop(self) -> None:
+        """Let waiting calls answer now, and let what they began be recorded."""
+        self._stopping = True
+        for scope in self._waits:
+            scope.cancel()
+        await self._durably.settled()
+
+    async def start(
+        self, definition: Definition, toolbox: Toolbox, given: Mapping[str, Json], caller: Caller
+    ) -> CallToolResult:
+        """The tool of a workflow: once this is answered the run is durable, whatever becomes of the call."""
+        arguments = dict(given)
+        try:
+            key = idempotency_key_of(arguments.pop(IDEMPOTENCY_KEY, None))
+            starting = self._runs.start(definition.name, arguments, actor=caller.actor, idempotency_key=key)
+            view = await self._durably.finish(starting)
+        except (InputRefused, ArgumentsRefused) as refused:
+            return refusal(refusals.start_refused(refused))
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell, starting=True))
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
+        view, cut_short = await self._follow(view, definition.mcp.wait, caller)
+        told = run_object(view, Telling(self._clock(), by_key=key is not None, next=cut_short))
+        if misfit := toolbox.misfit(definition.name, told):
+            told = _without_result(told, misfit)
+        return answer(told, is_error=view.status is RunStatus.FAILED)
+
+    async def get_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+        run_id, select = arguments["run_id"], arguments.get("select")
+        try:
+            root = None if select is None else root_of(select)
+            view = await self._runs.get(run_id, actor=caller.actor)
+            view, cut_short = await self._follow(view, arguments.get("wait_seconds", 0), caller)
+            told = run_object(view, Telling(self._clock(), named=True, next=cut_short))
+            if root is not None and select is not None:
+                told = await selected(self._runs, view, root, select, told, actor=caller.actor)
+        except SelectRefused as refused:
+            return refusal(refusals.arguments_refused(str(refused)))
+        except UnknownRun:
+            return await self._unknown(run_id, caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        return answer(told)
+
+    async def list_runs(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+        now = self._clock()
+        try:
+            query = RunQuery(
+                workflow=arguments.get("workflow"),
+                status=arguments.get("status", "open"),
+                idempotency_key=arguments.get("idempotency_key"),
+                since=since_of(arguments.get("since"), now),
+                actor=caller.actor if arguments.get("mine", True) else None,
+                limit=arguments.get("limit", 10),
+                cursor=arguments.get("cursor"),
+            )
+            page = await self._runs.list(query)
+        except (ArgumentsRefused, CallerError) as refused:
+            return refusal(refusals.arguments_refused(str(refused)))
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        told: dict[str, Json] = {"runs": [run_line(run, now) for run in page.runs]}
+        if page.next_cursor is not None:
+            told["next_cursor"] = page.next_cursor
+        return answer(told)
+
+    async def resume_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+        correction = {name: arguments[name] for name in CORRECTIONS if name in arguments}
+        resuming = self._runs.resume(
+            arguments["run_id"], actor=caller.actor, correction=correction, reason=arguments.get("reason")
+        )
+        try:
+            view = await self._durably.finish(resuming)
+        except UnknownRun:
+            return await self._unknown(arguments["run_id"], caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
+        view, cut_short = await self._follow(view, self._wait_of(view), caller)
+        return answer(run_object(view, Telling(self._clock(), next=cut_short)))
+
+    async def cancel_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+        asked_at = self._clock()
+        cancelling = self._runs.cancel(
+            arguments["run_id"],
+            actor=caller.actor,
+            compensate=arguments.get("compensate", True),
+            reason=arguments.get("reason"),
+        )
+        try:
+            view = await self._durably.finish(cancelling)
+        except UnknownRun:
+            return await self._unknown(arguments["run_id"], caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
+        if view.status.finished and _ended_before(view, asked_at):
+            said = nothing_to_cancel(view, asked_at)
+            following = next_step(view, asked_at)
+            return answer(run_object(view, Telling(asked_at, next=f"{said} {following}" if following else said)))
+        view, cut_short = await self._follow(view, self._wait_of(view), caller)
+        return answer(run_object(view, Telling(self._clock(), next=cut_short)))
+
+    async def _follow(self, view: RunView, seconds: float, caller: Caller) -> tuple[RunView, str | None]:
+        """Wait for what is durable already; if the service stops or is unwell meanwhile, say so and not fail."""
+        if seconds <= 0 or view.status.finished or view.status is RunStatus.PAUSED:
+            return view, None
+        if self._stopping:
+            return view, refusals.STOPPING
+        scope = anyio.CancelScope()
+        self._waits.add(scope)
+        try:
+            with scope:
+                later = await self._runs.wait(
+                    view.run_id, actor=caller.actor, seconds=seconds, on_progress=caller.on_progress
+                )
+                return replace(later, joined=view.joined), None
+        except SystemUnwell as unwell:
+            return view, refusals.unwell(unwell)
+        finally:
+            self._waits.discard(scope)
+        return view, refusals.STOPPING
+
+    async def _unknown(self, run_id: str, caller: Caller) -> CallToolResult:
+        try:
+            page = await self._runs.list(RunQuery(actor=caller.actor, limit=3))
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        more = page.next_cursor is not None
+        return refusal(refusals.unknown_run(run_id, page.runs, self._clock(), more=more))
+
+    def _wait_of(self, view: RunView) -> float:
+        definition = self._runs.catalog.definitions.get(view.workflow)
+        return _USUAL_WAIT if definition is None else definition.mcp.wait
+
+
+def _ended_before(view: RunView, asked_at: datetime) -> bool:
+    return view.finished_at is not None and view.finished_at < asked_at
+
+
+def _without_result(told: Mapping[str, Json], misfit: str) -> dict[str, Json]:
+    """A client that checks results would throw the whole answer away, so the result is left to get_run."""
+    logger.warning("the result of run %s does not fit its output_schema: %s", told["run_id"], misfit)
+    kept = {name: value for name, value in told.items() if name != "result"}
+    kept["result_omitted"] = {"bytes": size_of(told["result"]), "shape": shape_of(told["result"])}
+    kept["next"] = f"The result does not fit its output_schema ({misfit}). Read it: get_run with select result."
+    return kept

@@ -1,0 +1,28 @@
+"""Finishing what a call began even when the call is abandoned: a run is durable, or it is not there at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Durably:
+    """Runs work that must not be cut in half by a client that goes away in the middle of it."""
+
+    def __init__(self) -> None:
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work``; if the caller is cancelled, the work goes on to its end all the same."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def settled(self) -> None:
+        """Once all of it has ended."""
+        while self._under_way:
+            await asyncio.wait(set(self._under_way))

@@ -1,0 +1,164 @@
+"""Streamable HTTP: the ASGI app with ``/mcp`` and ``/healthz``, and serving it until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Generator, Sequence
+
+import uvicorn
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mcp_workflows import __version__
+from mcp_workflows.errors import SettingsInvalid, SystemUnwell
+from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.runtime.views import RunQuery
+
+MCP_PATH = "/mcp"
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Of one HTTP request. Above the 1 MiB that an input may have, so that a large input gets an answer that explains."""
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def http_app(
+    server: WorkflowServer, *, allowed_hosts: Sequence[str] = (), allowed_origins: Sequence[str] = ()
+) -> Starlette:
+    """The app of this server; its lifespan must run.
+
+    ``allowed_hosts`` are names of the Host header that are accepted besides the loopback's, with any port or with the
+    one given; ``allowed_origins`` are origins of browser pages besides those of these hosts.
+    """
+    hosts = [*_LOOPBACK, *allowed_hosts]
+    origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")] + list(allowed_origins)
+    app = server.streamable_http_app(
+        streamable_http_path=MCP_PATH,
+        max_request_body_size=MAX_REQUEST_BYTES,
+        transport_security=TransportSecuritySettings(
+            allowed_hosts=_with_any_port(hosts), allowed_origins=_with_any_port(origins)
+        ),
+        custom_starlette_routes=[Route("/healthz", _health(server), methods=["GET"])],
+    )
+    app.add_middleware(_EndStreams, stopping=server.stopping)
+    return app
+
+
+async def serve_http(
+    server: WorkflowServer,
+    host: str,
+    port: int,
+    *,
+    stop: asyncio.Event,
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+    listening: Callable[[str], None] = lambda url: None,  # noqa: ARG005
+) -> None:
+    """Serve until ``stop`` is set. ``listening`` is called with the URL of the endpoint once it accepts connections.
+
+    Raises:
+        SettingsInvalid: The address is not this machine's own, or cannot be bound.
+    """
+    if not is_loopback(host):
+        raise SettingsInvalid(
+            f"{host} can be reached from other machines, and nobody has to authenticate here: whoever reaches it could "
+            "start every workflow. Listen on 127.0.0.1, behind a proxy that authenticates."
+        )
+    app = http_app(server, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins)
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
+        proxy_headers=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    listener = _bind(config, host, port)
+    uvicorn_server = _Uvicorn(config)
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(uvicorn_server.serve(sockets=[listener]))
+        listening(f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}{MCP_PATH}")
+        stopped = tasks.create_task(stop.wait())
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        await server.stop()
+        uvicorn_server.should_exit = True
+
+
+def is_loopback(host: str) -> bool:
+    """Only this machine can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind(config: uvicorn.Config, host: str, port: int) -> socket.socket:
+    """Uvicorn would end the process where the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), port))
+        listener.listen(config.backlog)
+    except OSError as error:
+        listener.close()
+        raise SettingsInvalid(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+    return listener
+
+
+def _with_any_port(names: Sequence[str]) -> list[str]:
+    """The SDK's pattern ``name:*`` wants a port, and clients leave out the one that goes without saying."""
+    return [*names, *(f"{name}:*" for name in names)]
+
+
+def _health(server: WorkflowServer) -> Callable[[Request], Awaitable[JSONResponse]]:
+    async def health(_request: Request) -> JSONResponse:
+        """Whether the database answers; 503 if it does not."""
+        told = {"status": "ok", "version": __version__, "workflows": len(server.runs.catalog.definitions)}
+        try:
+            await server.runs.list(RunQuery(limit=1))
+        except SystemUnwell as unwell:
+            return JSONResponse({**told, "status": "unwell", "reason": str(unwell)}, status_code=503)
+        return JSONResponse(told)
+
+    return health
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals to the application, which has more to end than this."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+class _EndStreams:
+    """Ends the streams that clients keep open for notices when the service stops: nothing else would, and it would wait."""
+
+    def __init__(self, app: ASGIApp, stopping: asyncio.Event) -> None:
+        self._app = app
+        self._stopping = stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+
+        async def receive_or_stop() -> Message:
+            received = asyncio.ensure_future(receive())
+            stopped = asyncio.ensure_future(self._stopping.wait())
+            try:
+                await asyncio.wait({received, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                return received.result() if received.done() else {"type": "http.disconnect"}
+            finally:
+                received.cancel()
+                stopped.cancel()
+
+        await self._app(scope, receive_or_stop, send)

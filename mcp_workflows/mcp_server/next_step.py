@@ -1,0 +1,122 @@
+"""The ``next`` sentence of a run object: what a model that sees this run should do now. Absent where nothing is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import cast
+
+from mcp_workflows.definition.program import Json
+from mcp_workflows.definition.similar import listed
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.mcp_server.wording import age, ago, instant
+from mcp_workflows.runtime.views import RunView
+
+LONGEST_WAIT = 50
+"""Seconds one call may wait: below the 60 s after which common clients give a call up."""
+
+CORRECTABLE = ("query", "json", "form", "text")
+"""The parts of a request that ``resume_run`` may correct; never url, headers or auth."""
+
+_POLL = f"Call get_run with wait_seconds {LONGEST_WAIT}."
+
+
+def next_step(view: RunView, now: datetime, *, by_key: bool = False) -> str | None:
+    """``by_key``: the caller gave an ``_idempotency_key``, so joining came from that."""
+    match view.status:
+        case RunStatus.COMPLETED:
+            return _joined(view, now, by_key) if view.joined else None
+        case RunStatus.PAUSED:
+            return _paused(view)
+        case RunStatus.FAILED | RunStatus.CANCELLED:
+            return _ended(view)
+        case RunStatus.COMPENSATING:
+            return f"What was completed is being undone. {_POLL}"
+        case RunStatus.WAITING if _far(view.wake_at, now):
+            return _with_joined(view, now, by_key, _waiting(cast("datetime", view.wake_at), now))
+        case _:
+            return _with_joined(
+                view, now, by_key, _POLL if view.joined else f"{_POLL} You may do other things meanwhile."
+            )
+
+
+def nothing_to_cancel(view: RunView, now: datetime) -> str:
+    """Of a cancel that came too late."""
+    ended = "it has ended" if view.finished_at is None else f"it ended {ago(view.finished_at, now)}"
+    return f"Nothing to cancel: {ended}."
+
+
+def _joined(view: RunView, now: datetime, by_key: bool) -> str:
+    if by_key:
+        return f"This is the run started {ago(view.created_at, now)} with the same _idempotency_key."
+    return (
+        f"This is the run started {ago(view.created_at, now)} with the same input "
+        "(for a second one set _idempotency_key)."
+    )
+
+
+def _with_joined(view: RunView, now: datetime, by_key: bool, sentence: str) -> str:
+    return f"{_joined(view, now, by_key)} {sentence}" if view.joined else sentence
+
+
+def _far(wake_at: datetime | None, now: datetime) -> bool:
+    return wake_at is not None and wake_at - now > timedelta(seconds=LONGEST_WAIT)
+
+
+def _waiting(wake_at: datetime, now: datetime) -> str:
+    left = age((wake_at - now).total_seconds())
+    return f"It goes on by itself at {instant(wake_at)} (in {left}). Call get_run then; nobody has to answer."
+
+
+def _paused(view: RunView) -> str:
+    return f"{_sentence(_way_on(view))}; or cancel_run{_what_cancel_undoes(view)}."
+
+
+def _way_on(view: RunView) -> str:
+    error = view.error
+    if error is None:
+        return "resume_run goes on"
+    step = error.step or "the step"
+    if error.code == "interrupted":
+        return (
+            f"it is unknown whether {step} took place: find out, then resume_run with output {{…}} if it did "
+            "or with again true to make it again"
+        )
+    parts = _correctable(error.request)
+    corrected = f"request {parts} or input {{…}} corrected" if parts else "input {…} corrected"
+    if view.retry_helps:
+        return f"resume_run tries {step} again, also with {corrected}"
+    if parts:
+        return f"resume_run with {corrected}"
+    if error.step:
+        return f"resume_run with {corrected} tries {step} again, with output {{…}} takes that for {step}"
+    return f"resume_run goes on, also with {corrected}"
+
+
+def _correctable(request: Json) -> str:
+    if not isinstance(request, Mapping):
+        return ""
+    sent = cast("Mapping[str, Json]", request)
+    parts = [f'"{name}":{"…" if name == "text" else "{…}"}' for name in CORRECTABLE if name in sent]
+    return f"{{{','.join(parts)}}}" if parts else ""
+
+
+def _what_cancel_undoes(view: RunView) -> str:
+    return f", which undoes {listed(view.would_undo)}" if view.would_undo else " (there is nothing to undo)"
+
+
+def _ended(view: RunView) -> str | None:
+    if view.not_undone:
+        left = listed([step for step, _ in view.not_undone])
+        verb = "is" if len(view.not_undone) == 1 else "are"
+        return f"resume_run tries the undoing again. Until then {left} {verb} still in effect: tell the user."
+    if view.status is RunStatus.CANCELLED:
+        return None
+    if view.compensation == "done":
+        return "Everything was undone. Start again with other input."
+    return f"Nothing was undone. {_sentence(_way_on(view))}; or start again with other input."
+
+
+def _sentence(text: str) -> str:
+    """Begun with a capital, unless it begins with the name of a tool."""
+    return text if text.startswith("resume_run") else text[:1].upper() + text[1:]

@@ -1,0 +1,85 @@
+"""What is said when a call is refused: one text that holds what happened, what state that leaves, and what to do.
+
+Clients show a model nothing but the first text of an error, so nothing is left to structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from mcp_workflows.definition.similar import did_you_mean
+from mcp_workflows.errors import CallerError, Problem, Stopping, StoreUnavailable, SystemUnwell
+from mcp_workflows.mcp_server.wording import age, cut
+from mcp_workflows.runtime.views import RunView
+
+LONGEST = 600
+"""Characters of a refusal."""
+
+
+def start_refused(error: Exception) -> str:
+    return cut(f"Input refused, no run was started. {error}", LONGEST)
+
+
+def arguments_refused(problem: str) -> str:
+    """Of a tool that follows runs."""
+    return cut(f"Arguments refused, nothing was changed. {problem}", LONGEST)
+
+
+def bounded(error: CallerError) -> str:
+    """The errors of the runtime say all there is to say."""
+    return cut(str(error), LONGEST)
+
+
+def unknown_tool(name: str, names: Sequence[str], problems: Iterable[Problem]) -> str:
+    """A tool that is not served: perhaps misspelt, perhaps its file is broken."""
+    if broken := _broken_file(name, problems):
+        return cut(f'Workflow "{name}" is not served: its file is broken, {broken}', LONGEST)
+    hint = did_you_mean(name, names) or f" Tools here: {', '.join(names)}."
+    return cut(f'No tool "{cut(name, 80)}", nothing was started.{hint}', LONGEST)
+
+
+def unknown_run(run_id: str, own: Sequence[RunView], now: datetime, *, more: bool) -> str:
+    """``own`` are the caller's open runs, which it may have meant."""
+    said = f"No run {cut(run_id, 40)} that you may see."
+    if not own:
+        return f"{said} You have no open runs; list_runs with status any shows finished ones."
+    lines = "; ".join(f"{run.run_id} {run.workflow} {run.status} {_since(run, now)}" for run in own)
+    hint = "list_runs shows more." if more else "list_runs with status any shows finished ones."
+    return cut(f"{said} Your open runs: {lines}. {hint}", LONGEST)
+
+
+def unwell(error: SystemUnwell, *, starting: bool = False) -> str:
+    """The service cannot answer now; runs are not harmed by that."""
+    match error:
+        case Stopping() if starting:
+            return "The service is stopping, no run was started. Call again in a few seconds."
+        case Stopping():
+            return STOPPING
+        case StoreUnavailable() if starting:
+            said = (
+                "It is not known whether a run was started: call again with the same input, then you join it if it was."
+            )
+        case _:
+            said = "Runs are safe and go on when it is well again. Call again in a few seconds."
+    return cut(f"The service is unwell: {error} {said}", LONGEST)
+
+
+def internal(tool: str) -> str:
+    """A defect of ours; the details are in the log and not for the caller."""
+    return f"Internal error in {tool}; it is in the server's log. Runs are not affected: list_runs shows yours."
+
+
+STOPPING = "The service is stopping; the run is safe and goes on. Call get_run in a few seconds."
+
+
+def _broken_file(name: str, problems: Iterable[Problem]) -> str | None:
+    for problem in problems:
+        stem = problem.file.replace("\\", "/").rsplit("/", 1)[-1].split(".", 1)[0]
+        if stem == name:
+            return str(problem)
+    return None
+
+
+def _since(run: RunView, now: datetime) -> str:
+    return age((now - run.created_at).total_seconds())

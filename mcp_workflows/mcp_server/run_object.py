@@ -1,0 +1,143 @@
+"""The run object: a ``RunView`` as a model gets it. What is absent is left out, and nothing in it grows without bound."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from mcp_workflows.definition.program import Json
+from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.mcp_server.next_step import CORRECTABLE, next_step
+from mcp_workflows.mcp_server.shape import shape_of
+from mcp_workflows.mcp_server.wording import age, cut
+from mcp_workflows.runtime.views import RunView
+
+LARGEST_RESULT = 16 * 1024
+"""Bytes of JSON. A larger result is left out whole, not cut: a cut one would break the tool's output schema."""
+
+_LONGEST_MESSAGE = 500
+_LARGEST_REQUEST = 2 * 1024
+_UNDER_WAY = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.COMPENSATING})
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a run is told: ``named`` with workflow and version, ``by_key`` to a caller that gave an idempotency key."""
+
+    now: datetime
+    named: bool = False
+    by_key: bool = False
+    next: str | None = None
+    """Said in place of the usual sentence."""
+
+
+def run_object(view: RunView, telling: Telling) -> dict[str, Json]:
+    """At most about 20 KiB of JSON, whatever the run holds."""
+    told: dict[str, Json] = {"run_id": view.run_id}
+    if telling.named:
+        told |= {"workflow": view.workflow, "version": view.version}
+    told["status"] = str(view.status)
+    if view.joined:
+        told["joined"] = True
+    following = telling.next or next_step(view, telling.now, by_key=telling.by_key)
+    if view.status is RunStatus.COMPLETED and view.result is not None:
+        told |= _result(view.result)
+        following = _read_a_part(view.result, following) if "result_omitted" in told else following
+    if view.error is not None:
+        told["error"] = error_object(view.error, retry_helps=view.retry_helps)
+    told |= _course(view)
+    if following:
+        told["next"] = following
+    return told
+
+
+def run_line(view: RunView, now: datetime) -> dict[str, Json]:
+    """One run of a list: what tells it apart from others, and whether it needs anything."""
+    line: dict[str, Json] = {
+        "run_id": view.run_id,
+        "workflow": view.workflow,
+        "version": view.version,
+        "status": str(view.status),
+        "age": age((now - view.created_at).total_seconds()),
+    }
+    if view.idempotency_key is not None:
+        line["idempotency_key"] = view.idempotency_key
+    if view.error is not None:
+        step = f"{view.error.step}: " if view.error.step else ""
+        line["error"] = cut(f"{step}{view.error.message}", 120)
+    return line
+
+
+def error_object(error: StepError, *, retry_helps: bool) -> dict[str, Json]:
+    """Why it failed, with the part of the request that a correction can change."""
+    told: dict[str, Json] = {"step": error.step} if error.step else {}
+    told |= {"code": error.code, "in_doubt": error.in_doubt, "message": cut(error.message, _LONGEST_MESSAGE)}
+    if error.details is not None:
+        told["details"] = _bounded(error.details)
+    if error.attempts is not None:
+        told["attempts"] = error.attempts
+    told["retry_helps"] = retry_helps
+    request_sent: Json = error.request
+    if isinstance(request_sent, Mapping):
+        sent = cast("Mapping[str, Json]", request_sent)
+        request = {name: sent[name] for name in CORRECTABLE if name in sent}
+        if request:
+            told["request"] = _bounded(request)
+    return told
+
+
+def size_of(value: Json) -> int:
+    """Bytes of its JSON."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
+def _result(result: Json) -> dict[str, Json]:
+    size = size_of(result)
+    if size <= LARGEST_RESULT:
+        return {"result": result}
+    return {"result_omitted": {"bytes": size, "shape": shape_of(result)}}
+
+
+def _course(view: RunView) -> dict[str, Json]:
+    told: dict[str, Json] = {}
+    if view.status in _UNDER_WAY:
+        running = {"running": list(view.progress.running[:10])} if view.progress.running else {}
+        told["progress"] = {"completed": view.progress.completed, **running}
+    if view.compensation is not None and view.compensation != "none":
+        told["compensation"] = view.compensation
+    if view.undone:
+        told["undone"] = list(view.undone)
+    if view.not_undone:
+        told["not_undone"] = [{"step": step, "error": cut(why, 200)} for step, why in view.not_undone]
+    return told
+
+
+def _read_a_part(result: Json, following: str | None) -> str:
+    said = f"Read a part: get_run with select {largest_part(result)}."
+    return f"{following} {said}" if following else said
+
+
+def largest_part(result: Json) -> str:
+    """The selection to begin with: the first page of the longest list there is, near the top."""
+    if isinstance(result, list):
+        return "result[0:20]"
+    if isinstance(result, str):
+        return "result[0:8000]"
+    members = cast("dict[str, Json]", result)
+    name = max(members, key=lambda key: size_of(members[key]))
+    path = f"result.{name}" if name.isidentifier() and name.isascii() else f"result[{json.dumps(name)}]"
+    match members[name]:
+        case list():
+            return f"{path}[0:20]"
+        case str():
+            return f"{path}[0:8000]"
+        case _:
+            return path
+
+
+def _bounded(value: Json) -> Json:
+    return value if size_of(value) <= _LARGEST_REQUEST else f"left out: {size_of(value)} bytes, {shape_of(value)}"

@@ -1,0 +1,122 @@
+"""The MCP server over ``Runs``: which tools there are, who calls them, and what happens when they change.
+
+Built on the SDK's low-level ``Server``: the tools are those of the catalog and not of decorated functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel.server import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
+from mcp_types import (
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    NotificationParams,
+    PaginatedRequestParams,
+)
+
+from mcp_workflows import __version__
+from mcp_workflows.clock import Clock, utc_now
+from mcp_workflows.definition.program import Json
+from mcp_workflows.mcp_server import refusals
+from mcp_workflows.mcp_server.announcer import Announcer
+from mcp_workflows.mcp_server.answers import refusal
+from mcp_workflows.mcp_server.arguments import ArgumentsRefused, check_against, check_readable
+from mcp_workflows.mcp_server.caller import LOCAL, Caller
+from mcp_workflows.mcp_server.calls import Calls
+from mcp_workflows.mcp_server.instructions import INSTRUCTIONS
+from mcp_workflows.mcp_server.toolbox import Toolbox
+from mcp_workflows.mcp_server.tools import RUN_TOOLS
+from mcp_workflows.runtime.runs import Runs
+
+logger = logging.getLogger(__name__)
+
+Context = ServerRequestContext[dict[str, Any], Any]
+
+_RUN_TOOLS = {tool.name: tool for tool in RUN_TOOLS}
+
+
+class WorkflowServer(Server[dict[str, Any]]):
+    """Serves one node's workflows to any number of clients, over any transport."""
+
+    def __init__(self, runs: Runs, *, clock: Clock = utc_now) -> None:
+        self._announcer = Announcer()
+        self.stopping = asyncio.Event()
+        """Set once the service is about to go: streams that nothing else would end are to end."""
+        super().__init__(
+            "mcp-workflows",
+            version=__version__,
+            title="Durable workflows",
+            instructions=INSTRUCTIONS,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+            on_subscriptions_listen=self._announcer.on_listen,
+        )
+        self.add_notification_handler("notifications/initialized", NotificationParams, self._announcer.on_initialized)
+        self.runs = runs
+        self._calls = Calls(runs, clock)
+        self._toolbox = Toolbox(runs.catalog.definitions)
+        runs.catalog.on_change(self._definitions_changed)
+
+    async def stop(self) -> None:
+        """Answer the calls that wait, and end the streams: the service is about to go."""
+        self.stopping.set()
+        self._announcer.close()
+        await self._calls.stop()
+
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+    ) -> InitializationOptions:
+        """As the SDK makes them, saying that the tool list may change."""
+        options = notification_options or NotificationOptions(tools_changed=True)
+        return super().create_initialization_options(options, experimental_capabilities, extensions)
+
+    def _definitions_changed(self) -> None:
+        before, self._toolbox = self._toolbox, Toolbox(self.runs.catalog.definitions)
+        if not self._toolbox.same_tools(before):
+            self._announcer.tools_changed()
+
+    async def _list_tools(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
+        return ListToolsResult(tools=self._toolbox.tools)
+
+    async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+        caller = Caller(LOCAL, lambda done, message: ctx.session.report_progress(done, None, message))
+        try:
+            return await self._call(params.name, params.arguments or {}, caller)
+        except Exception:  # a defect must not take the connection down, nor show itself to the caller
+            logger.exception("the call of %r failed", params.name)
+            return refusal(refusals.internal(params.name))
+
+    async def _call(self, name: str, arguments: dict[str, Json], caller: Caller) -> CallToolResult:
+        toolbox = self._toolbox
+        definition = toolbox.definition(name)
+        tool = _RUN_TOOLS.get(name)
+        try:
+            check_readable(arguments)
+            if definition is not None:
+                return await self._calls.start(definition, toolbox, arguments, caller)
+            if tool is None:
+                return refusal(refusals.unknown_tool(name, toolbox.names, self.runs.catalog.problems))
+            check_against(tool, arguments)
+        except ArgumentsRefused as refused:
+            return refusal(refusals.start_refused(refused) if definition else refusals.arguments_refused(str(refused)))
+        return await self._call_run_tool(name, arguments, caller)
+
+    async def _call_run_tool(self, name: str, arguments: dict[str, Json], caller: Caller) -> CallToolResult:
+        match name:
+            case "get_run":
+                return await self._calls.get_run(arguments, caller)
+            case "list_runs":
+                return await self._calls.list_runs(arguments, caller)
+            case "resume_run":
+                return await self._calls.resume_run(arguments, caller)
+            case _:
+                return await self._calls.cancel_run(arguments, caller)

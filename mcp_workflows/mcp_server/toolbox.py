@@ -1,0 +1,39 @@
+"""What is served at one moment: the definitions, their tools, and the check of results against what the tools promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.mcp_server.tools import tool_list
+
+
+class Toolbox:
+    """Made anew whenever the definitions change; ``tools`` is what ``tools/list`` answers."""
+
+    def __init__(self, definitions: Mapping[str, Definition]) -> None:
+        self._definitions = {name: d for name, d in definitions.items() if d.mcp.expose == "tool"}
+        self.tools = tool_list(definitions)
+        self.names = [tool.name for tool in self.tools]
+        self._validators: dict[str, Any] = {}
+
+    def definition(self, name: str) -> Definition | None:
+        """The workflow that the tool of this name starts."""
+        return self._definitions.get(name)
+
+    def same_tools(self, other: Toolbox) -> bool:
+        return self.tools == other.tools
+
+    def misfit(self, name: str, told: Mapping[str, Json]) -> str | None:
+        """Why this answer breaks the tool's output schema, if it does: a client would throw such an answer away."""
+        definition = self._definitions.get(name)
+        if definition is None or definition.output_schema is None or "result" not in told:
+            return None
+        if name not in self._validators:
+            tool = next(tool for tool in self.tools if tool.name == name)
+            self._validators[name] = Draft202012Validator(tool.output_schema or {})
+        error = next(iter(self._validators[name].iter_errors(dict(told))), None)
+        return None if error is None else f"{error.json_path.removeprefix('$.')}: {error.message}"

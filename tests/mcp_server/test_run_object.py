@@ -1,0 +1,223 @@
+"""A run as a model gets it: compared with the conversations that the surface was designed with, field by field."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.mcp_server.next_step import nothing_to_cancel
+from mcp_workflows.mcp_server.run_object import LARGEST_RESULT, Telling, run_line, run_object, size_of
+from mcp_workflows.runtime.views import Progress, RunView
+from tests.mcp_server.views import NOW, RUN_ID, STARTED, refused_booking, view
+
+TOLD_AT_ONCE = Telling(NOW)
+NAMED = Telling(NOW, named=True)
+
+
+def tokens(told: Any) -> int:
+    """The usual estimate: four characters a token."""
+    return len(json.dumps(told, separators=(",", ":"), ensure_ascii=False)) // 4
+
+
+def test_a_running_run_says_how_far_it_is_and_how_to_follow_it() -> None:
+    told = run_object(view(RunStatus.RUNNING, progress=Progress(14, ("pages[1].install",))), TOLD_AT_ONCE)
+    assert told == {
+        "run_id": RUN_ID,
+        "status": "running",
+        "progress": {"completed": 14, "running": ["pages[1].install"]},
+        "next": "Call get_run with wait_seconds 50. You may do other things meanwhile.",
+    }
+
+
+def test_a_joined_run_says_that_it_is_the_one_started_earlier() -> None:
+    running = view(RunStatus.RUNNING, joined=True, progress=Progress(2, ("ship",)))
+    told = run_object(running, TOLD_AT_ONCE)
+    assert told["joined"] is True
+    assert told["next"] == (
+        "This is the run started 41 s ago with the same input (for a second one set _idempotency_key). "
+        "Call get_run with wait_seconds 50."
+    )
+    by_key = run_object(running, Telling(NOW, by_key=True))
+    assert by_key["next"] == (
+        "This is the run started 41 s ago with the same _idempotency_key. Call get_run with wait_seconds 50."
+    )
+
+
+def test_a_paused_run_shows_the_request_that_can_be_corrected_and_what_cancel_would_undo() -> None:
+    paused = view(RunStatus.PAUSED, error=refused_booking(), would_undo=("charge", "reserve"))
+    assert run_object(paused, NAMED) == {
+        "run_id": RUN_ID,
+        "workflow": "saga_order_fulfillment",
+        "version": 1,
+        "status": "paused",
+        "error": {
+            "step": "ship",
+            "code": "http_422",
+            "in_doubt": False,
+            "message": 'POST /shipping/book answered 422: {"error":"status must be 200 or 201"}',
+            "attempts": 1,
+            "retry_helps": False,
+            "request": {"query": {"status": "2OO"}, "json": {"orderId": "o1"}},
+        },
+        "next": 'resume_run with request {"query":{…},"json":{…}} or input {…} corrected; '
+        "or cancel_run, which undoes charge and reserve.",
+    }
+
+
+def test_a_run_that_was_undone_says_what_was_and_sends_the_caller_back_to_the_start() -> None:
+    failed = view(RunStatus.FAILED, error=refused_booking(), compensation="done", undone=("charge", "reserve"))
+    told = run_object(failed, TOLD_AT_ONCE)
+    assert (told["compensation"], told["undone"]) == ("done", ["charge", "reserve"])
+    assert told["next"] == "Everything was undone. Start again with other input."
+
+
+def test_a_run_whose_undoing_failed_names_what_is_still_in_effect() -> None:
+    failed = view(
+        RunStatus.FAILED,
+        error=refused_booking(),
+        compensation="incomplete",
+        undone=("reserve",),
+        not_undone=(("charge", "POST /payments/refund answered 503 (6 attempts)"),),
+    )
+    told = run_object(failed, TOLD_AT_ONCE)
+    assert told["not_undone"] == [{"step": "charge", "error": "POST /payments/refund answered 503 (6 attempts)"}]
+    assert told["next"] == "resume_run tries the undoing again. Until then charge is still in effect: tell the user."
+
+
+def test_what_is_absent_is_left_out() -> None:
+    assert run_object(view(RunStatus.COMPLETED), TOLD_AT_ONCE) == {"run_id": RUN_ID, "status": "completed"}
+    cancelled = view(RunStatus.CANCELLED, compensation="none", finished_at=NOW)
+    assert run_object(cancelled, TOLD_AT_ONCE) == {"run_id": RUN_ID, "status": "cancelled"}
+
+
+def test_a_large_result_is_left_out_whole_and_its_shape_is_told() -> None:
+    result = {"installed": [{"device": f"d{number}", "run": "r_" + "x" * 30} for number in range(412)], "skipped": []}
+    told = run_object(view(RunStatus.COMPLETED, result=result), NAMED)
+    assert "result" not in told
+    assert told["result_omitted"] == {
+        "bytes": size_of(result),
+        "shape": "{installed: [412 \N{MULTIPLICATION SIGN} {device, run}], skipped: []}",
+    }
+    assert told["next"] == "Read a part: get_run with select result.installed[0:20]."
+
+
+@pytest.mark.parametrize(
+    ("result", "part"),
+    [
+        ([{"a": "x" * 100}] * 500, "result[0:20]"),
+        ("x" * 20000, "result[0:8000]"),
+        ({"my list": ["x" * 100] * 500}, 'result["my list"][0:20]'),
+        ({"page": {"items": ["x" * 100] * 500}}, "result.page"),
+    ],
+)
+def test_the_part_to_begin_with_can_be_selected_as_written(result: Any, part: str) -> None:
+    told = run_object(view(RunStatus.COMPLETED, result=result), TOLD_AT_ONCE)
+    assert told["next"] == f"Read a part: get_run with select {part}."
+
+
+def test_a_result_at_the_limit_is_given_whole() -> None:
+    at_limit = "x" * (LARGEST_RESULT - 2)
+    assert run_object(view(RunStatus.COMPLETED, result=at_limit), TOLD_AT_ONCE)["result"] == at_limit
+    assert "result" not in run_object(view(RunStatus.COMPLETED, result=at_limit + "x"), TOLD_AT_ONCE)
+
+
+def test_a_run_that_waits_for_long_says_until_when_and_that_nobody_has_to_answer() -> None:
+    told = run_object(view(RunStatus.WAITING, wake_at=NOW + timedelta(hours=3)), TOLD_AT_ONCE)
+    assert told["next"] == (
+        "It goes on by itself at 2026-11-25T16:00:00Z (in 3 h). Call get_run then; nobody has to answer."
+    )
+    soon = run_object(view(RunStatus.WAITING, wake_at=NOW + timedelta(seconds=20)), TOLD_AT_ONCE)
+    assert soon["next"] == "Call get_run with wait_seconds 50. You may do other things meanwhile."
+
+
+def test_a_step_that_must_run_once_and_was_cut_off_is_never_offered_again_without_a_look() -> None:
+    error = StepError("interrupted", "the server died while this step was in flight", in_doubt=True, step="payout")
+    told = run_object(view(RunStatus.PAUSED, error=error), TOLD_AT_ONCE)
+    assert told["next"] == (
+        "It is unknown whether payout took place: find out, then resume_run with output {…} if it did or with again "
+        "true to make it again; or cancel_run (there is nothing to undo)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"error": StepError("http_503", "POST /x answered 503", step="ship", attempts=5), "retry_helps": True},
+            "resume_run tries ship again, also with input {…} corrected; or cancel_run (there is nothing to undo).",
+        ),
+        (
+            {"error": StepError("expression", "no such key", step="sum")},
+            (
+                "resume_run with input {…} corrected tries sum again, with output {…} takes that for sum; "
+                "or cancel_run (there is nothing to undo)."
+            ),
+        ),
+        (
+            {"error": StepError("run_timeout", "the run did not end within its timeout of 60 s")},
+            "resume_run goes on, also with input {…} corrected; or cancel_run (there is nothing to undo).",
+        ),
+    ],
+)
+def test_a_paused_run_offers_what_its_failure_allows(fields: dict[str, Any], sentence: str) -> None:
+    assert run_object(view(RunStatus.PAUSED, **fields), TOLD_AT_ONCE)["next"] == sentence
+
+
+def test_a_failed_run_of_which_nothing_was_undone_can_be_resumed() -> None:
+    told = run_object(view(RunStatus.FAILED, error=refused_booking(), compensation="none"), TOLD_AT_ONCE)
+    assert "compensation" not in told
+    assert told["next"] == (
+        'Nothing was undone. resume_run with request {"query":{…},"json":{…}} or input {…} corrected; '
+        "or start again with other input."
+    )
+
+
+def test_a_cancel_that_came_too_late_says_so() -> None:
+    ended = view(RunStatus.COMPLETED, finished_at=NOW - timedelta(minutes=3))
+    assert nothing_to_cancel(ended, NOW) == "Nothing to cancel: it ended 3 min ago."
+
+
+def test_texts_of_services_are_bounded() -> None:
+    error = StepError("http_400", "x" * 5000, request={"json": {"blob": "y" * 5000}}, details={"z": "z" * 5000})
+    told = run_object(view(RunStatus.PAUSED, error=error), TOLD_AT_ONCE)
+    assert tokens(told) < 400
+    assert told["error"]["request"] == "left out: 5020 bytes, {json: {blob: text of 5000 characters}}"
+
+
+def test_a_line_of_the_list_tells_one_run_from_another() -> None:
+    line = run_line(view(RunStatus.PAUSED, error=refused_booking(), idempotency_key="k1"), NOW)
+    assert line == {
+        "run_id": RUN_ID,
+        "workflow": "saga_order_fulfillment",
+        "version": 1,
+        "status": "paused",
+        "age": "41 s",
+        "idempotency_key": "k1",
+        "error": 'ship: POST /shipping/book answered 422: {"error":"status must be 200 or 201"}',
+    }
+
+
+@pytest.mark.parametrize(
+    ("run", "most"),
+    [
+        (view(RunStatus.RUNNING, progress=Progress(2, ("ship",))), 50),
+        (view(RunStatus.COMPLETED, result={"order_id": "o1"}), 33),
+        (
+            view(
+                RunStatus.FAILED,
+                error=StepError("http_422", "POST /shipping/book answered 422", step="ship", attempts=1),
+                compensation="done",
+                undone=("charge", "reserve"),
+                created_at=STARTED,
+            ),
+            85,
+        ),
+    ],
+)
+def test_a_run_costs_a_model_few_tokens(run: RunView, most: int) -> None:
+    assert tokens(run_object(run, TOLD_AT_ONCE)) <= most

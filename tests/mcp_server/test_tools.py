@@ -1,0 +1,157 @@
+"""The tool list: what clients and models are shown of workflows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from mcp_types import Tool
+
+from mcp_workflows.definition.program import Definition, McpOptions
+from mcp_workflows.mcp_server.instructions import INSTRUCTIONS
+from mcp_workflows.mcp_server.toolbox import Toolbox
+from mcp_workflows.mcp_server.tools import RUN_TOOLS, tool_list, workflow_tool
+
+ACCOUNT = {"type": "object", "properties": {"account_id": {"type": "string"}}, "required": ["account_id"]}
+
+
+def definition(name: str = "onboard_customer", **fields: Any) -> Definition:
+    given: dict[str, Any] = {
+        "name": name,
+        "title": "Onboard a customer",
+        "description": (
+            "Creates the account, charges the first invoice and sends the welcome mail. "
+            "Undoes everything if any part fails."
+        ),
+        "content": "{}",
+        "digest": "d",
+        "input_schema": {
+            "type": "object",
+            "properties": {
+                "email": {"type": "string", "format": "email"},
+                "plan": {"type": "string", "enum": ["free", "pro", "enterprise"]},
+                "note": {"type": "string"},
+            },
+            "required": ["email", "plan"],
+            "additionalProperties": False,
+        },
+        "output_schema": ACCOUNT,
+        "vars": {},
+        "secrets": (),
+        "steps": (),
+        "output": None,
+    }
+    return Definition(**given | fields)
+
+
+def wire(tool: Tool) -> dict[str, Any]:
+    return tool.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def tokens(tools: list[Tool]) -> int:
+    """Of what a model is given of a tool, at four characters a token."""
+    given = [{key: wire(tool)[key] for key in ("name", "description", "inputSchema")} for tool in tools]
+    return len(json.dumps(given, separators=(",", ":"))) // 4
+
+
+def test_a_workflow_becomes_a_tool_of_its_name_with_one_reserved_argument() -> None:
+    assert wire(workflow_tool(definition())) == {
+        "name": "onboard_customer",
+        "title": "Onboard a customer",
+        "description": "Creates the account, charges the first invoice and sends the welcome mail. Undoes everything "
+        "if any part fails. Durable: follow it with get_run.",
+        "inputSchema": {
+            "type": "object",
+            "properties": {
+                "email": {"type": "string", "format": "email"},
+                "plan": {"type": "string", "enum": ["free", "pro", "enterprise"]},
+                "note": {"type": "string"},
+                "_idempotency_key": {
+                    "type": "string",
+                    "description": "Same key, same run. Set it only to repeat on purpose.",
+                },
+            },
+            "required": ["email", "plan"],
+            "additionalProperties": False,
+        },
+        "outputSchema": {
+            "type": "object",
+            "properties": {
+                "run_id": {"type": "string"},
+                "status": {"type": "string"},
+                "result": ACCOUNT,
+                "next": {"type": "string"},
+            },
+            "required": ["run_id", "status"],
+        },
+        "annotations": {
+            "readOnlyHint": False,
+            "destructiveHint": False,
+            "idempotentHint": True,
+            "openWorldHint": True,
+        },
+    }
+
+
+def test_the_annotations_say_what_the_workflow_does() -> None:
+    reads = wire(workflow_tool(definition(read_only=True)))["annotations"]
+    assert (reads["readOnlyHint"], reads["idempotentHint"]) == (True, False)
+    deletes = wire(workflow_tool(definition(destructive=True)))["annotations"]
+    assert deletes["destructiveHint"] is True
+    never_joins = wire(workflow_tool(definition(mcp=McpOptions(join="off"))))["annotations"]
+    assert never_joins["idempotentHint"] is False
+
+
+def test_the_list_is_in_one_order_whatever_the_order_of_files() -> None:
+    one, two = definition("a_first"), definition("b_second")
+    names = [tool.name for tool in tool_list({"b_second": two, "a_first": one})]
+    assert names == ["a_first", "b_second", "get_run", "list_runs", "resume_run", "cancel_run"]
+
+
+def test_a_workflow_can_be_kept_from_agents() -> None:
+    hidden = definition("internal", mcp=McpOptions(expose="none"))
+    toolbox = Toolbox({"internal": hidden})
+    assert toolbox.names == ["get_run", "list_runs", "resume_run", "cancel_run"]
+    assert toolbox.definition("internal") is None
+
+
+def test_a_change_that_no_client_can_see_is_no_change_of_the_list() -> None:
+    before = Toolbox({"onboard_customer": definition()})
+    assert Toolbox({"onboard_customer": definition(digest="other steps")}).same_tools(before)
+    assert not Toolbox({"onboard_customer": definition(description="Another text.")}).same_tools(before)
+
+
+def test_references_of_an_output_schema_still_lead_somewhere() -> None:
+    schema = {"type": "object", "properties": {"id": {"$ref": "#/$defs/id"}}, "$defs": {"id": {"type": "string"}}}
+    output = workflow_tool(definition(output_schema=schema)).output_schema
+    assert output is not None
+    validator: Any = Draft202012Validator(output)
+    assert validator.is_valid({"run_id": "r_1", "status": "completed", "result": {"id": "a"}})
+    assert not validator.is_valid({"run_id": "r_1", "status": "completed", "result": {"id": 7}})
+
+
+def test_an_answer_that_breaks_the_promise_of_its_tool_is_noticed() -> None:
+    toolbox = Toolbox({"onboard_customer": definition()})
+    good = {"run_id": "r_1", "status": "completed", "result": {"account_id": "a"}}
+    assert toolbox.misfit("onboard_customer", good) is None
+    assert toolbox.misfit("onboard_customer", good | {"result": {"account_id": 7}}) == (
+        "result.account_id: 7 is not of type 'string'"
+    )
+
+
+def test_no_schema_makes_a_model_api_refuse_the_whole_list() -> None:
+    for tool in [workflow_tool(definition()), *RUN_TOOLS]:
+        schema = tool.input_schema
+        Draft202012Validator.check_schema(schema)
+        assert schema["type"] == "object"
+        assert not {"oneOf", "anyOf", "allOf", "not", "$ref"} & set(schema)
+        for member in schema["properties"].values():
+            assert not isinstance(member.get("type"), list)
+            assert member.get("type") != "array" or "items" in member
+
+
+def test_the_list_and_the_instructions_cost_few_tokens() -> None:
+    assert tokens(list(RUN_TOOLS)) <= 577
+    assert tokens([workflow_tool(definition())]) <= 157
+    assert len(INSTRUCTIONS) // 4 <= 160
