@@ -1,0 +1,148 @@
+"""Requests per second of one process: bare aiohttp (the ceiling), bare httpx2, and a whole http step.
+
+``python -m benchmarks.http_clients [--seconds 2] [--loop uvloop|asyncio] [--json]``. Each request is a POST of about 170
+bytes of JSON; the step renders it from expressions, with an idempotency key and a secret, and checks the answer.
+The contenders take turns in short rounds, so that a noisy machine troubles all of them alike; the median round counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+
+import aiohttp
+import httpx2
+import uvloop
+
+from benchmarks.trivial_server import trivial_server
+from mcp_workflows.definition.expressions import ROOTS, Template, Variables, compile_text
+from mcp_workflows.definition.program import Auth, HttpWork
+from mcp_workflows.engine.outcome import Completed, StepCall
+from mcp_workflows.steps import Environment, Steps
+
+CONCURRENCIES = (1, 32, 256)
+ROUNDS = 5
+DOCUMENT = {
+    "email": "buyer@example.com",
+    "plan": "enterprise",
+    "account": "a_81",
+    "lines": [{"sku": "seat", "quantity": 12, "price": 1900}, {"sku": "support", "quantity": 1, "price": 9900}],
+}
+
+One = Callable[[], Awaitable[object]]
+
+
+def step_call(base: str) -> StepCall:
+    """A step as an author would write it."""
+    variables = Variables(ROOTS)
+    work = HttpWork(
+        method="POST",
+        url=compile_text("${vars.BASE}/accounts/${input.account}/charges", variables),
+        body_kind="json",
+        body=Template.of(
+            {
+                "email": compile_text("${input.email}", variables),
+                "plan": compile_text("${input.plan}", variables),
+                "lines": compile_text("${input.lines}", variables),
+            }
+        ),
+        auth=Auth("bearer", (compile_text("${secrets.TOKEN}", variables),)),
+    )
+    values = {"input": DOCUMENT}
+    return StepCall("r_1", "charge", 1, work, values, "r_1:charge:1", 30.0, None, {"BASE": base}, ("TOKEN",))
+
+
+async def contenders(base: str, stack: AsyncExitStack) -> Mapping[str, One]:
+    """One request by each."""
+    headers = {"Authorization": "Bearer benchmark-token", "Idempotency-Key": "r_1:charge:1"}
+    url = f"{base}/accounts/a_81/charges"
+    connector = aiohttp.TCPConnector(limit=0)
+    session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    client = await stack.enter_async_context(httpx2.AsyncClient(limits=limits, trust_env=False))
+    steps = Steps(Environment(secret={"TOKEN": "benchmark-token"}.get, max_per_host=1000))
+    stack.push_async_callback(steps.close)
+    call = step_call(base)
+
+    async def by_aiohttp() -> object:
+        async with session.post(url, json=DOCUMENT, headers=headers) as response:
+            return await response.json()
+
+    async def by_httpx2() -> object:
+        return (await client.post(url, json=DOCUMENT, headers=headers)).json()
+
+    async def by_step() -> object:
+        outcome = await steps.attempt(call)
+        assert isinstance(outcome, Completed), outcome
+        return outcome
+
+    return {"aiohttp": by_aiohttp, "httpx2": by_httpx2, "Steps.attempt": by_step}
+
+
+async def rate(one: One, concurrency: int, seconds: float) -> float:
+    """Requests per second with so many in flight."""
+    done = 0
+    end = time.perf_counter() + seconds
+
+    async def loop() -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            await one()
+            done += 1
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(loop() for _ in range(concurrency)))
+    return done / (time.perf_counter() - begun)
+
+
+async def measure(base: str, seconds: float = 2.0) -> dict[str, dict[int, float]]:
+    """The median rate of each contender at each concurrency, in requests per second."""
+    async with AsyncExitStack() as stack:
+        candidates = await contenders(base, stack)
+        found: dict[str, dict[int, float]] = {name: {} for name in candidates}
+        for concurrency in CONCURRENCIES:
+            rates: dict[str, list[float]] = {name: [] for name in candidates}
+            for one in candidates.values():
+                await rate(one, concurrency, 0.2)
+            for _ in range(ROUNDS):
+                for name, one in candidates.items():
+                    rates[name].append(await rate(one, concurrency, seconds / ROUNDS))
+            for name, values in rates.items():
+                found[name][concurrency] = statistics.median(values)
+        return found
+
+
+def run(seconds: float = 2.0, *, loop: str = "uvloop") -> dict[str, dict[int, float]]:
+    """Measures in this process, against a server in another."""
+    with (
+        trivial_server() as base,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner,
+    ):
+        return runner.run(measure(base, seconds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=2.0, help="per contender and concurrency")
+    parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found = run(options.seconds, loop=options.loop)
+    if options.json:
+        json.dump({"loop": options.loop, "requests_per_second": found}, sys.stdout)
+        return
+    print(f"{options.loop}, requests/s     " + "".join(f"{n:>10}" for n in CONCURRENCIES))
+    for name, rates in found.items():
+        print(f"{name:<24}" + "".join(f"{rates[n]:>10,.0f}" for n in CONCURRENCIES))
+    share = (found["Steps.attempt"][n] / found["aiohttp"][n] for n in CONCURRENCIES)
+    print(f"{'step / aiohttp':<24}" + "".join(f"{value:>10.0%}" for value in share))
+
+
+if __name__ == "__main__":
+    main()
