@@ -62,6 +62,11 @@ class Document:
         node = self.node(path)
         return None if node is None else to_json(node)
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether lines say anything: a stored definition is all on one."""
+        return "\n" in self.source.text.strip()
+
     def line(self, node: Node) -> int:
         return self.source.place(node.start)[0]
 

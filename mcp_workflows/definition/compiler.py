@@ -1,0 +1,160 @@
+"""From a document to a ``Definition``: the form, the names, the expressions, and what they may name.
+
+Nothing stops at the first fault: every part is compiled as far as it goes, and at the end the document holds all that
+is wrong with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from mcp_workflows.definition import model
+from mcp_workflows.definition.compile_http import CompiledService, compile_service
+from mcp_workflows.definition.compile_steps import Surroundings, compile_steps
+from mcp_workflows.definition.document import Document
+from mcp_workflows.definition.expressions import Template
+from mcp_workflows.definition.input_schema import check_schema, published
+from mcp_workflows.definition.names import collect_steps
+from mcp_workflows.definition.nodes import Map, Scalar, to_json
+from mcp_workflows.definition.program import SAFE_METHODS, Definition, HttpWork, Json, McpOptions, Step
+from mcp_workflows.definition.refusals import checked_form
+from mcp_workflows.definition.scope import Names, Scope
+from mcp_workflows.definition.site import Reads, Site
+from mcp_workflows.errors import DefinitionInvalid
+
+
+class Compiled:
+    """A definition and what was learnt while it was compiled, which warnings are made from."""
+
+    def __init__(self, definition: Definition, form: model.Workflow, reads: Reads) -> None:
+        self.definition = definition
+        self.form = form
+        self.reads = reads
+
+
+def compile_document(document: Document) -> Compiled:
+    """Raises ``DefinitionInvalid`` with every problem of the document."""
+    form = checked_form(document)
+    check_schema(document, ("input",))
+    check_schema(document, ("output_schema",), of_arguments=False)
+    schema = published(form.input)
+    names = _names(form, schema, document)
+    reads = Reads()
+    services = _services(form, names, document, reads)
+    around = Surroundings(document, names, services, form.defaults, reads)
+    scope = Scope(names, "steps")
+    steps = compile_steps(form.steps, ("steps",), scope, around)
+    output = _output(form, scope, document, reads)
+    _check_vars(document)
+    if document.problems:
+        raise DefinitionInvalid(document.problems)
+    return Compiled(_definition(form, schema, steps, output, document, reads), form, reads)
+
+
+def _names(form: model.Workflow, schema: Mapping[str, Json], document: Document) -> Names:
+    secrets = document.key(("secrets",))
+    return Names(
+        input_schema=schema,
+        vars=frozenset(form.vars),
+        secrets=frozenset(form.secrets),
+        secrets_line=document.line(secrets) if secrets is not None else None,
+        steps=collect_steps(form.steps, document),
+    )
+
+
+def _services(form: model.Workflow, names: Names, document: Document, reads: Reads) -> dict[str, CompiledService]:
+    scope = Scope(names, "services", secrets=True)
+    return {
+        name: compile_service(service, Site(document, ("services", name), scope, reads, f"service {name}"))
+        for name, service in form.services.items()
+    }
+
+
+def _output(form: model.Workflow, scope: Scope, document: Document, reads: Reads) -> Template | None:
+    if "output" not in form.model_fields_set:
+        return None
+    done = {("steps",): len(form.steps)}
+    ended = Scope(scope.names, "output", positions=done)
+    return Site(document, (), ended, reads, "output").shape("output", needs_value=True)
+
+
+def _check_vars(document: Document) -> None:
+    """Settings are plain values: what stands in ``${…}`` there would never be evaluated."""
+    declared = document.node(("vars",))
+    if isinstance(declared, Map):
+        for entry in declared.entries.values():
+            if isinstance(entry.value, Scalar) and isinstance(entry.value.value, str) and "${" in entry.value.value:
+                document.refuse(entry.value, "expr", "vars are plain values, no expression can stand here")
+
+
+def _definition(
+    form: model.Workflow,
+    schema: Mapping[str, Json],
+    steps: tuple[Step, ...],
+    output: Template | None,
+    document: Document,
+    reads: Reads,
+) -> Definition:
+    content = canonical(document)
+    read_only = all(_is_safe(step) for step in steps)
+    return Definition(
+        name=form.name,
+        title=form.title,
+        description=form.description.strip(),
+        content=content,
+        digest=hashlib.sha256(content.encode("ascii")).hexdigest(),
+        input_schema=schema,
+        output_schema=form.output_schema,
+        vars=form.vars,
+        secrets=tuple(form.secrets),
+        steps=tuple(_needed(step, reads, document) for step in steps),
+        output=output,
+        on_failure=form.on_failure,
+        timeout=form.timeout,
+        mcp=_mcp(form.mcp, read_only),
+        read_only=read_only,
+        destructive=_destructive(form.mcp, steps),
+        source=document.file,
+    )
+
+
+def canonical(document: Document) -> str:
+    """The document as JSON, anchors resolved, without what has no meaning: comments, the order of keys, ``x-…``."""
+    data = cast("dict[str, Any]", to_json(document.root))
+    meant = {key: part for key, part in data.items() if not key.startswith("x-")}
+    return json.dumps(meant, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _needed(step: Step, reads: Reads, document: Document) -> Step:
+    """A stored definition stands on one line, so that only the name of the reader says anything."""
+    needed = reads.needed.get(step.id, {}) if step.id is not None else {}
+    lines = document.has_lines
+    readers = (f"{reader} ({document.file}:{line})" if lines else reader for reader, line in needed.items())
+    return replace(step, needed_by=tuple(readers))
+
+
+def _is_safe(step: Step) -> bool:
+    undoing = step.compensate.steps if step.compensate is not None else ()
+    works = [each.work for each in (step, *undoing)]
+    return all(work.method in SAFE_METHODS for work in works if isinstance(work, HttpWork))
+
+
+def _destructive(mcp: model.Mcp, steps: tuple[Step, ...]) -> bool:
+    if mcp.destructive is not None:
+        return mcp.destructive
+    return any(isinstance(step.work, HttpWork) and step.work.method == "DELETE" for step in steps)
+
+
+def _mcp(mcp: model.Mcp, read_only: bool) -> McpOptions:
+    """A read-only workflow is never joined: whoever asks again wants to know how it is now."""
+    options = McpOptions()
+    return McpOptions(
+        wait=mcp.wait if mcp.wait is not None else options.wait,
+        join="off" if read_only else (mcp.join if mcp.join is not None else options.join),
+        expose=mcp.expose if mcp.expose is not None else options.expose,
+        destructive=mcp.destructive,
+    )

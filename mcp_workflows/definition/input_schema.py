@@ -1,0 +1,271 @@
+"""A workflow's ``input``: which schemas model APIs take, what the tool publishes, and what arguments must hold to."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from mcp_workflows.definition.document import Document, Path
+from mcp_workflows.definition.nodes import Map, Node, Scalar, Seq, to_json
+from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.definition.similar import nearest
+from mcp_workflows.definition.violations import path_of, sentence, shown, violations
+from mcp_workflows.errors import InputRefused
+
+RESERVED = "_idempotency_key"
+MAX_INPUT_BYTES = 1 << 20
+MAX_INPUT_DEPTH = 64
+_PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_REFUSED_AT_TOP = ("oneOf", "anyOf", "allOf", "not", "$ref")
+_SUBSCHEMAS = ("items", "additionalProperties", "contains", "not", "if", "then", "else", "propertyNames")
+_SUBSCHEMA_LISTS = ("oneOf", "anyOf", "allOf", "prefixItems")
+_SUBSCHEMA_MAPS = ("properties", "patternProperties", "$defs", "dependentSchemas")
+_KEYWORDS = frozenset(
+    re.findall(
+        r"\S+",
+        "$id $schema $ref $anchor $dynamicRef $dynamicAnchor $vocabulary $comment $defs prefixItems items contains "
+        "additionalProperties properties patternProperties dependentSchemas propertyNames if then else allOf anyOf oneOf not "
+        "unevaluatedItems unevaluatedProperties type const enum multipleOf maximum exclusiveMaximum minimum exclusiveMinimum "
+        "maxLength minLength pattern maxItems minItems uniqueItems maxContains minContains maxProperties minProperties "
+        "required dependentRequired title description default deprecated readOnly writeOnly examples format "
+        "contentEncoding contentMediaType contentSchema",
+    )
+)
+
+
+def published(schema: Mapping[str, Json]) -> dict[str, Json]:
+    """What the tool publishes: ``schema`` with what is implied written out."""
+    full: dict[str, Json] = {"type": "object", "properties": {}, **schema}
+    full.setdefault("additionalProperties", False)
+    return full
+
+
+def check_schema(document: Document, path: Path, *, of_arguments: bool = True) -> None:
+    """Reports what is wrong with the schema at ``path``; of arguments also what model APIs refuse."""
+    node = document.node(path)
+    if not isinstance(node, Map):
+        return
+    code = str(path[-1])
+    valid = _check_metaschema(document, path, code)
+    if of_arguments:
+        _check_top(document, node)
+    for name, part in _subschemas(node, None):
+        _check_words(document, part, code)
+        _check_references(document, node, part, code)
+        if of_arguments:
+            _check_for_models(document, part, name)
+    if valid:
+        _check_defaults(document, node, code)
+
+
+def _check_metaschema(document: Document, path: Path, code: str) -> bool:
+    schema = document.value(path)
+    validator = Draft202012Validator(Draft202012Validator.META_SCHEMA)
+    valid = True
+    for error in cast("Iterator[ValidationError]", validator.iter_errors(schema)):  # pyright: ignore[reportUnknownMemberType]
+        valid = False
+        place = (*path, *error.absolute_path)
+        where = f'"{path_of(list(error.absolute_path))}": ' if error.absolute_path else ""
+        document.refuse(document.nearest(place), code, f"{where}{sentence(error)}; this is no JSON Schema")
+    return valid
+
+
+def _check_top(document: Document, schema: Map) -> None:
+    for word in _REFUSED_AT_TOP:
+        if word in schema.entries:
+            message = "no oneOf, anyOf, allOf, not or $ref at the top: model APIs refuse the whole tool list"
+            document.refuse(schema.entries[word].key, "input", message)
+    kind = schema.entries.get("type")
+    if kind is not None and to_json(kind.value) != "object":
+        document.refuse(kind.value, "input", "the arguments of a tool are an object: leave type out")
+    for name, entry in schema.entries.items():
+        if name not in _KEYWORDS and not name.startswith("x-"):
+            message = f'"{name}" is no word of JSON Schema; the arguments stand under properties'
+            document.refuse(entry.key, "input", message)
+    properties = schema.entries.get("properties")
+    if properties is not None and isinstance(properties.value, Map) and RESERVED in properties.value.entries:
+        document.refuse(properties.value.entries[RESERVED].key, "input", f'"{RESERVED}" is reserved')
+
+
+def _subschemas(node: Node, name: str | None) -> Iterator[tuple[str | None, Map]]:
+    """Every schema in the schema, with the name of the property it describes, as far as it has one."""
+    if not isinstance(node, Map):
+        return
+    yield name, node
+    for word, entry in node.entries.items():
+        if word in _SUBSCHEMA_MAPS and isinstance(entry.value, Map):
+            for key, inner in entry.value.entries.items():
+                yield from _subschemas(inner.value, key)
+        elif word in _SUBSCHEMAS:
+            yield from _subschemas(entry.value, name)
+        elif word in _SUBSCHEMA_LISTS and isinstance(entry.value, Seq):
+            for item in entry.value.items:
+                yield from _subschemas(item, name)
+
+
+def _check_words(document: Document, schema: Map, code: str) -> None:
+    """Typing errors that JSON Schema would pass over in silence."""
+    for word, entry in schema.entries.items():
+        near = nearest(word, _KEYWORDS) if word not in _KEYWORDS and word != "x" else None
+        if near is not None and not word.startswith("x-") and near.lower() != word:
+            document.refuse(entry.key, code, f'"{word}" is no word of JSON Schema. Did you mean "{near}"?')
+    pattern = schema.entries.get("pattern")
+    if pattern is not None and isinstance(pattern.value, Scalar) and isinstance(pattern.value.value, str):
+        try:
+            re.compile(pattern.value.value)
+        except re.error as error:
+            document.refuse(pattern.value, code, f"the pattern is no regular expression: {error}")
+    form = schema.entries.get("format")
+    if form is not None and isinstance(form.value, Scalar) and isinstance(form.value.value, str):
+        known = Draft202012Validator.FORMAT_CHECKER.checkers
+        near = nearest(form.value.value, known) if form.value.value not in known else None
+        if near is not None:
+            document.refuse(form.value, code, f'format "{form.value.value}" is not known. Did you mean "{near}"?')
+
+
+def _check_references(document: Document, root: Map, schema: Map, code: str) -> None:
+    entry = schema.entries.get("$ref")
+    if entry is None or not isinstance(entry.value, Scalar):
+        return
+    reference = str(entry.value.value)
+    target: Node | None = root
+    for part in reference.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        target = target.entries[name].value if isinstance(target, Map) and name in target.entries else None
+    if not re.match(r"#/", reference) or target is None:
+        message = f'$ref "{reference[:60]}" leads nowhere: only what stands in this schema can be referred to, as #/$defs/name'
+        document.refuse(entry.value, code, message)
+
+
+def _check_for_models(document: Document, schema: Map, name: str | None) -> None:
+    """What one model API or another answers by refusing the whole tool list."""
+    properties = schema.entries.get("properties")
+    if properties is not None and isinstance(properties.value, Map):
+        for key, entry in properties.value.entries.items():
+            if not _PROPERTY.fullmatch(key):
+                must = "must match [A-Za-z0-9_.-]{1,64}: a model API would refuse the whole tool list"
+                document.refuse(entry.key, "input", f'property "{key[:80]}" {must}')
+    kind = schema.entries.get("type")
+    if kind is None:
+        return
+    types = to_json(kind.value)
+    words = cast("list[object]", types) if isinstance(types, list) else [types]
+    label = name or "input"
+    if isinstance(types, list) and "null" in words:
+        listed = ", ".join(map(str, words))
+        message = f'"{label}": type [{listed}] is refused by OpenAI and Gemini; leave the property out instead of null'
+        document.refuse(kind.value, "input", message)
+    if "array" in words and "items" not in schema.entries:
+        document.refuse(kind.value, "input", f'array "{label}" needs items (refused by OpenAI and Gemini)')
+
+
+def _check_defaults(document: Document, root: Map, code: str) -> None:
+    definitions = root.entries.get("$defs")
+    shared = {"$defs": to_json(definitions.value)} if definitions is not None else {}
+    for _, schema in _subschemas(root, None):
+        default = schema.entries.get("default")
+        if default is None:
+            continue
+        value = to_json(default.value)
+        rules = {**cast("dict[str, Any]", to_json(schema)), **shared}
+        try:
+            wrong = violations(rules, value)
+        except RecursionError:
+            wrong = []
+        for line in wrong:
+            document.refuse(default.value, code, f"default {shown(value)} is not valid: {line.removesuffix('.')}")
+
+
+def validate_input(definition: Definition, arguments: Json) -> Json:
+    """The arguments with defaults filled in.
+
+    Raises ``InputRefused`` with every violation: ``PATH: VALUE is …, expected ….``
+    """
+    value = {} if arguments is None else arguments
+    if not isinstance(value, dict):
+        raise InputRefused(f"{shown(value)} is not an object of arguments.")
+    check_json(value)
+    filled = copy.deepcopy(cast("dict[str, Any]", value))
+    schema = definition.input_schema
+    try:
+        _fill(schema, filled, schema)
+        wrong = violations(schema, filled)
+    except RecursionError:
+        raise InputRefused(f"The input schema of {definition.name} refers to itself without end.") from None
+    if wrong:
+        raise InputRefused(" ".join(wrong))
+    return filled
+
+
+def _fill(schema: Any, value: Any, root: Mapping[str, Any]) -> None:
+    """Puts in the defaults of what is absent, at every level that ``properties`` and ``items`` describe."""
+    if not isinstance(schema, dict):
+        return
+    rules = _resolved(cast("dict[str, Any]", schema), root)
+    if isinstance(value, dict):
+        properties = rules.get("properties")
+        for name, inner in cast("dict[str, Any]", properties if isinstance(properties, dict) else {}).items():
+            if name not in value and isinstance(inner, dict) and "default" in inner:
+                value[name] = copy.deepcopy(inner["default"])
+            if name in value:
+                _fill(inner, value[name], root)
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            _fill(rules.get("items"), item, root)
+
+
+def _resolved(schema: dict[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema that a local ``$ref`` means."""
+    for _ in range(MAX_INPUT_DEPTH):
+        reference = schema.get("$ref")
+        if not isinstance(reference, str):
+            return schema
+        target: Any = root
+        for part in reference.split("/")[1:]:
+            target = target.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
+        schema = {**(cast("dict[str, Any]", target) if isinstance(target, dict) else {})}
+    raise RecursionError
+
+
+def check_json(value: Json, *, max_bytes: int = MAX_INPUT_BYTES, max_depth: int = MAX_INPUT_DEPTH) -> None:
+    """Raises ``InputRefused`` for what no store or expression can hold: too deep, too large, out of range, no JSON."""
+    waiting: list[tuple[Any, int, str]] = [(value, 1, "")]
+    while waiting:
+        part, depth, path = waiting.pop()
+        if isinstance(part, dict | list):
+            if depth > max_depth:
+                raise InputRefused(f"The input is nested deeper than {max_depth} levels.")
+            waiting.extend(_children(cast("Any", part), depth + 1, path))
+        else:
+            _check_scalar(part, path)
+    size = len(json.dumps(value, ensure_ascii=True, separators=(",", ":")))
+    if size > max_bytes:
+        raise InputRefused(f"The input is {size:,} bytes long, at most {max_bytes:,} are taken.")
+
+
+def _children(part: Any, depth: int, path: str) -> Iterator[tuple[Any, int, str]]:
+    if isinstance(part, list):
+        for index, item in enumerate(cast("list[Any]", part)):
+            yield item, depth, f"{path}[{index}]"
+        return
+    for key, item in cast("dict[Any, Any]", part).items():
+        if not isinstance(key, str):
+            raise InputRefused(f"{path or 'input'}: the key {key!r} is not a string.")
+        yield item, depth, f"{path}.{key}" if path else key
+
+
+def _check_scalar(part: Any, path: str) -> None:
+    where = f"{path}: " if path else ""
+    if isinstance(part, float) and not math.isfinite(part):
+        raise InputRefused(f"{where}{part} is not a number that JSON can hold.")
+    if isinstance(part, int) and not -(1 << 63) <= part < 1 << 63:
+        raise InputRefused(f"{where}the integer does not fit 64 bits; send it as a string.")
+    if not isinstance(part, str | int | float | bool | None):
+        raise InputRefused(f"{where}{type(part).__name__} is not JSON.")

@@ -1,0 +1,188 @@
+"""Pydantic's errors as the language's own: the words of an author's mistake, at the place of it.
+
+After the form was refused, what is left of it is still compiled, so that all errors of a file are reported at once:
+``checked_form`` takes the refused parts out and validates again.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from mcp_workflows.definition.document import Document, Path
+from mcp_workflows.definition.model import (
+    Auth,
+    Compensation,
+    Defaults,
+    Fail,
+    Http,
+    Mcp,
+    Retry,
+    Service,
+    Step,
+    WaitUntil,
+    Workflow,
+)
+from mcp_workflows.definition.model.fields import describe
+from mcp_workflows.definition.model.http import LATER as LATER_HTTP_KEYS
+from mcp_workflows.definition.model.step import KINDS, LATER_KINDS
+from mcp_workflows.definition.nodes import to_json
+from mcp_workflows.definition.similar import did_you_mean, listed
+
+_PARTS: dict[str, tuple[str, type[BaseModel]]] = {
+    "http": ("http", Http),
+    "auth": ("auth", Auth),
+    "retry": ("retry", Retry),
+    "defaults": ("defaults", Defaults),
+    "mcp": ("mcp", Mcp),
+    "fail": ("fail", Fail),
+    "wait": ("wait", WaitUntil),
+    "compensate": ("compensate", Compensation),
+}
+_EXPECTED = {
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+}
+_PASSES = 50
+
+
+def checked_form(document: Document) -> Workflow:
+    """The document as a model. What does not fit is reported to ``document`` and left out of the model."""
+    data = cast("dict[str, Any]", to_json(document.root))
+    for attempt in range(_PASSES):
+        try:
+            return Workflow.model_validate(data)
+        except ValidationError as invalid:
+            errors = invalid.errors(include_url=False)
+            for error in errors:
+                path = _path(error["loc"])
+                if attempt == 0:
+                    _report(document, path, cast("dict[str, Any]", error))
+            data = _without(data, [_path(error["loc"]) for error in errors])
+    raise AssertionError("each pass takes something out, until nothing refused is left")
+
+
+def _path(loc: tuple[int | str, ...]) -> Path:
+    """Pydantic's location without the names of the alternatives it tried."""
+    return tuple(part for part in loc if not (isinstance(part, str) and part.startswith("<") and part.endswith(">")))
+
+
+def _report(document: Document, path: Path, error: dict[str, Any]) -> None:
+    kind: str = error["type"]
+    context: dict[str, Any] = error.get("ctx") or {}
+    node = document.nearest(path)
+    if kind == "extra_forbidden":
+        _unknown_key(document, path)
+    elif kind == "refused":
+        message = str(context["message"])
+        document.refuse(node, str(context["code"]), message)
+    elif kind == "missing":
+        noun, _ = _part(path[:-1])
+        key = document.key(path[:-1]) or document.nearest(path[:-1])
+        document.refuse(key, "missing", f'{noun} needs "{path[-1]}"')
+    else:
+        document.refuse(node, "value", _message(kind, context, document.value(path), str(error["msg"])))
+
+
+def _message(kind: str, context: dict[str, Any], value: object, otherwise: str) -> str:
+    found = "nothing" if value is None else describe(value)
+    match kind:
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}, found {found}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}, found {found}"
+        case "too_short":
+            return f"must have at least {context['min_length']}, found {context['actual_length']}"
+        case "too_long":
+            return f"must have at most {context['max_length']}, found {context['actual_length']}"
+        case "string_pattern_mismatch":
+            return f"{found} must match {context['pattern']}"
+        case _:
+            return f"expected {_EXPECTED[kind]}, found {found}" if kind in _EXPECTED else otherwise
+
+
+def _part(path: Path) -> tuple[str, type[BaseModel]]:
+    """What stands at ``path``, in words and as a model."""
+    if not path:
+        return "a workflow", Workflow
+    if len(path) == 2 and path[0] == "services":
+        return "a service", Service
+    if isinstance(path[-1], int):
+        return "a step", Step
+    return _PARTS[path[-1]]
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _unknown_key(document: Document, path: Path) -> None:
+    noun, model = _part(path[:-1])
+    name = str(path[-1])
+    node = document.key(path) or document.nearest(path)
+    if model in (Step, Compensation) and name in LATER_KINDS:
+        document.refuse(node, "kind", f'"{name}" is not available in this version; it has {listed(KINDS)}')
+    elif model is Http and name in LATER_HTTP_KEYS:
+        document.refuse(node, "http", f'"{name}" is not available in this version')
+    elif model is Service and name == "mcp":
+        document.refuse(node, "service", '"mcp" services are not available in this version; give base_url')
+    else:
+        hint = did_you_mean(name, _keys(model)) or _where_it_belongs(name, model)
+        document.refuse(
+            node, "unknown_key", f'"{name}" is not a key of {noun}.{hint}'.removesuffix("." if not hint else "")
+        )
+
+
+def _where_it_belongs(name: str, model: type[BaseModel]) -> str:
+    if model in (Step, Compensation) and name in _keys(Http):
+        return " It belongs under http"
+    if model is not Workflow and model is not Step and name in _keys(Step):
+        return " It belongs to the step"
+    return ""
+
+
+def _without(data: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
+    data = copy.deepcopy(data)
+    for path in paths:
+        _cut(data, path)
+    data.setdefault("name", "unnamed")
+    if not data.get("steps"):
+        data["steps"] = [{}]
+    return data
+
+
+def _cut(data: dict[str, Any], path: Path) -> None:
+    """Takes out what is at ``path``: a step becomes an empty one, so that its neighbours keep their places."""
+    *way, last = path
+    holders: list[Any] = [data]
+    for part in way:
+        holder = holders[-1]
+        inside = isinstance(holder, dict | list) and _has(cast("Any", holder), part)
+        if not inside:
+            break
+        holders.append(holder[part])
+    if len(holders) == len(path) and isinstance(holders[-1], dict) and last in holders[-1]:
+        del holders[-1][last]
+        return
+    for depth in range(min(len(holders), len(path)) - 1, -1, -1):
+        holder, part = holders[depth], path[depth]
+        steps = depth > 0 and path[depth - 1] in ("steps", "compensate")
+        if isinstance(holder, list) and isinstance(part, int) and steps and holder[part] != {}:
+            holder[part] = {}
+            return
+        if isinstance(holder, dict) and part in holder:
+            del holder[part]
+            return
+
+
+def _has(holder: Any, part: str | int) -> bool:
+    if isinstance(holder, list):
+        return isinstance(part, int) and part < len(cast("list[Any]", holder))
+    return part in holder

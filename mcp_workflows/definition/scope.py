@@ -1,0 +1,225 @@
+"""What may be named at each place of a definition, and what is wrong with a name that may not.
+
+What a step sees is lexical: earlier siblings of its own list and of every list around it. So a scope is a position in
+each of those lists, and whether a step is done there is a comparison of positions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, cast
+
+from mcp_workflows.definition.document import Path
+from mcp_workflows.definition.expressions import RUN, Reference
+from mcp_workflows.definition.similar import did_you_mean, listed
+
+BASE_ROOTS = frozenset({"input", "vars", "secrets", "steps"}) | RUN
+"""Known everywhere in a file."""
+_PLACES = {
+    "error": "compensate",
+    "idempotency_key": "compensate",
+    "result": "a step's output and success",
+    "callback_url": "a step with callback, which this version does not have",
+    "index": "loops, which this version does not have",
+    "state": "repeat, which this version does not have",
+}
+_STEP_PARTS = ("status", "output", "error")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Fault(NamedTuple):
+    """What is wrong with a reference; ``offset`` counts from the beginning of its expression."""
+
+    offset: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepName:
+    """A step that has an id, and what may keep it from having an output."""
+
+    id: str
+    siblings: Path
+    """The list it stands in."""
+    index: int
+    line: int
+    when_line: int | None = None
+    continue_line: int | None = None
+    undoes: str | None = None
+    """Of a step inside ``compensate``: the step that it undoes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """All that a file declares."""
+
+    input_schema: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    vars: frozenset[str] = frozenset()
+    secrets: frozenset[str] = frozenset()
+    secrets_line: int | None = None
+    steps: Mapping[str, StepName] = field(default_factory=dict[str, StepName])
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One place of a file. ``place`` is its name in messages: ``when``, ``output`` …"""
+
+    names: Names
+    place: str
+    positions: Mapping[Path, int] = field(default_factory=dict[Path, int])
+    """How far each list around this place has come."""
+    roots: frozenset[str] = BASE_ROOTS
+    secrets: bool = False
+    """Secrets may be named: what is rendered here is not recorded."""
+    own: str | None = None
+    """The step this place belongs to."""
+    undoing: str | None = None
+    """Inside ``compensate``: the step that is undone."""
+    in_doubt_line: int | None = None
+    """Inside ``compensate``: the line that says that the undone step may be without output."""
+
+    def at(self, place: str, *roots: str, secrets: bool = False) -> Scope:
+        return replace(self, place=place, roots=self.roots.union(roots), secrets=secrets)
+
+    def faults(self, reference: Reference) -> Iterator[Fault]:
+        """All that is wrong with what an expression names."""
+        root = str(reference.path[0])
+        if root not in self.roots and root in _PLACES:
+            yield Fault(reference.offsets[0], "expr", f'unknown name "{root}": it is there only in {_PLACES[root]}')
+            return
+        match root:
+            case "input":
+                yield from self._input(reference)
+            case "vars":
+                yield from self._vars(reference)
+            case "secrets":
+                yield from self._secrets(reference)
+            case "steps":
+                yield from self._steps(reference)
+            case _:
+                pass
+
+    def _input(self, reference: Reference) -> Iterator[Fault]:
+        schema: Any = self.names.input_schema
+        for position, part in enumerate(reference.path[1:], 1):
+            if not isinstance(part, str) or not isinstance(schema, dict):
+                return
+            mapping = cast("dict[str, Any]", schema)
+            declared = mapping.get("properties")
+            properties = cast("dict[str, Any]", declared) if isinstance(declared, dict) else {}
+            if part not in properties:
+                if mapping.get("additionalProperties") is False and not mapping.get("patternProperties"):
+                    yield _unknown(reference, position, properties)
+                return
+            schema = properties[part]
+
+    def _vars(self, reference: Reference) -> Iterator[Fault]:
+        if len(reference.path) > 1 and reference.path[1] not in self.names.vars:
+            yield _unknown(reference, 1, sorted(self.names.vars))
+
+    def _secrets(self, reference: Reference) -> Iterator[Fault]:
+        if len(reference.path) < 2:
+            yield Fault(reference.offsets[0], "secret", "name one secret: secrets.NAME")
+            return
+        name = str(reference.path[1])
+        if name not in self.names.secrets:
+            line = self.names.secrets_line
+            where = f"under secrets (line {line}).{did_you_mean(name, self.names.secrets)}" if line else "under secrets"
+            yield Fault(reference.offsets[1], "secret", f'"{name}" is not declared {where}'.removesuffix("."))
+        if not self.secrets:
+            message = f'secrets.{name} may not stand in "{self.place}": it would be recorded'
+            yield Fault(reference.offsets[0], "secret", message)
+
+    def _steps(self, reference: Reference) -> Iterator[Fault]:
+        if len(reference.path) < 2 or not isinstance(reference.path[1], str):
+            yield Fault(reference.offsets[0], "expr", "name one step: steps.<id>.output")
+            return
+        if not self.positions and self.own is None:
+            yield Fault(reference.offsets[0], "expr", "steps may not be named in services, which many steps share")
+            return
+        name = reference.path[1]
+        step = self.names.steps.get(name)
+        if step is None:
+            near = did_you_mean(name, self.names.steps)
+            yield Fault(reference.offsets[1], "expr", f'unknown step "{name}"{"." if near else ""}{near}')
+            return
+        fault = self._not_done(step)
+        if fault is not None:
+            yield Fault(reference.offsets[1], "expr", fault)
+        else:
+            yield from self._part_of_step(step, reference)
+
+    def _not_done(self, step: StepName) -> str | None:
+        if step.id == self.own:
+            hint = ": name it result" if "result" in self.roots else ""
+            return f'step "{step.id}" is not done here; it is this step{hint}'
+        if step.siblings in self.positions:
+            if step.index < self.positions[step.siblings]:
+                return None
+            return f'step "{step.id}" is not done here; it stands at line {step.line}, after this one'
+        return f'step "{step.id}" is inside the compensate of "{step.undoes}"; from outside it cannot be read'
+
+    def _part_of_step(self, step: StepName, reference: Reference) -> Iterator[Fault]:
+        if len(reference.path) < 3:
+            return
+        part = reference.path[2]
+        if part not in _STEP_PARTS:
+            near = did_you_mean(str(part), _STEP_PARTS)
+            message = f'unknown name "steps.{step.id}.{part}". A step has {listed(_STEP_PARTS)}.{near}'
+            yield Fault(reference.offsets[2], "expr", message.removesuffix("."))
+            return
+        if reference.optional[2]:
+            return
+        why = self._may_lack(step, str(part))
+        if why is not None:
+            yield Fault(reference.offsets[1], "expr", f'step "{step.id}" {why}: write {_optional(reference)}')
+
+    def _may_lack(self, step: StepName, part: str) -> str | None:
+        """Why the step may be without ``part`` here, or ``None``."""
+        if part == "status":
+            return None
+        if part == "error":
+            return "has an error only if it failed"
+        if step.id == self.undoing:
+            line = self.in_doubt_line
+            return f"may have no output here (in_doubt, line {line})" if line is not None else None
+        if step.when_line is not None:
+            return f"may be skipped (when, line {step.when_line})"
+        if step.continue_line is not None:
+            return f"may fail (on_error, line {step.continue_line})"
+        return None
+
+
+def _unknown(reference: Reference, position: int, known: Mapping[str, object] | list[str]) -> Fault:
+    path = reference.path[: position + 1]
+    parent = _written(path[:-1])
+    has = f"has {', '.join(known)}" if known else "is empty"
+    return Fault(
+        reference.offsets[position], "expr", f'unknown name "{_written(path)}". {parent[:1].upper()}{parent[1:]} {has}'
+    )
+
+
+def _written(path: tuple[str | int, ...]) -> str:
+    """The chain as an author would write it."""
+    text = str(path[0])
+    for part in path[1:]:
+        text += f".{part}" if isinstance(part, str) and _IDENTIFIER.fullmatch(part) else f"[{_literal(part)}]"
+    return text
+
+
+def _optional(reference: Reference) -> str:
+    """The chain with ``?`` from the first element that may be absent."""
+    text = f"steps.{reference.path[1]}"
+    for part in reference.path[2:]:
+        if isinstance(part, str) and _IDENTIFIER.fullmatch(part):
+            text += f".?{part}"
+        else:
+            text += f"[?{_literal(part)}]"
+    return text
+
+
+def _literal(part: str | int) -> str:
+    return f'"{part}"' if isinstance(part, str) else str(part)
