@@ -1,29 +1,21 @@
 """One HTTP exchange: sends a request once, and tells what is known when it fails.
 
-The process shares one client, made in the event loop at first use. Three things differ from what aiohttp does by itself:
-a request is never sent a second time behind the caller's back; whether it may have left is known at any moment; and a
-pooled connection that has died or speaks out of turn is dropped *before* anything is sent on it, because afterwards the
-effect would be in doubt, or the answer another request's.
+This stands on aiohttp's connector, connections and parser, and leaves out its session, which sends some requests a second
+time behind the caller's back and hides whether a request has left. Here the phases are apart: connecting, where nothing
+is sent and anything may be tried again; then the one moment from which on the service may have acted; then the answer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import select
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import lru_cache
+from weakref import WeakSet
 
-from aiohttp import (
-    ClientConnectionError,
-    ClientConnectorError,
-    ClientError,
-    ClientRequest,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    DummyCookieJar,
-    TCPConnector,
-)
+from aiohttp import ClientError, ClientRequest, ClientResponse, ClientTimeout, TCPConnector
+from aiohttp.client_exceptions import ClientConnectionError, ClientConnectorError
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
@@ -33,7 +25,7 @@ from mcp_workflows.steps.request import Request
 IDLE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 s after which common servers (uvicorn, Node) hang up, so that
 a request rarely meets a connection that is just being closed."""
-_STALE_TRIES = 8
+_NO_CONTENT_TYPE = ("Content-Type",)
 
 
 class NotConnected(Exception):
@@ -48,76 +40,105 @@ class NotHttp(Exception):
     """What came back is no HTTP answer."""
 
 
-class _StaleConnection(Exception):
-    """A pooled connection is of no use; nothing was sent on it."""
+class Client:
+    """The process's connections. Proxies and ``.netrc`` of the environment are not read, cookies are not kept."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._connector: TCPConnector | None = None
+        self._used: WeakSet[ResponseHandler] = WeakSet()
+
+    async def send(self, request: Request, connect_timeout: float, on_sent: Callable[[], None]) -> ClientResponse:
+        """The answer's head; redirects are not followed. The response must be released.
+
+        ``on_sent`` is called right before the first byte may leave, once. Raises ``AddressBlocked``, ``NotConnected``,
+        ``Broken`` and ``NotHttp``.
+        """
+        wire = ClientRequest(
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.payload,
+            skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
+            loop=asyncio.get_running_loop(),
+        )
+        connection = await self._connect(wire, _timeouts(connect_timeout))
+        on_sent()
+        try:
+            return await _exchange(wire, connection)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, ClientConnectionError | OSError):
+                raise Broken(_reason(error)) from error
+            if isinstance(error, ClientError):
+                raise NotHttp(_reason(error)) from error
+            raise
+
+    async def _connect(self, wire: ClientRequest, timeouts: ClientTimeout) -> Connection:
+        """A connection that is fit for use, as far as can be seen from here.
+
+        A used one that has died or speaks out of turn is dropped now: once something is sent on it, the effect would be
+        in doubt, or the answer another request's. The pool runs dry in the end, and a new one is taken as it is.
+        """
+        connector = self._connector or self._open()
+        while True:
+            try:
+                connection = await connector.connect(wire, traces=[], timeout=timeouts)
+            except TimeoutError:
+                raise NotConnected("it took longer than the connect timeout") from None
+            except (ClientError, OSError) as error:
+                raise NotConnected(_reason(error)) from None
+            protocol = connection.protocol
+            assert protocol is not None
+            if protocol not in self._used:
+                self._used.add(protocol)
+                return connection
+            if _fit(protocol):
+                return connection
+            connection.close()
+
+    def _open(self) -> TCPConnector:
+        self._connector = TCPConnector(
+            resolver=GuardedResolver(self._guard),
+            socket_factory=self._guard.open_socket,
+            keepalive_timeout=IDLE_SECONDS,
+            limit=0,
+        )
+        return self._connector
+
+    async def close(self) -> None:
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            await connector.close()
 
 
-class _Request(ClientRequest):
-    """Says so before any of it may leave this process."""
+async def _exchange(wire: ClientRequest, connection: Connection) -> ClientResponse:
+    protocol = connection.protocol
+    assert protocol is not None
+    protocol.set_response_params(skip_payload=wire.method == "HEAD", read_until_eof=True)
+    response = await wire.send(connection)
+    try:
+        await response.start(connection)
+    except BaseException:
+        response.close()
+        raise
+    return response
 
-    exchange: Exchange | None = None
 
-    async def send(self, conn: Connection) -> ClientResponse:
-        protocol = conn.protocol
-        if protocol is None or protocol.should_close or not protocol.is_connected() or _readable(conn):
-            raise _StaleConnection
-        if self.exchange is not None:
-            self.exchange.leave()
-        return await super().send(conn)
+def _fit(protocol: ResponseHandler) -> bool:
+    """Nothing lies in the socket before anything was asked: neither its end nor an answer to nobody.
 
-
-def _readable(conn: Connection) -> bool:
-    """Something lies in the socket before anything was asked: the end of the connection, or an answer to nobody.
-
-    Not asked of TLS, where session tickets arrive unasked.
+    Sockets under TLS are not looked into: session tickets arrive there unasked.
     """
-    transport = conn.transport
-    if transport is None or transport.get_extra_info("sslcontext") is not None:
+    transport = protocol.transport
+    if transport is None or protocol.should_close or transport.is_closing():
         return False
     sock = transport.get_extra_info("socket")
-    if sock is None or not hasattr(select, "poll"):
-        return False
+    if sock is None or transport.get_extra_info("sslcontext") is not None or not hasattr(select, "poll"):
+        return True
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
-class Exchange:
-    """One request. ``sent``: it may have left; then, and only then, the service may have acted.
-
-    ``on_sent`` is called right before the first byte is written.
-    """
-
-    __slots__ = ("_on_sent", "sent")
-
-    def __init__(self, on_sent: Callable[[], None]) -> None:
-        self.sent = False
-        self._on_sent = on_sent
-
-    def leave(self) -> None:
-        self.sent = True
-        self._on_sent()
-
-    async def __call__(
-        self, request: ClientRequest, handler: Callable[[ClientRequest], Awaitable[ClientResponse]]
-    ) -> ClientResponse:
-        """Stands between the client and the connection: what goes wrong here is translated once and never retried."""
-        assert isinstance(request, _Request)
-        request.exchange = self
-        for _ in range(_STALE_TRIES):
-            try:
-                return await handler(request)
-            except _StaleConnection:
-                continue
-            except ConnectionTimeoutError:
-                raise NotConnected("no connection within the connect timeout") from None
-            except ClientConnectorError as error:
-                raise NotConnected(_reason(error)) from None
-            except (ClientConnectionError, OSError) as error:
-                if not self.sent:
-                    raise NotConnected(_reason(error)) from None
-                raise Broken(_reason(error)) from error
-        raise NotConnected("every pooled connection was dead")
+    return not poll.poll(0)
 
 
 def _reason(error: BaseException) -> str:
@@ -128,55 +149,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
     return str(cause) or type(cause).__name__
-
-
-class Client:
-    """The process's HTTP client. Proxies and ``.netrc`` of the environment are not read, cookies are not kept."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._session: ClientSession | None = None
-
-    async def send(self, exchange: Exchange, request: Request, connect_timeout: float) -> ClientResponse:
-        """The answer's head; redirects are not followed.
-
-        Raises ``AddressBlocked``, ``NotConnected``, ``Broken`` and ``NotHttp``.
-        """
-        session = self._session or self._open()
-        try:
-            return await session.request(
-                request.method,
-                request.url,
-                data=request.payload,
-                headers=request.headers,
-                allow_redirects=False,
-                timeout=_timeouts(connect_timeout),
-                middlewares=(exchange,),
-            )
-        except ClientError as error:
-            raise NotHttp(_reason(error)) from error
-
-    def _open(self) -> ClientSession:
-        connector = TCPConnector(
-            resolver=GuardedResolver(self._guard),
-            socket_factory=self._guard.open_socket,
-            keepalive_timeout=IDLE_SECONDS,
-            limit=0,
-        )
-        self._session = ClientSession(
-            connector=connector,
-            cookie_jar=DummyCookieJar(),
-            request_class=_Request,
-            trust_env=False,
-            skip_auto_headers=("Content-Type",),
-            requote_redirect_url=False,
-        )
-        return self._session
-
-    async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ POST answered 200 with an unreadable body did take effect, so it is neither done
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import ClientError, ClientResponse
@@ -21,7 +22,7 @@ from mcp_workflows.engine.outcome import Completed, Failed, Outcome
 from mcp_workflows.steps import redirect, verdict
 from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_leniently
 from mcp_workflows.steps.attempt import Attempt, Values
-from mcp_workflows.steps.client import Broken, Client, Exchange, NotConnected, NotHttp, origin
+from mcp_workflows.steps.client import Broken, Client, NotConnected, NotHttp, origin
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.gate import Gate
 from mcp_workflows.steps.guard import AddressBlocked, Guard
@@ -80,8 +81,8 @@ class Http:
     def check(self, request: Request) -> None:
         self._guard.check_url(request.url)
 
-    async def send(self, exchange: Exchange, request: Request, work: HttpWork) -> ClientResponse:
-        return await self._client.send(exchange, request, work.connect_timeout)
+    async def send(self, request: Request, connect_timeout: float, on_sent: Callable[[], None]) -> ClientResponse:
+        return await self._client.send(request, connect_timeout, on_sent)
 
     async def read(self, response: ClientResponse, *, leniently: bool) -> Body:
         return await read_body(response, min(self._max_bytes, MAX_EXPLANATION) if leniently else self._max_bytes)
@@ -116,7 +117,7 @@ class _Flight:
         for hops in range(redirect.MAX_REDIRECTS + 1):
             try:
                 self.http.check(self.request)
-                response = await self.http.send(Exchange(self.on_sent), self.request, self.work)
+                response = await self.http.send(self.request, self.work.connect_timeout, self.on_sent)
             except AddressBlocked as blocked:
                 return self.attempt.failed("blocked_address", self._while("was not sent", f"{blocked}"))
             except NotConnected as failure:
