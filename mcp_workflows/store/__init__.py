@@ -1,0 +1,19 @@
+"""What is remembered: definitions, runs, their steps and messages, and the nodes that move them. The only place with SQL."""
+
+from __future__ import annotations
+
+from mcp_workflows.store.places import default_url
+from mcp_workflows.store.store import Store
+from mcp_workflows.store.values import NewRun, NodeRow, RunFilter, RunList, StartResult, StoredDefinition, TakenOver
+
+__all__ = [
+    "NewRun",
+    "NodeRow",
+    "RunFilter",
+    "RunList",
+    "StartResult",
+    "Store",
+    "StoredDefinition",
+    "TakenOver",
+    "default_url",
+]

@@ -1,0 +1,122 @@
+"""One transaction: the fence, then turns as few large statements, then calls one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mcp_workflows.errors import CallerError, NodeLost, RecordRefused
+from mcp_workflows.store.holdings import Holdings
+from mcp_workflows.store.jobs import CallJob, Job, TurnJob
+from mcp_workflows.store.rows import Values
+from mcp_workflows.store.statements import Cursor, Statements
+
+
+class Refused(Exception):
+    """Some row of the batch was not taken; which one is not known yet."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Jobs to be committed together. ``failed`` is what fails without disturbing the others."""
+
+    holdings: Holdings
+    jobs: Sequence[Job]
+    failed: dict[Job, Exception] = field(default_factory=dict["Job", Exception])
+    notable: bool = False
+    claimable_now: bool = False
+
+    def write(self, cursor: Cursor, statements: Statements, beat: int, now: int) -> None:
+        """Between BEGIN and COMMIT. ``NodeLost``: nothing may be written by this incarnation any more."""
+        self.failed = {
+            job: NodeLost("this node was declared dead meanwhile")
+            for job in self.jobs
+            if job.holdings is not self.holdings
+        }
+        self.claimable_now = False
+        if statements.beat.run(cursor, me=self.holdings.node_id, new_beat=beat, now=now) != 1:
+            raise NodeLost(f"node {self.holdings.node_id} was declared dead, or has left")
+        turns = self._turns()
+        self._write_rows(cursor, statements, turns)
+        for job in turns:
+            for message in job.consumed:
+                if statements.consume.run(cursor, message=message, run_key=job.key, now=now) != 1:
+                    raise Refused(f"message {message} was consumed before")
+            if job.run is not None:
+                self._write_run(cursor, statements, job, now)
+        calls = [job for job in self.jobs if isinstance(job, CallJob) and job not in self.failed]
+        for call in sorted(calls, key=lambda call: call.last):
+            try:
+                call.result = call.call(cursor, now)
+            except CallerError as error:
+                self.failed[call] = error
+
+    def committed(self) -> None:
+        """The commit is done: what it means for what this incarnation holds."""
+        self.notable = self.claimable_now
+        for job in self.jobs:
+            if job in self.failed:
+                continue
+            if isinstance(job, TurnJob):
+                self._turn_committed(job)
+                continue
+            if job.committed is not None:
+                job.committed(job.result)
+            if job.notable is not None and job.notable(job.result):
+                self.notable = True
+
+    def _turn_committed(self, job: TurnJob) -> None:
+        if job.steps and job.run_id in self.holdings.suspects:
+            self.holdings.suspects.discard(job.run_id)
+            self.notable = True  # the next suspect may be tried now
+        if job.release:
+            if job.run_id in self.holdings.suspects:
+                self.notable = True
+            self.holdings.drop(job.run_id)
+
+    def _turns(self) -> list[TurnJob]:
+        """Those of runs that are still ours; a run may be released by an earlier turn of the same batch."""
+        ours: list[TurnJob] = []
+        released: set[str] = set()
+        for job in self.jobs:
+            if not isinstance(job, TurnJob) or job in self.failed:
+                continue
+            if job.run_id in released or self.holdings.runs.get(job.run_id) != job.key:
+                self.failed[job] = NodeLost(f"run {job.run_id} is not this node's")
+                continue
+            if job.release:
+                released.add(job.run_id)
+            ours.append(job)
+        return ours
+
+    def _write_rows(self, cursor: Cursor, statements: Statements, turns: Sequence[TurnJob]) -> None:
+        steps: list[Values] = []
+        attempts: list[Values] = []
+        for job in turns:
+            steps += job.steps
+            attempts += job.attempts
+        if statements.steps.run(cursor, steps) != len(steps):
+            raise Refused("a settled step would be written over")
+        if statements.attempts.run(cursor, attempts) != len(attempts):
+            raise Refused("an attempt was not taken")
+
+    def _write_run(self, cursor: Cursor, statements: Statements, job: TurnJob, now: int) -> None:
+        assert job.status is not None
+        assert job.run is not None
+        if not job.release:
+            if statements.keep_run[job.status].run(cursor, run_key=job.key, me=self.holdings.node_id, **job.run) != 1:
+                raise Refused(f"a run may not become {job.status} from where it stands")
+            return
+        statements.release_run[job.status].run(cursor, run_key=job.key, me=self.holdings.node_id, now=now, **job.run)
+        released = cursor.fetchall()
+        if len(released) != 1:
+            raise Refused(f"a run may not become {job.status} from where it stands")
+        claim_at = released[0][0]
+        if claim_at is not None and claim_at <= now:
+            self.claimable_now = True
+
+
+def refusal(error: Exception) -> RecordRefused:
+    refused = RecordRefused(f"The database refuses this record: {error}")
+    refused.__cause__ = error
+    return refused

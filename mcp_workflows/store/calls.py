@@ -1,0 +1,182 @@
+"""What is written after looking: starting, delivering, claiming, defining. Each runs inside the writer's transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from mcp_workflows.engine.records import Run
+from mcp_workflows.errors import InputRefused, KeyConflict, UnknownRun
+from mcp_workflows.store import rows
+from mcp_workflows.store.holdings import Holdings
+from mcp_workflows.store.rows import RECORD_COLUMNS
+from mcp_workflows.store.statements import Cursor, Prepared, RunRow, Statements, claim
+from mcp_workflows.store.tables import micros
+from mcp_workflows.store.values import NewRun, StartResult
+
+FORGET_NODES_AFTER = timedelta(days=7)
+
+
+def plain(text: str | None, what: str) -> str | None:
+    """``text``, if every database can hold it and compare it. ``InputRefused``: it cannot."""
+    if text is not None and ("\0" in text or not _is_unicode(text)):
+        raise InputRefused(
+            f"{what} {json.dumps(text)[:100]} holds a NUL character or half a surrogate pair. Use another one."
+        )
+    return text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _row(cursor: Cursor) -> RunRow | None:
+    found = cursor.fetchall()
+    return RunRow(*found[0]) if found else None
+
+
+class Start:
+    """Starts a run, or finds the one that an earlier call started. Encodes when made."""
+
+    def __init__(self, statements: Statements, new: NewRun, me: str) -> None:
+        self._statements = statements
+        self._new = new
+        values = dict(zip(RECORD_COLUMNS, rows.record_values(new.record), strict=True))
+        self._values: dict[str, Any] = values | {
+            "run_id": new.run_id,
+            "workflow": new.workflow,
+            "version": new.version,
+            "definition_id": new.definition_id,
+            "actor": plain(new.actor, "actor"),
+            "created_at": micros(new.created_at),
+            "idempotency_key": plain(new.idempotency_key, "_idempotency_key"),
+            "join_key": new.join_key,
+            "input": rows.to_text(new.input) or "null",
+            "owner": me if new.own else None,
+            "claim_at": micros(new.record.wake_at or new.created_at),
+            "recoveries": 0,
+            "recovered_seq": -1,
+            "interrupted": False,
+        }
+        self.size = 400 + len(self._values["input"])
+
+    def __call__(self, cursor: Cursor, now: int) -> tuple[RunRow, bool]:  # noqa: ARG002
+        there = self._by_key(cursor) or self._by_join_key(cursor)
+        if there is not None:
+            return there, True
+        self._statements.start.run(cursor, **self._values)
+        return RunRow(key=cursor.fetchall()[0][0], **self._values), False
+
+    def result(self, row: RunRow, *, joined: bool) -> StartResult:
+        return StartResult(rows.run(row), joined)
+
+    def _by_key(self, cursor: Cursor) -> RunRow | None:
+        new = self._new
+        if new.idempotency_key is None:
+            return None
+        self._statements.run_by_idempotency_key.run(
+            cursor, by=new.actor, of=new.workflow, idempotency_key=new.idempotency_key
+        )
+        there = _row(cursor)
+        if there is not None:
+            self._check_same_input(rows.run(there))
+        return there
+
+    def _check_same_input(self, there: Run) -> None:
+        if rows.same(there.input, self._new.input):
+            return
+        differs = ", ".join(rows.differing_keys(there.input, self._new.input)) or "the whole input"
+        raise KeyConflict(
+            f"_idempotency_key {json.dumps(self._new.idempotency_key, ensure_ascii=False)} belongs to {there.run_id} with other input "
+            f"(differs in: {differs}). Use another key."
+        )
+
+    def _by_join_key(self, cursor: Cursor) -> RunRow | None:
+        new = self._new
+        if new.join_key is None:
+            return None
+        since = None if new.join_since is None else micros(new.join_since)
+        self._statements.run_by_join_key.run(cursor, join_key=new.join_key, by=new.actor, of=new.workflow, since=since)
+        return _row(cursor)
+
+
+class Deliver:
+    """Puts a message into a run's inbox, once for each ``dedupe_key``. Encodes when made."""
+
+    def __init__(self, statements: Statements, run_id: str, message: dict[str, Any]) -> None:
+        self._statements = statements
+        self._run_id = run_id
+        self._message = message
+
+    def __call__(self, cursor: Cursor, now: int) -> int:
+        self._statements.run_by_run_id.run(cursor, run_id=self._run_id)
+        there = _row(cursor)
+        if there is None:
+            raise UnknownRun(f"No run {self._run_id} that you may see.")
+        self._statements.deliver.run(cursor, run=there.key, **self._message)
+        inserted = cursor.fetchall()
+        if not inserted:
+            self._statements.delivered.run(cursor, run_key=there.key, dedupe_key=self._message["dedupe_key"])
+            return cursor.fetchall()[0][0]
+        self._statements.wake.run(cursor, run_key=there.key, now=now)
+        return inserted[0][0]
+
+
+class Claim:
+    """Claims due runs, in due order, and at most one suspect while no other is held."""
+
+    def __init__(
+        self, statements: Statements, holdings: Holdings, limit: int, cannot: Collection[int], due: int
+    ) -> None:
+        self._statements = statements
+        self._holdings = holdings
+        self._limit = limit
+        self._cannot = frozenset(cannot)
+        self._due = due
+
+    def __call__(self, cursor: Cursor, now: int) -> list[RunRow]:  # noqa: ARG002
+        claimed = self._claim(cursor, suspects=False, at_most=self._limit)
+        if len(claimed) < self._limit and not self._holdings.suspects:
+            claimed += self._claim(cursor, suspects=True, at_most=1)
+        return sorted(claimed, key=lambda row: (row.claim_at, row.key))
+
+    def _claim(self, cursor: Cursor, *, suspects: bool, at_most: int) -> list[RunRow]:
+        statement = _claims(self._statements, suspects, self._cannot)
+        statement.run(cursor, me=self._holdings.node_id, now=self._due, at_most=at_most)
+        return [RunRow(*row) for row in cursor.fetchall()]
+
+
+@lru_cache(maxsize=32)
+def _claims(statements: Statements, suspects: bool, cannot: frozenset[int]) -> Prepared:
+    return claim(statements.dialect, suspects=suspects, cannot=cannot)
+
+
+def define(statements: Statements, name: str, digest: str, content: str) -> Callable[[Cursor, int], tuple[int, int]]:
+    """``(definition_id, version)``: known content keeps its number, new content gets the next."""
+
+    def call(cursor: Cursor, now: int) -> tuple[int, int]:
+        statements.definition_by_digest.run(cursor, of=name, digest=digest)
+        known = cursor.fetchall()
+        if known:
+            return known[0]
+        statements.last_version.run(cursor, of=name)
+        version = cursor.fetchall()[0][0] + 1
+        statements.define.run(cursor, name=name, version=version, digest=digest, content=content, created_at=now)
+        return cursor.fetchall()[0][0], version
+
+    return call
+
+
+def join(statements: Statements, cursor: Cursor, node_id: str, name: str, pid: int, now: int) -> None:
+    """A new incarnation's row. Those that ended long ago are forgotten on the occasion."""
+    statements.forget_nodes.run(cursor, before=now - int(FORGET_NODES_AFTER.total_seconds() * 1_000_000))
+    statements.insert_node.run(
+        cursor, node_id=node_id, name=name, pid=pid, started_at=now, beat=0, beat_at=now, ended_at=None, crashed=False
+    )

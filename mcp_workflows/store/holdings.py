@@ -1,0 +1,44 @@
+"""What one incarnation of this process is, and which runs it owns.
+
+Ownership leaves an incarnation in three ways only: it releases a run itself, it leaves, or it is declared dead, which the
+fence of every transaction notices. So what it owns need not be asked of the database: this memory is exact, and a record
+of a run that is not in it is refused before it costs anything.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from mcp_workflows.store.locks import FileLock
+from mcp_workflows.store.statements import SUSPECT_AFTER, RunRow
+
+
+@dataclass(eq=False, slots=True)
+class Holdings:
+    """Changed by the writer's thread alone, after the commit that makes it so; others only look things up."""
+
+    node_id: str
+    lock: FileLock
+    """Held for as long as the process lives."""
+    runs: dict[str, int] = field(default_factory=dict[str, int])
+    """Owned runs, with their keys."""
+    suspects: set[str] = field(default_factory=set[str])
+    """Owned runs that nodes died of, perhaps, and that have recorded nothing since."""
+    ended: bool = False
+    beats: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def take(self, row: RunRow) -> None:
+        self.runs[row.run_id] = row.key
+        if row.recoveries >= SUSPECT_AFTER:
+            self.suspects.add(row.run_id)
+
+    def drop(self, run_id: str) -> None:
+        self.runs.pop(run_id, None)
+        self.suspects.discard(run_id)
+
+    def end(self) -> None:
+        """Declared dead, or left: nothing is owned any more."""
+        self.ended = True
+        self.runs.clear()
+        self.suspects.clear()

@@ -1,0 +1,95 @@
+"""Locks between processes: one file each, let go by the kernel when their holder dies, however it dies.
+
+``flock`` belongs to the open file, not to the process: two locks on one file exclude one another within a process too, and
+closing some other descriptor of the file lets nothing go, as POSIX record locks would.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int, *, wait: bool) -> bool:
+        while True:
+            try:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            except OSError:
+                if not wait:
+                    return False
+                time.sleep(0.002)  # LK_LOCK asks once a second and gives up after ten
+            else:
+                return True
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int, *, wait: bool) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+class FileLock:
+    """An exclusive lock on ``path``. One thread at a time may use an instance; instances exclude one another."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def acquire(self) -> None:
+        """Waits, without a bound, in the calling thread. ``OSError``: the file cannot be opened."""
+        taken = self._take(wait=True)
+        assert taken
+
+    def try_acquire(self) -> bool:
+        """``False``: somebody else holds it."""
+        return self._take(wait=False)
+
+    def release(self) -> None:
+        _unlock(self._descriptor)
+
+    def close(self) -> None:
+        """Lets go for good."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> FileLock:
+        self.acquire()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+    def _take(self, *, wait: bool) -> bool:
+        while True:
+            if self._descriptor < 0:
+                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            if not _lock(self._descriptor, wait=wait):
+                return False
+            if self._is_current():
+                return True
+            self.close()
+
+    def _is_current(self) -> bool:
+        """Somebody may have removed the file: a lock on the removed one excludes nobody who comes after."""
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))

@@ -1,0 +1,94 @@
+"""Who is alive: taking over from nodes whose process is gone, or which have not been seen to do anything for a lease.
+
+Death is observed. A process that dies lets go of its lock file, whatever it dies of; one that hangs keeps it, but its beat
+stands still. No wall clocks are compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from mcp_workflows.store.locks import FileLock
+from mcp_workflows.store.sqlite import Sqlite
+from mcp_workflows.store.statements import Cursor, Statements
+from mcp_workflows.store.values import TakenOver
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A node that was found dead. ``lock`` is the one it held; whoever has it is the only one to take over."""
+
+    node_id: str
+    name: str
+    lock: FileLock | None
+
+
+class Observer:
+    """Remembers since when each node's beat stands still, on this process's own monotonic clock."""
+
+    def __init__(self, database: Sqlite, lease_seconds: float) -> None:
+        self._database = database
+        self._lease_seconds = lease_seconds
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def find_dead(self, nodes: Sequence[Any]) -> list[Dead]:
+        """Of ``(node_id, name, beat)`` rows, those that are dead. The caller closes their locks."""
+        self._seen = {node_id: self._seen[node_id] for node_id, _, _ in nodes if node_id in self._seen}
+        dead: list[Dead] = []
+        for node_id, name, beat in nodes:
+            lock = self._database.node_lock(node_id)
+            # Somebody may have removed the file of a node that lives: then only its silence counts.
+            if lock.path.exists() and lock.try_acquire():
+                dead.append(Dead(node_id, name, lock))
+                continue
+            lock.close()
+            if self._silent(node_id, beat):
+                dead.append(Dead(node_id, name, None))
+        return dead
+
+    def _silent(self, node_id: str, beat: int) -> bool:
+        now = time.monotonic()
+        seen = self._seen.get(node_id)
+        if seen is None or seen[0] != beat:
+            self._seen[node_id] = (beat, now)
+            return False
+        return now - seen[1] > self._lease_seconds
+
+
+def take_over(statements: Statements, dead: Sequence[Dead], cursor: Cursor, now: int) -> list[TakenOver]:
+    """Ends ``dead`` nodes and frees their runs, unless somebody else did it before."""
+    taken: list[TakenOver] = []
+    for node in dead:
+        if statements.end_node.run(cursor, node=node.node_id, now=now, was_crash=True) == 1:
+            runs = statements.free_crashed.run(cursor, node=node.node_id, now=now)
+            taken.append(TakenOver(node.node_id, node.name, runs))
+    return taken
+
+
+def leave(statements: Statements, node_id: str, cursor: Cursor, now: int) -> None:
+    """A graceful end: everything is let go, and nothing counts as a crash."""
+    statements.free_left.run(cursor, node=node_id, now=now)
+    statements.end_node.run(cursor, node=node_id, now=now, was_crash=False)
+
+
+def remove_lock(lock: FileLock) -> None:
+    """Of a node that has ended. It is removed before it is let go, so that nobody gets a lock on a removed file unawares."""
+    with suppress(OSError):  # Windows removes no open file; the next one to open the store does
+        lock.path.unlink(missing_ok=True)
+    lock.close()
+
+
+def sweep(database: Sqlite, known: set[str]) -> None:
+    """Removes lock files that belong to no living node: left by a crash between making the file and the row."""
+    for path in database.node_lock("").path.iterdir():
+        if path.name in known:
+            continue
+        lock = FileLock(path)
+        if lock.try_acquire():
+            remove_lock(lock)
+        else:
+            lock.close()

@@ -1,0 +1,182 @@
+"""Looking: every read, in a few threads on connections of their own, each seeing one state of the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, true
+from sqlalchemy.exc import DBAPIError
+
+from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord
+from mcp_workflows.engine.states import FINISHED, RunStatus
+from mcp_workflows.errors import InputRefused, StoreUnavailable
+from mcp_workflows.store import rows, tables
+from mcp_workflows.store.sqlite import Sqlite
+from mcp_workflows.store.statements import claimable
+from mcp_workflows.store.values import NodeRow, RunFilter, RunList, StoredDefinition
+
+T = TypeVar("T")
+
+THREADS = 4
+
+_run, _step, _attempt, _inbox, _node = tables.run, tables.step, tables.attempt, tables.inbox, tables.node
+
+
+class Reads:
+    """One pool of threads, each with a connection."""
+
+    def __init__(self, database: Sqlite) -> None:
+        self._database = database
+        self._engine: Engine = database.engine(THREADS)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mcp-workflows-reads")
+
+    async def __call__(self, query: Callable[..., T], /, *arguments: Any) -> T:
+        """``query(connection, *arguments)`` in a thread. ``StoreUnavailable``: the database cannot be read."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, query, arguments)
+
+    def close(self) -> None:
+        """Under the write lock: the last connection that is closed checkpoints."""
+        self._threads.shutdown(wait=True)
+        self._engine.dispose()
+
+    def _read(self, query: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        try:
+            with self._engine.begin() as connection:
+                return query(connection, *arguments)
+        except DBAPIError as error:
+            raise StoreUnavailable(self._database.explain(error.orig or error)) from error
+
+
+def _key_of(run_id: str) -> Any:
+    return select(_run.c.key).where(_run.c.run_id == run_id).scalar_subquery()
+
+
+def run(connection: Connection, run_id: str) -> Run | None:
+    row = connection.execute(select(_run).where(_run.c.run_id == run_id)).one_or_none()
+    return None if row is None else rows.run(row)
+
+
+def run_ids(connection: Connection, prefix: str, actor: str | None) -> list[str]:
+    """Up to ten ids that begin with ``prefix``, of ``actor``'s runs or of all."""
+    if not prefix:
+        return []
+    beyond = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # a range, so that an index serves, and no character is special
+    found = connection.execute(
+        select(_run.c.run_id)
+        .where(_run.c.run_id >= prefix, _run.c.run_id < beyond, true() if actor is None else _run.c.actor == actor)
+        .order_by(_run.c.run_id)
+        .limit(10)
+    )
+    return list(found.scalars())
+
+
+def steps(connection: Connection, run_id: str) -> list[StepRecord]:
+    found = connection.execute(select(_step).where(_step.c.run == _key_of(run_id)).order_by(_step.c.seq, _step.c.path))
+    return [rows.step_record(row) for row in found]
+
+
+def attempts(connection: Connection, run_id: str) -> list[AttemptRecord]:
+    found = connection.execute(
+        select(_attempt)
+        .where(_attempt.c.run == _key_of(run_id))
+        .order_by(_attempt.c.finished_at, _attempt.c.path, _attempt.c.number)
+    )
+    return [rows.attempt_record(row) for row in found]
+
+
+def messages(connection: Connection, run_id: str, unconsumed_only: bool) -> list[Message]:
+    unread = _inbox.c.consumed_at.is_(None) if unconsumed_only else true()
+    return _messages(connection, and_(_run.c.run_id == run_id, unread))
+
+
+def owned_messages(connection: Connection, node_id: str) -> list[Message]:
+    return _messages(connection, and_(_run.c.owner == node_id, _inbox.c.consumed_at.is_(None)))
+
+
+def _messages(connection: Connection, where: ColumnElement[bool]) -> list[Message]:
+    found = connection.execute(
+        select(_inbox, _run.c.run_id).join(_run, _run.c.key == _inbox.c.run).where(where).order_by(_inbox.c.id)
+    )
+    return [rows.message(row) for row in found]
+
+
+def consumed(connection: Connection, message_id: int) -> bool:
+    found = connection.execute(select(_inbox.c.consumed_at).where(_inbox.c.id == message_id))
+    return found.scalar_one_or_none() is not None
+
+
+def definition(connection: Connection, definition_id: int) -> StoredDefinition:
+    table = tables.definition
+    found = connection.execute(
+        select(table.c.name, table.c.version, table.c.content).where(table.c.id == definition_id)
+    )
+    return StoredDefinition(*found.one())
+
+
+def anything_claimable(connection: Connection, now: int, cannot: Collection[int]) -> bool:
+    """Cheap, and without the write lock: asked far more often than anything is there."""
+    either = [claimable(suspects=suspects, cannot=cannot) for suspects in (False, True)]
+    return any(
+        connection.execute(select(_run.c.key).where(one).limit(1), {"now": now}).first() is not None for one in either
+    )
+
+
+def living_nodes(connection: Connection) -> list[Any]:
+    """``(node_id, name, beat)`` of those that have not ended."""
+    return list(
+        connection.execute(select(_node.c.node_id, _node.c.name, _node.c.beat).where(_node.c.ended_at.is_(None)))
+    )
+
+
+def nodes(connection: Connection) -> list[NodeRow]:
+    owned = select(func.count()).select_from(_run).where(_run.c.owner == _node.c.node_id).scalar_subquery()
+    found = connection.execute(select(_node, owned.label("runs")).order_by(_node.c.started_at.desc()))
+    return [
+        NodeRow(row.node_id, row.name, row.pid, row.started_at, row.beat_at, row.ended_at, bool(row.crashed), row.runs)
+        for row in found
+    ]
+
+
+def runs(connection: Connection, query: RunFilter) -> RunList:
+    """One page, and one more row to know whether there is another."""
+    found = connection.execute(
+        select(_run).where(*_conditions(query)).order_by(_run.c.key.desc()).limit(query.limit + 1)
+    ).all()
+    page: Sequence[Any] = found[: query.limit]
+    more = str(page[-1].key) if page and len(found) > query.limit else None
+    return RunList([rows.run(row) for row in page], more)
+
+
+def _conditions(query: RunFilter) -> list[ColumnElement[bool]]:
+    conditions = [_run.c.status.in_(_statuses(query.status))]
+    if query.workflow is not None:
+        conditions.append(_run.c.workflow == query.workflow)
+    if query.actor is not None:
+        conditions.append(_run.c.actor == query.actor)
+    if query.idempotency_key is not None:
+        conditions.append(_run.c.idempotency_key == query.idempotency_key)
+    if query.since is not None:
+        conditions.append(_run.c.created_at >= query.since)
+    if query.cursor is not None:
+        if not query.cursor.isdecimal():
+            raise InputRefused(f'cursor: "{query.cursor}" is not a next_cursor that list_runs gave.')
+        conditions.append(_run.c.key < int(query.cursor))
+    return conditions
+
+
+def _statuses(asked: str) -> list[str]:
+    match asked:
+        case "any":
+            return sorted(RunStatus)
+        case "open":
+            return sorted(set(RunStatus) - FINISHED)
+        case "needs_input":
+            return [RunStatus.PAUSED]
+        case _ if asked in set(RunStatus):
+            return [asked]
+        case _:
+            allowed = ", ".join(["open", "needs_input", "any", *RunStatus])
+            raise InputRefused(f'status: "{asked}" is not one of {allowed}.')

@@ -1,0 +1,207 @@
+"""Records to rows and back. JSON is ASCII text without NaN: whatever one database takes, the other takes too.
+
+Encoding happens on the caller's side, before the queue, so that a value that cannot be encoded is refused at its origin
+and the writer thread only hands tuples on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias, cast
+
+from sqlalchemy import Row as SqlRow
+
+from mcp_workflows.definition.program import Json
+from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.records import AttemptRecord, Message, Run, RunRecord, StepRecord, Stopping
+from mcp_workflows.engine.states import RunStatus, StepStatus
+from mcp_workflows.errors import RecordRefused
+from mcp_workflows.store import tables
+from mcp_workflows.store.tables import EPOCH, instant
+
+Values: TypeAlias = tuple[Any, ...]
+AnyRow: TypeAlias = SqlRow[Any] | Any
+
+STEP_COLUMNS = tuple(tables.step.columns.keys())
+ATTEMPT_COLUMNS = tuple(tables.attempt.columns.keys())
+RECORD_COLUMNS = (
+    "status", "output", "error", "compensation", "undone", "not_undone", "stopping", "ends_as", "corrections",
+    "timeout_at", "timeout_left", "wake_at", "started_at", "finished_at",
+)  # fmt: skip
+"""The columns of ``run`` that a ``RunRecord`` fills, in the order of ``record_values``."""
+
+_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+_encode_sorted = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
+
+
+def to_text(value: Json) -> str | None:
+    """``value`` as ASCII JSON; ``None`` for null. ``RecordRefused``: it is no JSON."""
+    if value is None:
+        return None
+    try:
+        return _encode(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RecordRefused(f"A value cannot be recorded as JSON: {error}") from error
+
+
+def from_text(text: str | None) -> Json:
+    return None if text is None else json.loads(text)
+
+
+def same(one: Json, other: Json) -> bool:
+    """Equal as JSON: ``1``, ``1.0`` and ``true`` differ, the order of keys does not matter."""
+    return _encode_sorted(one) == _encode_sorted(other)
+
+
+def differing_keys(one: Json, other: Json) -> list[str]:
+    """The top-level keys in which two objects differ; empty where either is no object."""
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return []
+    left, right = cast("Mapping[str, Json]", one), cast("Mapping[str, Json]", other)
+    return sorted(
+        key
+        for key in left.keys() | right.keys()
+        if key not in left or key not in right or not same(left[key], right[key])
+    )
+
+
+def micros(moment: datetime | None) -> int | None:
+    if moment is None:
+        return None
+    since = moment - EPOCH
+    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _error_text(error: StepError | None) -> str | None:
+    return None if error is None else to_text(error.to_json())
+
+
+def _error(text: str | None) -> StepError | None:
+    return None if text is None else StepError.from_json(json.loads(text))
+
+
+def step_values(key: int, record: StepRecord) -> Values:
+    """In the order of ``STEP_COLUMNS``."""
+    return (
+        key, record.path, record.seq, record.kind, record.status.value, to_text(record.output), _error_text(record.error),
+        record.generation, record.corrected, to_text(record.correction), record.attempts, record.attempts_before,
+        1 if record.in_doubt else 0, micros(record.now), micros(record.due_at), micros(record.started_at),
+        micros(record.finished_at),
+    )  # fmt: skip
+
+
+def step_record(row: AnyRow) -> StepRecord:
+    return StepRecord(
+        path=row.path,
+        seq=row.seq,
+        kind=row.kind,
+        status=StepStatus(row.status),
+        output=from_text(row.output),
+        error=_error(row.error),
+        generation=row.generation,
+        corrected=row.corrected,
+        correction=from_text(row.correction),
+        attempts=row.attempts,
+        attempts_before=row.attempts_before,
+        in_doubt=bool(row.in_doubt),
+        now=row.now,
+        due_at=row.due_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def attempt_values(key: int, record: AttemptRecord) -> Values:
+    """In the order of ``ATTEMPT_COLUMNS``."""
+    return (
+        key, record.path, record.number, to_text(record.error.to_json()), micros(record.started_at), micros(record.finished_at),
+    )  # fmt: skip
+
+
+def attempt_record(row: AnyRow) -> AttemptRecord:
+    return AttemptRecord(
+        path=row.path,
+        number=row.number,
+        error=StepError.from_json(json.loads(row.error)),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def record_values(record: RunRecord) -> Values:
+    """In the order of ``RECORD_COLUMNS``."""
+    stopping = record.stopping
+    return (
+        record.status.value, to_text(record.output), _error_text(record.error), record.compensation,
+        to_text(record.undone or None), to_text(record.not_undone or None),
+        None if stopping is None else to_text(
+            {"reason": stopping.reason, "in_flight": stopping.in_flight, "compensate": stopping.compensate}
+        ),
+        record.ends_as, to_text(record.corrections), micros(record.timeout_at), record.timeout_left,
+        micros(record.wake_at), micros(record.started_at), micros(record.finished_at),
+    )  # fmt: skip
+
+
+def _moment(value: int | datetime | None) -> datetime | None:
+    """Rows of the raw driver hold integers, rows read through the tables instants."""
+    return instant(value) if isinstance(value, int) else value
+
+
+def run_record(row: AnyRow) -> RunRecord:
+    stopping = from_text(row.stopping)
+    return RunRecord(
+        status=RunStatus(row.status),
+        output=from_text(row.output),
+        error=_error(row.error),
+        compensation=row.compensation,
+        undone=tuple(from_text(row.undone) or ()),
+        not_undone=tuple((path, why) for path, why in from_text(row.not_undone) or ()),
+        stopping=stopping
+        and Stopping(
+            reason=stopping["reason"], in_flight=tuple(stopping["in_flight"]), compensate=stopping["compensate"]
+        ),
+        ends_as=row.ends_as,
+        corrections=from_text(row.corrections),
+        timeout_at=_moment(row.timeout_at),
+        timeout_left=row.timeout_left,
+        wake_at=_moment(row.wake_at),
+        started_at=_moment(row.started_at),
+        finished_at=_moment(row.finished_at),
+    )
+
+
+def run(row: AnyRow) -> Run:
+    created_at = _moment(row.created_at)
+    assert created_at is not None
+    return Run(
+        run_id=row.run_id,
+        workflow=row.workflow,
+        version=row.version,
+        definition_id=row.definition_id,
+        input=from_text(row.input),
+        actor=row.actor,
+        created_at=created_at,
+        record=run_record(row),
+        idempotency_key=row.idempotency_key,
+        owner=row.owner,
+        recoveries=row.recoveries,
+        interrupted=bool(row.interrupted),
+    )
+
+
+def message(row: AnyRow) -> Message:
+    return Message(
+        message_id=row.id,
+        run_id=row.run_id,
+        kind=row.kind,
+        body=from_text(row.body),
+        actor=row.actor,
+        received_at=row.received_at,
+        reason=from_text(row.reason),
+    )
+
+
+def named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))

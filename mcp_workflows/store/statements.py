@@ -1,0 +1,309 @@
+"""What the writer says to the database, written once over the tables and compiled once per dialect.
+
+The hot path hands these texts to the driver itself: SQLAlchemy's execution layer costs more per row than the row does.
+Many rows go into one statement, because a driver lets go of the interpreter at every statement it runs: a busy event
+loop would otherwise get its turn after every single row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Dialect,
+    Insert,
+    Select,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from mcp_workflows.engine.states import FINISHED, RUN_MOVES, RunStatus, StepStatus
+from mcp_workflows.store import tables
+from mcp_workflows.store.rows import ATTEMPT_COLUMNS, RECORD_COLUMNS, STEP_COLUMNS, Values
+
+SUSPECT_AFTER = 2
+"""A run that was active at so many deaths in a row, without progress, may be what kills its nodes."""
+
+CHUNKS = (64, 8, 1)
+"""Rows of one insert statement; few sizes, so that the driver keeps them all prepared."""
+
+run, step, node, inbox = tables.run, tables.step, tables.node, tables.inbox
+
+RUN_COLUMNS = tuple(run.columns.keys())
+
+
+class Cursor(Protocol):
+    """What the drivers' cursors have in common."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Any: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class RunRow(NamedTuple("RunRow", [(name, Any) for name in RUN_COLUMNS])):
+    """A row of ``run`` as the driver gives it: instants are integers."""
+
+
+class Prepared:
+    """A statement as text, and the names of its parameters in the order in which the driver wants them."""
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        self.sql = str(compiled)
+        self._names = tuple(compiled.positiontup or ())
+        self._fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+
+    def run(self, cursor: Cursor, **values: Any) -> int:
+        """Executes, and answers with the number of rows changed. The caller may fetch from ``cursor`` afterwards."""
+        cursor.execute(self.sql, [values[name] if name in values else self._fixed[name] for name in self._names])
+        return cursor.rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Inserts:
+    """One insert in several sizes."""
+
+    width: int
+    by_rows: Mapping[int, str]
+
+    def run(self, cursor: Cursor, rows: Sequence[Values]) -> int:
+        """Writes ``rows`` in order; answers with the number of rows that were really written."""
+        written = start = 0
+        for size in CHUNKS:
+            sql = self.by_rows[size]
+            while len(rows) - start >= size:
+                cursor.execute(sql, [value for row in rows[start : start + size] for value in row])
+                written += cursor.rowcount
+                start += size
+        return written
+
+
+def _reachable(status: RunStatus) -> frozenset[RunStatus]:
+    """From which states a run may get to ``status`` in one commit, which may hold several moves."""
+    sources = {status}
+    while True:
+        more = {source for source, targets in RUN_MOVES.items() if targets & sources}
+        if more <= sources:
+            return frozenset(sources)
+        sources |= more
+
+
+def _upsert_step(upsert: Callable[[Table], Any], rows: int) -> ClauseElement:
+    """A step's row, replaced only where that loses nothing.
+
+    An open row gives way to any news of its generation or a later one; a settled one to a later generation, to its
+    undoing, or to what it says already.
+    """
+    statement = _many(upsert(step), STEP_COLUMNS, rows)
+    new = statement.excluded
+    still_open = step.c.status.in_(
+        _literals(status for status in StepStatus if not status.settled or status is StepStatus.COMPENSATING)
+    )
+    unchanged = and_(new.status == step.c.status, new.output.is_not_distinct_from(step.c.output))
+    undoing = new.status.in_(_literals([StepStatus.COMPENSATING, StepStatus.COMPENSATED]))
+    return statement.on_conflict_do_update(
+        index_elements=["run", "path"],
+        set_={name: new[name] for name in STEP_COLUMNS[2:]},
+        where=or_(
+            new.generation > step.c.generation,
+            and_(new.generation == step.c.generation, or_(still_open, undoing, unchanged)),
+        ),
+    )
+
+
+def _upsert_attempt(upsert: Callable[[Table], Any], rows: int) -> ClauseElement:
+    statement = _many(upsert(tables.attempt), ATTEMPT_COLUMNS, rows)
+    return statement.on_conflict_do_update(
+        index_elements=["run", "path", "number"],
+        set_={name: statement.excluded[name] for name in ATTEMPT_COLUMNS[3:]},
+    )
+
+
+def _literals(members: Iterable[StrEnum]) -> list[ColumnElement[str]]:
+    """Written into the text, so that rows are all the parameters there are."""
+    return [literal_column(f"'{member}'") for member in sorted(members)]
+
+
+def _many(statement: Any, columns: Sequence[str], rows: int) -> Any:
+    return statement.values([{name: bindparam(f"row{row}_{name}") for name in columns} for row in range(rows)])
+
+
+def _inserts(build: Callable[[int], ClauseElement], width: int, dialect: Dialect) -> Inserts:
+    return Inserts(width, {size: Prepared(build(size), dialect).sql for size in CHUNKS})
+
+
+_MINE = and_(run.c.key == bindparam("run_key"), run.c.owner == bindparam("me"))
+_UNREAD = exists().where(inbox.c.run == run.c.key, inbox.c.consumed_at.is_(None))
+_LAST_SEQ = select(func.coalesce(func.max(step.c.seq), -1)).where(step.c.run == run.c.key).scalar_subquery()
+
+
+def _update_run(status: RunStatus, *, release: bool) -> Update:
+    """A run's row, in one of two ways: kept, or let go. One that is let go with mail unread can be claimed at once."""
+    statement = update(run).where(_MINE, run.c.status.in_(_literals(_reachable(status))))
+    values: dict[str, Any] = {name: bindparam(name) for name in RECORD_COLUMNS}
+    if status is RunStatus.PAUSED:
+        values["recoveries"] = 0  # a person decides: what they resume is tried afresh
+    if release:
+        values |= {
+            "owner": None,
+            "claim_at": case((_UNREAD, bindparam("now")), else_=bindparam("claim_at")),
+            "interrupted": False,
+        }
+    return statement.values(values).returning(run.c.claim_at) if release else statement.values(values)
+
+
+def _start() -> Insert:
+    return insert(run).values({name: bindparam(name) for name in RUN_COLUMNS if name != "key"}).returning(run.c.key)
+
+
+def _free(*extra: ColumnElement[bool], **values: Any) -> Update:
+    """Everything a node holds is let go, for any node to claim now."""
+    return (
+        update(run)
+        .where(run.c.owner == bindparam("node"), *extra)
+        .values(owner=None, claim_at=bindparam("now"), interrupted=True, **values)
+    )
+
+
+def claimable(*, suspects: bool, cannot: Collection[int]) -> ColumnElement[bool]:
+    """Runs that may be claimed at ``:now``: suspects, or all others."""
+    suspect = run.c.recoveries >= SUSPECT_AFTER
+    return and_(
+        run.c.owner.is_(None),
+        run.c.claim_at <= bindparam("now", type_=tables.RAW_INSTANT),
+        suspect if suspects else ~suspect,
+        run.c.definition_id.not_in([literal_column(str(int(which))) for which in sorted(cannot)]) if cannot else true(),
+    )
+
+
+def claim(dialect: Dialect, *, suspects: bool, cannot: Collection[int]) -> Prepared:
+    due: Select[Any] = (
+        select(run.c.key)
+        .where(claimable(suspects=suspects, cannot=cannot))
+        .order_by(run.c.claim_at, run.c.key)
+        .limit(bindparam("at_most"))
+        .with_for_update(skip_locked=True)
+    )
+    return Prepared(update(run).where(run.c.key.in_(due)).values(owner=bindparam("me")).returning(run), dialect)
+
+
+class Statements:
+    """All of them, for one dialect. ``upsert`` is the dialect's insert with ``on_conflict_do_update``."""
+
+    def __init__(self, dialect: Dialect, upsert: Callable[[Table], Any]) -> None:
+        def prepare(statement: ClauseElement) -> Prepared:
+            return Prepared(statement, dialect)
+
+        self.dialect = dialect
+        mine = node.c.node_id == bindparam("me")
+        self.beat = prepare(
+            update(node)
+            .where(mine, node.c.ended_at.is_(None))
+            .values(beat=bindparam("new_beat"), beat_at=bindparam("now"))
+        )
+        self.last_beat = prepare(select(node.c.beat).where(mine))
+        self.live_nodes = prepare(
+            select(node.c.node_id, node.c.name, node.c.beat).where(node.c.ended_at.is_(None), ~mine)
+        )
+        self.insert_node = prepare(insert(node).values({name: bindparam(name) for name in node.columns.keys()}))  # noqa: SIM118
+        self.forget_nodes = prepare(tables.node.delete().where(node.c.ended_at < bindparam("before")))
+        self.end_node = prepare(
+            update(node)
+            .where(node.c.node_id == bindparam("node"), node.c.ended_at.is_(None))
+            .values(ended_at=bindparam("now"), crashed=bindparam("was_crash"))
+        )
+        self.free_left = prepare(_free())
+        self.free_crashed = prepare(
+            _free(
+                recoveries=case((run.c.recovered_seq < _LAST_SEQ, 1), else_=run.c.recoveries + 1),
+                recovered_seq=_LAST_SEQ,
+            )
+        )
+        self.steps = _inserts(lambda rows: _upsert_step(upsert, rows), len(STEP_COLUMNS), dialect)
+        self.attempts = _inserts(lambda rows: _upsert_attempt(upsert, rows), len(ATTEMPT_COLUMNS), dialect)
+        self.keep_run = {s: prepare(_update_run(s, release=False)) for s in RunStatus if s not in FINISHED}
+        self.release_run = {s: prepare(_update_run(s, release=True)) for s in RunStatus}
+        self.consume = prepare(
+            update(inbox)
+            .where(
+                inbox.c.id == bindparam("message"), inbox.c.run == bindparam("run_key"), inbox.c.consumed_at.is_(None)
+            )
+            .values(consumed_at=bindparam("now"))
+        )
+        self.start = prepare(_start())
+        self.run_by_idempotency_key = prepare(
+            select(run).where(
+                run.c.actor == bindparam("by"),
+                run.c.workflow == bindparam("of"),
+                run.c.idempotency_key == bindparam("idempotency_key"),
+            )
+        )
+        self.run_by_join_key = prepare(_joinable())
+        self.run_by_run_id = prepare(select(run).where(run.c.run_id == bindparam("run_id")))
+        self.deliver = prepare(_deliver(upsert))
+        self.delivered = prepare(
+            select(inbox.c.id).where(inbox.c.run == bindparam("run_key"), inbox.c.dedupe_key == bindparam("dedupe_key"))
+        )
+        self.give_back = prepare(update(run).where(_MINE).values(owner=None))
+        self.wake = prepare(
+            update(run)
+            .where(run.c.key == bindparam("run_key"), run.c.owner.is_(None))
+            .values(claim_at=bindparam("now"))
+        )
+        self.holds_suspect = prepare(
+            select(run.c.key)
+            .where(run.c.owner == bindparam("me"), run.c.recoveries >= SUSPECT_AFTER, run.c.recovered_seq >= _LAST_SEQ)
+            .limit(1)
+        )
+        d = tables.definition
+        self.definition_by_digest = prepare(
+            select(d.c.id, d.c.version).where(d.c.name == bindparam("of"), d.c.digest == bindparam("digest"))
+        )
+        self.last_version = prepare(select(func.coalesce(func.max(d.c.version), 0)).where(d.c.name == bindparam("of")))
+        self.define = prepare(
+            insert(d).values({name: bindparam(name) for name in d.columns.keys() if name != "id"}).returning(d.c.id)  # noqa: SIM118
+        )
+
+
+def _joinable() -> Select[Any]:
+    return (
+        select(run)
+        .where(
+            run.c.join_key == bindparam("join_key"),
+            run.c.actor == bindparam("by"),
+            run.c.workflow == bindparam("of"),
+            or_(
+                run.c.status.not_in(_literals(FINISHED)),
+                run.c.finished_at >= bindparam("since", type_=tables.RAW_INSTANT),
+            ),
+        )
+        .order_by(run.c.key.desc())
+        .limit(1)
+    )
+
+
+def _deliver(upsert: Callable[[Table], Any]) -> ClauseElement:
+    statement = upsert(inbox).values(
+        {name: bindparam(name) for name in inbox.columns.keys() if name not in {"id", "consumed_at"}}  # noqa: SIM118
+    )
+    return statement.on_conflict_do_nothing(index_elements=["run", "dedupe_key"]).returning(inbox.c.id)

@@ -1,0 +1,397 @@
+"""The store: everything that is remembered, behind verbs of the domain.
+
+What is awaited here never blocks the event loop: writes go through one thread, reads through a few others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from mcp_workflows.clock import Clock, new_id
+from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord, Turn
+from mcp_workflows.errors import NodeLost, SettingsInvalid, StoreUnavailable
+from mcp_workflows.store import calls, nodes, reads
+from mcp_workflows.store.changes import Changes
+from mcp_workflows.store.checkpoints import Checkpoints
+from mcp_workflows.store.holdings import Holdings
+from mcp_workflows.store.jobs import CallJob, turn_job
+from mcp_workflows.store.migrations import migrate
+from mcp_workflows.store.nodes import Dead, Observer
+from mcp_workflows.store.reads import Reads
+from mcp_workflows.store.rows import to_text
+from mcp_workflows.store.sqlite import Sqlite
+from mcp_workflows.store.statements import Cursor
+from mcp_workflows.store.tables import micros
+from mcp_workflows.store.values import NewRun, NodeRow, RunFilter, RunList, StartResult, StoredDefinition, TakenOver
+from mcp_workflows.store.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LEASE_SECONDS = 15.0
+CLOSING_SECONDS = 5.0
+"""How long closing waits for a database that does not answer. The process may end all the same: nothing is lost by it."""
+
+
+class Store:
+    """One process's store, bound to the event loop it was opened on. Made by ``open``.
+
+    Every write raises ``StoreUnavailable`` once the database could not be written for a whole lease, and ``NodeLost`` when
+    this node was declared dead or has left. A caller that is cancelled while it waits does not take its write back.
+    """
+
+    def __init__(self, database: Sqlite, holdings: Holdings, *, clock: Clock, name: str, lease_seconds: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._name = name
+        self._lease_seconds = lease_seconds
+        self._changes = Changes()
+        self._reads = Reads(database)
+        self._observer = Observer(database, lease_seconds)
+        self._checkpoints = Checkpoints(database)
+        self._writer = Writer(
+            database,
+            holdings,
+            self._changes,
+            clock=clock,
+            lease_seconds=lease_seconds,
+            written=self._checkpoints.written,
+        )
+        self._checkpoints.start()
+        self._writer.start()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, url: str, *, clock: Clock, node_name: str, lease_seconds: float = LEASE_SECONDS
+    ) -> AsyncGenerator[Store]:
+        """The store at ``url``, brought to this version's schema, with this process as a new node; left at the end.
+
+        ``SettingsInvalid``: the database is of no use here, whatever one waits for. ``StoreUnavailable``: it cannot be used
+        now. Both say what to do.
+        """
+        database = _database(url)
+        holdings = await asyncio.to_thread(_prepare, database, node_name, clock)
+        store = cls(database, holdings, clock=clock, name=node_name, lease_seconds=lease_seconds)
+        try:
+            yield store
+        finally:
+            await store._close()
+
+    # Who we are
+
+    @property
+    def node_id(self) -> str:
+        """This incarnation's id; another one after ``rejoin``."""
+        return self._writer.holdings.node_id
+
+    @property
+    def unwell(self) -> str | None:
+        """What is wrong with the database, while it cannot be written; else ``None``."""
+        return self._writer.unwell
+
+    @property
+    def seconds_since_renewal(self) -> float:
+        """Since a commit of this node was begun that took place. Start no attempt when it is over a third of the lease."""
+        return time.monotonic() - self._writer.renewed
+
+    async def beat(self, now: datetime) -> None:  # noqa: ARG002
+        """Renews the lease, unless a commit did so in the last fifth of it: every commit of this node renews it."""
+        if self._writer.holdings.ended:
+            raise NodeLost(f"node {self.node_id} was declared dead, or has left")
+        if self.seconds_since_renewal > self._lease_seconds / 5:
+            await self._call(lambda _cursor, _now: None)
+
+    async def take_over(self, now: datetime) -> list[TakenOver]:  # noqa: ARG002
+        """Frees the runs of dead nodes, to be claimed by whoever comes, and counts what the deaths say of them."""
+        living = await self._reads(reads.living_nodes)
+        dead = await asyncio.to_thread(self._find_dead, living)
+        if not dead:
+            return []
+        statements = self._database.statements
+        try:
+            return await self._call(lambda cursor, now: nodes.take_over(statements, dead, cursor, now), notable=bool)
+        finally:
+            await asyncio.to_thread(_bury, dead)
+
+    async def leave(self) -> None:
+        """A graceful end: what this node owns can be claimed at once. Nothing can be written after it."""
+        holdings = self._writer.holdings
+        if holdings.ended:
+            return
+        statements = self._database.statements
+        await self._call(
+            lambda cursor, now: nodes.leave(statements, holdings.node_id, cursor, now),
+            committed=lambda _none: holdings.end(),
+            last=True,
+        )
+        await asyncio.to_thread(nodes.remove_lock, holdings.lock)
+
+    async def rejoin(self) -> None:
+        """Starts as a new incarnation, which owns nothing, after ``NodeLost``."""
+        old = self._writer.holdings
+        holdings = await asyncio.to_thread(_join, self._database, self._name, self._clock)
+        self._writer.holdings = holdings
+        self._writer.renewed = time.monotonic()
+        await asyncio.to_thread(nodes.remove_lock, old.lock)
+
+    async def nodes(self) -> list[NodeRow]:
+        """All that are not forgotten, the youngest first."""
+        return await self._reads(reads.nodes)
+
+    # What others do
+
+    @property
+    def change(self) -> int:
+        """Grows when another process commits, or when something that this one committed lets somebody go on."""
+        return self._changes.count
+
+    async def wait_for_change(self, since: int) -> int:
+        """Until ``change`` is not ``since``; answers with it. Own records alone do not change it."""
+        return await self._changes.wait(since)
+
+    # Definitions
+
+    async def define(self, definition: Definition) -> tuple[int, int]:
+        """``(definition_id, version)``. Known content keeps its version, new content gets the next number of its name."""
+        return await self._call(
+            calls.define(self._database.statements, definition.name, definition.digest, definition.content)
+        )
+
+    async def load_definition(self, definition_id: int) -> StoredDefinition:
+        return await self._reads(reads.definition, definition_id)
+
+    # Runs
+
+    async def start(self, new: NewRun) -> StartResult:
+        """The run is durable when this returns. ``KeyConflict``: its idempotency key belongs to a run with other input."""
+        holdings = self._writer.holdings
+        start = calls.Start(self._database.statements, new, holdings.node_id)
+
+        def committed(result: tuple[Any, bool]) -> None:
+            row, joined = result
+            if new.own and not joined:
+                holdings.take(row)
+
+        row, joined = await self._call(
+            start, committed=committed, size=start.size, notable=lambda result: not new.own and not result[1]
+        )
+        return start.result(row, joined=joined)
+
+    async def record(self, turn: Turn) -> None:
+        """Commits ``turn``, whole, in a transaction with whatever else waits. A run's turns are recorded one after the other.
+
+        ``RecordRefused``: this turn, and no other, cannot be recorded. ``NodeLost``: the run is not this node's. A run that
+        is finished is released whether the turn says so or not.
+        """
+        holdings = self._writer.holdings
+        key = holdings.runs.get(turn.run_id)
+        if key is None:
+            raise NodeLost(f"run {turn.run_id} is not this node's")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._writer.put(turn_job(turn, key, holdings, future))
+        await future
+
+    async def give_back(self, run_id: str) -> None:
+        """Lets a claimed run go as it was found, for another node to claim."""
+        holdings = self._writer.holdings
+        key = holdings.runs.get(run_id)
+        if key is None:
+            return
+        statements = self._database.statements
+        await self._call(
+            lambda cursor, _now: statements.give_back.run(cursor, run_key=key, me=holdings.node_id),
+            committed=lambda _count: holdings.drop(run_id),
+        )
+
+    async def claim_runs(self, now: datetime, limit: int, cannot: Collection[int]) -> list[Run]:
+        """Up to ``limit`` runs that nobody owns and that are due at ``now``, in due order; this node owns them from here on.
+
+        ``cannot``: definitions that this node cannot move. A run that two deaths in a row found without progress is a
+        suspect: a node gets one at a time, and the next once that one has recorded something.
+        """
+        due = micros(now)
+        if limit < 1 or not await self._reads(reads.anything_claimable, due, cannot):
+            return []
+        holdings = self._writer.holdings
+        claim = calls.Claim(self._database.statements, holdings, limit, cannot, due)
+
+        def committed(rows: list[Any]) -> None:
+            for row in rows:
+                holdings.take(row)
+
+        return [calls.rows.run(row) for row in await self._call(claim, committed=committed)]
+
+    async def load_run(self, run_id: str) -> Run | None:
+        return await self._reads(reads.run, run_id)
+
+    async def find_runs(self, prefix: str, actor: str | None) -> list[str]:
+        """Up to ten ids that begin with ``prefix``; of all actors for ``None``."""
+        return await self._reads(reads.run_ids, prefix, actor)
+
+    async def list_runs(self, query: RunFilter) -> RunList:
+        """Newest first. ``InputRefused``: an unknown status or cursor."""
+        return await self._reads(reads.runs, query)
+
+    async def load_steps(self, run_id: str) -> list[StepRecord]:
+        """In the order in which they were settled."""
+        return await self._reads(reads.steps, run_id)
+
+    async def load_attempts(self, run_id: str) -> list[AttemptRecord]:
+        """In the order in which they ended."""
+        return await self._reads(reads.attempts, run_id)
+
+    # Messages
+
+    async def deliver(
+        self,
+        run_id: str,
+        kind: str,
+        body: Mapping[str, Json],
+        *,
+        actor: str,
+        reason: str | None,
+        now: datetime,
+        dedupe_key: str | None = None,
+    ) -> int:
+        """Puts a message into the inbox, from any process; answers with its id. A run that nobody owns can be claimed then.
+
+        A second message with the same ``dedupe_key`` is the first one. ``UnknownRun``: there is no such run.
+        """
+        message: dict[str, Any] = {
+            "kind": kind,
+            "body": to_text(dict(body)),
+            "actor": calls.plain(actor, "actor"),
+            "reason": to_text(reason),
+            "dedupe_key": calls.plain(dedupe_key, "dedupe_key"),
+            "received_at": micros(now),
+        }
+        deliver = calls.Deliver(self._database.statements, run_id, message)
+        return await self._call(deliver, notable=lambda _message_id: True)
+
+    async def load_messages(self, run_id: str, unconsumed_only: bool) -> list[Message]:
+        """In the order in which they were received."""
+        return await self._reads(reads.messages, run_id, unconsumed_only)
+
+    async def owned_messages(self) -> list[Message]:
+        """What was not consumed yet, of the runs that this node owns, in the order in which it was received."""
+        return await self._reads(reads.owned_messages, self.node_id)
+
+    async def consumed(self, message_id: int) -> bool:
+        """Whether the run's owner has taken the message in."""
+        return await self._reads(reads.consumed, message_id)
+
+    # Inside
+
+    async def _call(
+        self,
+        call: Callable[[Cursor, int], T],
+        *,
+        committed: Callable[[T], None] | None = None,
+        notable: Callable[[T], bool] | None = None,
+        last: bool = False,
+        size: int = 0,
+    ) -> T:
+        """Runs ``call`` in the writer's next transaction."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writer.put(CallJob(self._writer.holdings, future, call, committed, notable, last, size))
+        return await future
+
+    def _find_dead(self, living: Sequence[Any]) -> list[Dead]:
+        return self._observer.find_dead([row for row in living if row.node_id != self.node_id])
+
+    async def _close(self) -> None:
+        """Leaves, if that was not done, and ends the threads, without waiting for ever."""
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await self.leave()
+        except (TimeoutError, StoreUnavailable, NodeLost) as error:
+            logger.warning("this node could not leave, others will notice: %s", error)
+        await asyncio.to_thread(self._end_threads)
+
+    def _end_threads(self) -> None:
+        deadline = time.monotonic() + CLOSING_SECONDS
+        for thread in (self._checkpoints, self._writer):
+            thread.close()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if self._writer.is_alive():
+            logger.warning("somebody keeps the database locked; what waits for it ends with this process")
+            return
+        lock = self._database.lock()
+        with lock:
+            self._reads.close()
+        lock.close()
+        self._writer.holdings.lock.close()
+
+
+def _database(url: str) -> Sqlite:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingsInvalid(f'DATABASE_URL: "{url}" is no URL. Give one such as sqlite:///path/to/runs.db.') from None
+    if parsed.get_backend_name() != "sqlite":
+        raise SettingsInvalid(
+            f'DATABASE_URL: "{parsed.drivername}" is not supported. Give one such as sqlite:///path/to/runs.db.'
+        )
+    return Sqlite(parsed)
+
+
+def _prepare(database: Sqlite, name: str, clock: Clock) -> Holdings:
+    """Everything that is done once, in a thread: the file, its schema, this node's row and lock."""
+    database.prepare()
+    lock = database.lock()
+    try:
+        with lock, database.migrating() as connection:
+            migrate(connection, str(database))
+    except (sqlite3.Error, DBAPIError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        raise StoreUnavailable(database.explain(cause)) from error
+    finally:
+        lock.close()
+    return _join(database, name, clock)
+
+
+def _join(database: Sqlite, name: str, clock: Clock) -> Holdings:
+    """A new incarnation. Its lock is taken before its row is there, so that nobody takes it for dead."""
+    node_id = new_id("n_")
+    own = database.node_lock(node_id)
+    lock = database.lock()
+    try:
+        own.acquire()
+        with lock:
+            connection = database.connect()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(database.begin)
+                calls.join(database.statements, cursor, node_id, name, os.getpid(), micros(clock()))
+                database.statements.live_nodes.run(cursor, me=node_id)
+                living = {row[0] for row in cursor.fetchall()}
+                cursor.execute("COMMIT")
+                nodes.sweep(database, living | {node_id})
+            finally:
+                connection.close()
+    except (sqlite3.Error, OSError) as error:
+        own.close()
+        raise StoreUnavailable(database.explain(error)) from error
+    finally:
+        lock.close()
+    return Holdings(node_id, own)
+
+
+def _bury(dead: Sequence[Dead]) -> None:
+    for node in dead:
+        if node.lock is not None:
+            nodes.remove_lock(node.lock)

@@ -1,0 +1,256 @@
+"""The schema: one SQLModel class per table. Dumb rows; ``rows.py`` turns them into what the engine speaks.
+
+Three conventions hold everywhere. Instants are integers, microseconds since 1970 in UTC, so that no dialect's idea of a
+time zone matters. JSON is ASCII text, so that no value fits one database and not another. Rows refer to their run by the
+short integer ``run.key``: steps of runs that are active together then lie together on few index pages, which is most
+of what a commit costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, ClassVar, cast
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from mcp_workflows.engine.states import RunStatus, StepStatus
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def micros(instant: datetime) -> int:
+    """Microseconds since 1970 of an aware ``instant``."""
+    since = instant - EPOCH
+    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def instant(value: int) -> datetime:
+    """The aware instant, in UTC, of microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware instant, kept as microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        return None if value is None else micros(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else instant(value)
+
+
+RAW_INSTANT = BigInteger()
+"""The type of a parameter that is an instant as an integer already."""
+
+
+class Base(SQLModel, registry=registry(metadata=MetaData())):
+    """Our tables stand in metadata of their own, whatever else uses SQLModel in the process."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+# SQLite numbers rows only in a column declared INTEGER PRIMARY KEY; PostgreSQL wants eight bytes.
+BigKey = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _one_of(column: str, members: Iterable[StrEnum]) -> CheckConstraint:
+    allowed = ", ".join(f"'{member}'" for member in members)
+    return CheckConstraint(f"{column} IN ({allowed})", name=f"{column}_known")
+
+
+def _run_key(**kwargs: Any) -> Any:
+    return Field(sa_type=BigKey, sa_column_args=[ForeignKey("run.key", ondelete="CASCADE")], nullable=False, **kwargs)
+
+
+class DefinitionRow(Base, table=True):
+    """One content of one workflow."""
+
+    __tablename__ = "definition"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        UniqueConstraint("name", "digest"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
+    name: str = Field(sa_type=Text)
+    version: int
+    digest: str = Field(sa_type=Text)
+    content: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class NodeTableRow(Base, table=True):
+    """One incarnation of a process. ``beat`` counts its commits: it renews the lease, and tells whether a commit took place."""
+
+    __tablename__ = "node"
+
+    node_id: str = Field(primary_key=True, sa_type=Text)
+    name: str = Field(sa_type=Text)
+    pid: int
+    started_at: datetime = Field(sa_type=Instant)
+    beat: int = Field(sa_type=BigInteger)
+    beat_at: datetime = Field(sa_type=Instant)
+    ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    crashed: bool = False
+
+
+class RunTableRow(Base, table=True):
+    """One run. ``claim_at``: from when a node may claim it; ``wake_at`` is what the run itself waits for."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        UniqueConstraint("run_id"),
+        _one_of("status", RunStatus),
+        Index("run_by_idempotency_key", "actor", "workflow", "idempotency_key", unique=True,
+              sqlite_where=text("idempotency_key IS NOT NULL"), postgresql_where=text("idempotency_key IS NOT NULL")),
+        Index("run_by_join_key", "join_key", sqlite_where=text("join_key IS NOT NULL"),
+              postgresql_where=text("join_key IS NOT NULL")),
+        Index("run_claimable", "claim_at", sqlite_where=text("owner IS NULL AND claim_at IS NOT NULL"),
+              postgresql_where=text("owner IS NULL AND claim_at IS NOT NULL")),
+        Index("run_by_owner", "owner", sqlite_where=text("owner IS NOT NULL"), postgresql_where=text("owner IS NOT NULL")),
+        Index("run_by_status", "status", "key"),
+        Index("run_by_actor", "actor", "key"),
+        {"sqlite_autoincrement": True},
+    )  # fmt: skip
+
+    key: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
+    run_id: str = Field(sa_type=Text)
+    workflow: str = Field(sa_type=Text)
+    version: int
+    definition_id: int = Field(sa_type=BigKey, sa_column_args=[ForeignKey("definition.id")], nullable=False)
+    actor: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=Instant)
+    idempotency_key: str | None = Field(default=None, sa_type=Text)
+    join_key: str | None = Field(default=None, sa_type=Text)
+    input: str = Field(sa_type=Text)
+    owner: str | None = Field(default=None, sa_type=Text, sa_column_args=[ForeignKey("node.node_id")])
+    claim_at: datetime | None = Field(default=None, sa_type=Instant)
+    recoveries: int = 0
+    recovered_seq: int = Field(default=-1, sa_type=BigInteger)
+    interrupted: bool = False
+    status: str = Field(sa_type=Text)
+    output: str | None = Field(default=None, sa_type=Text)
+    error: str | None = Field(default=None, sa_type=Text)
+    compensation: str | None = Field(default=None, sa_type=Text)
+    undone: str | None = Field(default=None, sa_type=Text)
+    not_undone: str | None = Field(default=None, sa_type=Text)
+    stopping: str | None = Field(default=None, sa_type=Text)
+    ends_as: str | None = Field(default=None, sa_type=Text)
+    corrections: str | None = Field(default=None, sa_type=Text)
+    timeout_at: datetime | None = Field(default=None, sa_type=Instant)
+    timeout_left: float | None = None
+    wake_at: datetime | None = Field(default=None, sa_type=Instant)
+    started_at: datetime | None = Field(default=None, sa_type=Instant)
+    finished_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class StepTableRow(Base, table=True):
+    """One step of one run."""
+
+    __tablename__ = "step"
+    __table_args__ = (_one_of("status", StepStatus),)
+
+    run: int = _run_key(primary_key=True)
+    path: str = Field(primary_key=True, sa_type=Text)
+    seq: int = Field(sa_type=BigInteger)
+    kind: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Text)
+    output: str | None = Field(default=None, sa_type=Text)
+    error: str | None = Field(default=None, sa_type=Text)
+    generation: int
+    corrected: int
+    correction: str | None = Field(default=None, sa_type=Text)
+    attempts: int
+    attempts_before: int
+    in_doubt: bool
+    now: datetime | None = Field(default=None, sa_type=Instant)
+    due_at: datetime | None = Field(default=None, sa_type=Instant)
+    started_at: datetime | None = Field(default=None, sa_type=Instant)
+    finished_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class AttemptTableRow(Base, table=True):
+    """One failed attempt."""
+
+    __tablename__ = "attempt"
+
+    run: int = _run_key(primary_key=True)
+    path: str = Field(primary_key=True, sa_type=Text)
+    number: int = Field(primary_key=True)
+    error: str = Field(sa_type=Text)
+    started_at: datetime = Field(sa_type=Instant)
+    finished_at: datetime = Field(sa_type=Instant)
+
+
+class InboxTableRow(Base, table=True):
+    """One message to one run, kept after it is consumed: who asked for what, when, and why."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        UniqueConstraint("run", "dedupe_key"),
+        Index(
+            "inbox_unconsumed",
+            "run",
+            sqlite_where=text("consumed_at IS NULL"),
+            postgresql_where=text("consumed_at IS NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
+    run: int = _run_key()
+    kind: str = Field(sa_type=Text)
+    body: str = Field(sa_type=Text)
+    actor: str = Field(sa_type=Text)
+    reason: str | None = Field(default=None, sa_type=Text)
+    dedupe_key: str | None = Field(default=None, sa_type=Text)
+    received_at: datetime = Field(sa_type=Instant)
+    consumed_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class SchemaRow(Base, table=True):
+    """One row: who may work with this schema. Written by migrations."""
+
+    __tablename__ = "schema_reader"
+
+    oldest_schema: int = Field(primary_key=True)
+    """The lowest schema number whose program still works with this database."""
+    oldest_version: str = Field(sa_type=Text)
+    """The lowest product version that has it."""
+
+
+metadata = Base.metadata
+
+
+def _table(row: type[Base]) -> Table:
+    return cast("Table", getattr(row, "__table__"))  # noqa: B009  (SQLModel does not declare it)
+
+
+definition = _table(DefinitionRow)
+node = _table(NodeTableRow)
+run = _table(RunTableRow)
+step = _table(StepTableRow)
+attempt = _table(AttemptTableRow)
+inbox = _table(InboxTableRow)
+schema_reader = _table(SchemaRow)

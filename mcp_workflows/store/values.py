@@ -1,0 +1,104 @@
+"""The values that cross the store's edge, beside the records of ``engine.records``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from mcp_workflows.definition.program import Json
+from mcp_workflows.engine.records import Run, RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be started, or joined where the same one is there already.
+
+    ``join_key`` says which runs are the same work (of one actor and workflow); a run of it that is not finished is
+    joined, and one that finished at or after ``join_since``. ``own``: this node moves the run from its first moment.
+    """
+
+    run_id: str
+    workflow: str
+    version: int
+    definition_id: int
+    input: Json
+    actor: str
+    created_at: datetime
+    record: RunRecord
+    idempotency_key: str | None = None
+    join_key: str | None = None
+    join_since: datetime | None = None
+    own: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StartResult:
+    """The run that is there now. ``joined``: an earlier call had started it."""
+
+    run: Run
+    joined: bool
+
+
+class StoredDefinition(NamedTuple):
+    """One version of a workflow, as it was when runs were started from it."""
+
+    name: str
+    version: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A dead node whose runs were set free. ``runs`` is their number."""
+
+    node_id: str
+    name: str
+    runs: int
+
+
+class RunFilter(Protocol):
+    """Which runs to list. What is ``None`` does not filter.
+
+    ``status``: ``open``, ``needs_input``, ``any``, or a status of a run. ``since``: created then or later. ``cursor`` is
+    the ``next_cursor`` of the page before.
+    """
+
+    @property
+    def workflow(self) -> str | None: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def idempotency_key(self) -> str | None: ...
+    @property
+    def since(self) -> datetime | None: ...
+    @property
+    def actor(self) -> str | None: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def cursor(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunList:
+    """One page of runs, newest first."""
+
+    runs: Sequence[Run]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One incarnation of a server process. ``beat_at`` is its own clock's, for people."""
+
+    node_id: str
+    name: str
+    pid: int
+    started_at: datetime
+    beat_at: datetime
+    ended_at: datetime | None
+    crashed: bool
+    runs: int
+    """How many runs it owns."""

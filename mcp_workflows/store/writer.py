@@ -1,0 +1,289 @@
+"""The one thread that writes: it drains what all runs have finished since its last commit into the next one.
+
+No timer gathers batches: while one commit is on its way to the disk the next one fills. What the database refuses is
+found by halving, and only the culprit fails. What the database cannot take now, because it is locked, full or gone, waits.
+A COMMIT whose answer was lost is looked up before anything is written again: every transaction writes its number into
+the node's row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mcp_workflows.clock import Clock
+from mcp_workflows.errors import NodeLost, StoreUnavailable
+from mcp_workflows.store.batch import Batch, refusal
+from mcp_workflows.store.changes import Changes
+from mcp_workflows.store.holdings import Holdings
+from mcp_workflows.store.jobs import Job
+from mcp_workflows.store.sqlite import DriverConnection, Sqlite
+from mcp_workflows.store.tables import micros
+
+logger = logging.getLogger(__name__)
+
+MAX_ROWS = 2000
+MAX_BYTES = 8 * 1024 * 1024
+"""Of one transaction."""
+POLL = 0.05
+"""Seconds between two looks at whether another process has committed."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between tries while the database cannot be written."""
+
+Settled = tuple[asyncio.Future[Any], Any, "Exception | None"]
+
+
+class Writer(threading.Thread):
+    """``holdings`` is replaced, by the store, when the process starts as a new incarnation."""
+
+    def __init__(
+        self, database: Sqlite, holdings: Holdings, changes: Changes, *, clock: Clock, lease_seconds: float,
+        written: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
+        super().__init__(name="mcp-workflows-writer", daemon=True)
+        self.holdings = holdings
+        self.unwell: str | None = None
+        """What is wrong with the database now."""
+        self.renewed = time.monotonic()
+        """When the last commit was begun that took place."""
+        self._database = database
+        self._changes = changes
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+        self._written = written
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = database.lock()
+        self._connection: DriverConnection | None = None
+        self._closing = threading.Event()
+        self._trouble_since: float | None = None
+        self._in_doubt: int | None = None
+        self._seen_version = 0
+
+    # Called from the event loop
+
+    def put(self, job: Job) -> None:
+        """Hands ``job`` over; its future is settled once it is committed, or cannot be."""
+        self._queue.put(job)
+
+    def close(self) -> None:
+        """What was put before is still written, unless the database is unwell; then the thread ends."""
+        self._closing.set()
+        self._queue.put(None)
+
+    # The thread
+
+    def run(self) -> None:
+        self._connect()
+        looked = 0.0
+        while True:
+            try:
+                job = self._queue.get(timeout=POLL)
+            except queue.Empty:
+                pass
+            else:
+                if job is None:
+                    break
+                self._commit([job], fill=True)
+            if time.monotonic() - looked >= POLL:
+                looked = time.monotonic()
+                self._look_for_others()
+        self._disconnect_locked()
+        self._lock.close()
+
+    def _commit(self, jobs: list[Job], *, fill: bool = False) -> None:
+        """Commits ``jobs`` and what has come since, as far as they can be; settles the futures of all of them."""
+        holdings = self.holdings
+        batch = Batch(holdings, jobs)
+        try:
+            committed = self._transact(batch, fill=fill)
+        except NodeLost as lost:
+            holdings.end()
+            self._settle(batch, {job: NodeLost(str(lost)) for job in jobs})
+        except Exception as error:  # a value, a constraint, or a defect of one job: the others must not suffer
+            if len(jobs) == 1:
+                self._settle(batch, {jobs[0]: refusal(error)})
+                return
+            self._commit_halves(jobs)
+        else:
+            if committed:
+                batch.committed()
+                self._settle(batch, batch.failed)
+            else:
+                trouble = self.unwell or "The database cannot be used now."
+                self._settle(batch, {job: StoreUnavailable(trouble) for job in jobs})
+
+    def _commit_halves(self, jobs: list[Job]) -> None:
+        middle = len(jobs) // 2
+        self._commit(jobs[:middle])
+        self._commit(jobs[middle:])
+
+    def _transact(self, batch: Batch, *, fill: bool) -> bool:
+        """Tries until the batch is committed, or (``False``) it is time to give up. Raises what is no trouble of the database's."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                with self._lock:
+                    if fill:
+                        self._fill(batch)
+                        fill = False
+                    try:
+                        self._try(batch)
+                    except Exception as error:
+                        self._recover(error)
+                        raise
+            except Exception as error:
+                if self._database.is_refusal(error) or not self._database.is_unwell(error):
+                    raise
+                self._troubled(error)
+                if self._gives_up():
+                    return False
+                self._closing.wait(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                self._recovered()
+                return True
+
+    def _fill(self, batch: Batch) -> None:
+        """Takes everything that waits, now that the lock is ours: others may have held it for long."""
+        jobs = batch.jobs
+        assert isinstance(jobs, list)
+        rows, size = jobs[0].rows, jobs[0].size
+        while rows < MAX_ROWS and size < MAX_BYTES:
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if job is None:
+                self._queue.put(None)
+                return
+            rows += job.rows
+            size += job.size
+            jobs.append(job)
+
+    def _try(self, batch: Batch) -> None:
+        """One transaction."""
+        started = time.monotonic()
+        if not self._database.is_same_file():
+            raise FileNotFoundError("the file was moved or deleted while it was in use; start the server again")
+        if self._connection is None:
+            self._connection = self._database.connect()
+        cursor = self._connection.cursor()
+        cursor.execute(self._database.begin)
+        if self._in_doubt is not None and self._took_place(batch):
+            cursor.execute("ROLLBACK")
+            self._in_doubt = None
+            return
+        self._in_doubt = None
+        beat = next(batch.holdings.beats)
+        batch.write(cursor, self._database.statements, beat, micros(self._clock()))
+        self._in_doubt = beat
+        cursor.execute("COMMIT")
+        self._in_doubt = None
+        self.renewed = started
+        self._written(sum(job.size for job in batch.jobs), sum(job.rows for job in batch.jobs))
+
+    def _took_place(self, batch: Batch) -> bool:
+        """Whether the COMMIT that was not answered was done all the same."""
+        assert self._connection is not None
+        cursor = self._connection.cursor()
+        self._database.statements.last_beat.run(cursor, me=batch.holdings.node_id)
+        return cursor.fetchall() == [(self._in_doubt,)]
+
+    def _recover(self, error: Exception) -> None:
+        """After a failure inside a transaction, under the lock: nothing of it may stay."""
+        if self._connection is None:
+            return
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except Exception as another:
+            logger.warning("a transaction could not be rolled back: %s", another)
+            self._disconnect()
+        if not self._database.is_refusal(error) and self._database.is_unwell(error):
+            self._disconnect()
+
+    def _connect(self) -> None:
+        """So that others' commits are seen from the beginning. Should it fail, the first transaction tries again."""
+        try:
+            with self._lock:
+                self._connection = self._database.connect()
+                self._seen_version = self._database.data_version(self._connection)
+        except Exception as error:
+            self._troubled(error)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            try:
+                connection.close()
+            except Exception as error:
+                logger.warning("a connection could not be closed: %s", error)
+
+    def _disconnect_locked(self) -> None:
+        try:
+            with self._lock:
+                self._disconnect()
+        except OSError as error:
+            logger.warning("the database could not be locked to close it: %s", error)
+
+    # How the database is
+
+    def _troubled(self, error: Exception) -> None:
+        self.unwell = self._database.explain(error)
+        if self._trouble_since is None:
+            self._trouble_since = time.monotonic()
+            logger.warning("%s", self.unwell)
+
+    def _recovered(self) -> None:
+        if self._trouble_since is not None:
+            logger.warning("the database can be written again, after %.1f s", time.monotonic() - self._trouble_since)
+            self.unwell = self._trouble_since = None
+
+    def _gives_up(self) -> bool:
+        """When the lease is over, or the process ends. Not while it is unknown whether the batch was committed."""
+        if self._closing.is_set():
+            return True
+        assert self._trouble_since is not None
+        return self._in_doubt is None and time.monotonic() - self._trouble_since > self._lease_seconds
+
+    # What others see
+
+    def _look_for_others(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            version = self._database.data_version(self._connection)
+        except Exception as error:
+            logger.debug("cannot look for commits of others: %s", error)
+            return
+        if version != self._seen_version:
+            self._seen_version = version
+            self._call(self._changes.grow)
+
+    def _settle(self, batch: Batch, failed: dict[Job, Exception]) -> None:
+        settled: list[Settled] = [(job.future, job.result, failed.get(job)) for job in batch.jobs]
+        self._call(lambda: self._answer(settled, notable=batch.notable))
+
+    def _answer(self, settled: Sequence[Settled], *, notable: bool) -> None:
+        """On the event loop, once for a whole batch."""
+        for future, result, error in settled:
+            if future.done():  # its caller was cancelled
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        if notable:
+            self._changes.grow()
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:  # the event loop is closed: nobody waits any more
+            logger.debug("nobody is left to be told of a commit")
