@@ -6,13 +6,13 @@ All that the rest of the package needs is named here.
 from __future__ import annotations
 
 from mcp_workflows.definition.expressions.expression import (
-    ABSENT,
     Expression,
     compile_condition,
     compile_expression,
 )
 from mcp_workflows.definition.expressions.failures import ExpressionFailed, ExpressionInvalid
 from mcp_workflows.definition.expressions.template import Template, compile_text
+from mcp_workflows.definition.expressions.values import ABSENT
 from mcp_workflows.definition.expressions.variables import INSTANTS, ROOTS, RUN, Reference, Variables
 
 __all__ = [

@@ -1,158 +1,176 @@
-"""One compiled expression."""
+"""One expression: compiled and checked when a definition is loaded, evaluated as often as runs ask."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from mcp_workflows.definition.expressions import wire
+from mcp_workflows.definition.expressions.binding import Binding
+from mcp_workflows.definition.expressions.chains import Chain, ChainReader
+from mcp_workflows.definition.expressions.environments import checker, runner
 from mcp_workflows.definition.expressions.failures import ExpressionFailed, ExpressionInvalid
-from mcp_workflows.definition.expressions.library import Program, environment
+from mcp_workflows.definition.expressions.guards import guarded, optionals_into_python
+from mcp_workflows.definition.expressions.library import Program
+from mcp_workflows.definition.expressions.messages import reason, refusal
+from mcp_workflows.definition.expressions.optionals import Kind, kind_of
 from mcp_workflows.definition.expressions.text import Inset, split
-from mcp_workflows.definition.expressions.tree import Call, Comprehension, Const, Group, Ident, Node, Select, Tree, read
-from mcp_workflows.definition.expressions.values import Unusable, from_cel
+from mcp_workflows.definition.expressions.tree import Call, Node, Tree, children
+from mcp_workflows.definition.expressions.values import ABSENT, Failure, Unusable, from_cel
 from mcp_workflows.definition.expressions.variables import Reference, Variables
+from mcp_workflows.definition.expressions.walk import Walk, kind_name, missing, walk_of
 
-
-class Absent:
-    """The type of ``ABSENT``."""
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT = Absent()
-"""What an optional expression gives when there is no value."""
+Json = Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
-    """A CEL expression, checked. Immutable; may be evaluated by several threads at once."""
+    """A CEL expression. Immutable; several threads may evaluate it at once."""
 
     source: str
     names: frozenset[str]
     """The roots to be found in ``values``: ``input``, ``steps.account``, ``run.now`` …"""
     references: tuple[Reference, ...]
     result_type: str
-    """``bool``, ``string``, ``int``, ``double``, ``timestamp``, ``duration``, ``list``, ``map``, ``null`` or ``dyn``; of an optional, what it holds."""
+    """``bool string int double list map null timestamp duration`` or ``dyn``; of an optional, that of its value."""
     optional: bool
-    """It may have no value."""
+    """It may have no value, without that being an error in itself."""
     start: int
-    """Where in the text it was found in ``source`` begins; 0 if it was compiled by itself."""
-    _program: Program
+    """Where ``source`` begins in the text it was found in."""
+    _chains: tuple[Chain, ...] = field(repr=False)
+    _walk: Walk | None = field(repr=False)
+    """The fast path, where there is one."""
+    _program: Program = field(repr=False)
+    _binding: Binding = field(repr=False)
 
-    def evaluate(self, values: Mapping[str, Any]) -> Any:
-        """The value as JSON. Raises ``ExpressionFailed``, also when an optional has no value."""
+    def evaluate(self, values: Mapping[str, Json]) -> Json:
+        """The value as JSON, instants and durations as text. It may share structure with ``values``: do not change it.
+
+        ``values`` may be lazy: each of ``names`` is looked up once, and a ``KeyError`` means that there is no value.
+        Raises ``ExpressionFailed``, also when an optional has no value.
+        """
         result = self.evaluate_optional(values)
         if result is ABSENT:
             raise ExpressionFailed("there is no value", self.source)
         return result
 
-    def evaluate_bool(self, values: Mapping[str, Any]) -> bool:
+    def evaluate_bool(self, values: Mapping[str, Json]) -> bool:
         """The value of a condition. Raises ``ExpressionFailed``, also when it is no bool."""
         result = self.evaluate(values)
         if not isinstance(result, bool):
-            raise ExpressionFailed(f"expected true or false, found {result!r}", self.source)
+            raise ExpressionFailed(f"expected true or false, found {kind_name(result)}", self.source)
         return result
 
-    def evaluate_optional(self, values: Mapping[str, Any]) -> Any:
+    def evaluate_optional(self, values: Mapping[str, Json]) -> Json:
         """As ``evaluate``, but ``ABSENT`` when an optional has no value."""
-        data: dict[str, Any] = {}
-        for name in self.names:
-            if name not in values:
-                continue
-            if name.startswith("steps."):
-                data.setdefault("steps", {})[name[6:]] = values[name]
-            else:
-                data[name] = values[name]
         try:
-            result = from_cel(self._program.eval(data=data))
-        except (RuntimeError, TypeError, Unusable) as error:
-            raise ExpressionFailed(str(error), self.source) from None
+            return self._evaluate_in_cel(values) if self._walk is None else self._walk(values)
+        except Unusable as unusable:
+            raise ExpressionFailed(str(unusable), self.source) from None
+
+    def _evaluate_in_cel(self, values: Mapping[str, Json]) -> Json:
+        bound = self._binding.bind(values)
+        try:
+            result = from_cel(self._program.eval(data=bound))
+        except (RuntimeError, Failure) as error:
+            raise ExpressionFailed(self._why(str(error), values), self.source) from None
         if self.optional:
             return result[0] if result else ABSENT
         return result
 
+    def _why(self, error: str, values: Mapping[str, Json]) -> str:
+        """The failure in words; if something was not there, what."""
+        if "Key not found" in error or "SELECT" in error or "Index error" in error or "No value with name" in error:
+            for chain in self._chains:
+                if said := missing(chain, values):
+                    return said
+        return reason(error)
+
 
 def compile_expression(source: str, variables: Variables, *, start: int = 0) -> Expression:
-    """Compile one bare expression. Raises ``ExpressionInvalid``; offsets there count from ``start``."""
-    env = environment(variables.items)
+    """Compile one bare expression. Raises ``ExpressionInvalid``, whose offsets count from ``start``."""
+    if not source.strip():
+        raise ExpressionInvalid("the expression is empty", start, start)
     try:
-        program = env.compile(source)
-        kind = program.return_type().name().lower()
-        optional = kind.startswith("optional_type")
-        tree = read(program.serialize())
-        if optional:
-            program = env.compile(f"[?({source}\n)]")
+        program = checker(variables.items).compile(source)
+        tree = wire.read(program.serialize())
     except RuntimeError as error:
-        found = re.search(r"<input>:(\d+):(\d+): (.*)", str(error))
-        lines = source.split("\n")
-        offset = sum(len(line) + 1 for line in lines[: int(found[1]) - 1]) + int(found[2]) - 1 if found else 0
-        raise ExpressionInvalid(found[3] if found else str(error), start + offset, start) from None
-    references = tuple(_references(tree, source))
-    names = frozenset(_root(reference) for reference in references)
-    kind = re.sub(r"^optional_type<(.*)>$", r"\1", kind).split("<")[0]
-    return Expression(source, names, references, kind, optional, start, program)
+        raise refusal(str(error), source, start) from None
+    except TypeError:
+        raise ExpressionInvalid("the expression is no valid Unicode", start, start) from None
+    kind = kind_of(tree.root, {})
+    _refuse_in_tree(tree, kind, start)
+    reader = ChainReader(tree, source)
+    chains = tuple(reader.all(tree.root))
+    _refuse_in_chains(chains, variables, start)
+    alone = reader.of(tree.root)
+    result_type, optional_type = _named(program.return_type().name())
+    optional = optional_type or kind is Kind.OPTIONAL
+    return Expression(
+        source=source,
+        names=frozenset(chain.name for chain in chains),
+        references=tuple(chain.reference for chain in chains),
+        result_type=result_type,
+        optional=optional,
+        start=start,
+        _chains=chains,
+        _walk=None if alone is None else walk_of(alone),
+        _program=runner().deserialize(wire.write(guarded(tree.root, optional=optional))),
+        _binding=Binding(chains),
+    )
 
 
 def compile_condition(text: str, variables: Variables, *, place: str = "when") -> Expression:
-    """Compile a text that must be one ``${…}`` that gives a bool."""
-    pieces = split(text.strip())
-    if len(pieces) != 1 or not isinstance(pieces[0], Inset):
-        raise ExpressionInvalid(
-            f'{place} must be an expression that gives true or false, found the text "{text}". Write ${{{text}}}'
-        )
+    """Compile a text that must be one ``${…}`` that gives a bool. Raises ``ExpressionInvalid``."""
     cut = len(text) - len(text.lstrip())
-    return compile_expression(pieces[0].source, variables, start=pieces[0].start + cut)
+    pieces = split(text)
+    insets = [piece for piece in pieces if isinstance(piece, Inset)]
+    if len(insets) != 1 or any(isinstance(piece, str) and piece.strip() for piece in pieces):
+        said = text.strip()
+        hint = f" Write ${{{said}}}" if not insets else " Write one ${…} around all of it"
+        message = f'{place} must be an expression that gives true or false, found the text "{said}".{hint}'
+        raise ExpressionInvalid(message, cut, cut)
+    expression = compile_expression(insets[0].source, variables, start=insets[0].start)
+    if expression.optional:
+        message = f'found an optional, expected bool, in "{place}": end it with .orValue(false)'
+        raise ExpressionInvalid(message, expression.start, expression.start)
+    if expression.result_type not in ("bool", "dyn"):
+        message = f'found {expression.result_type}, expected bool, in "{place}"'
+        raise ExpressionInvalid(message, expression.start, expression.start)
+    return expression
 
 
-def _root(reference: Reference) -> str:
-    first = str(reference.path[0])
-    return f"steps.{reference.path[1]}" if first == "steps" and len(reference.path) > 1 else first
+def _named(type_name: str) -> tuple[str, bool]:
+    """CEL's name of a type in the language's, and whether it is an optional."""
+    name = type_name.lower()
+    optional = name.startswith("optional_type<")
+    name = name.removeprefix("optional_type<").split("<")[0].rstrip(">")
+    return name, optional
 
 
-def _references(tree: Tree, source: str) -> list[Reference]:
-    found: list[Reference] = []
-
-    def chain(node: Node, bound: frozenset[str]) -> Reference | None:
-        at = tree.offsets.get(node.id, 0)
-        match node:
-            case Ident(_, name) if name not in bound:
-                return Reference((name,), (False,), (at,))
-            case Select(_, operand, field, test) if inner := chain(operand, bound):
-                return _longer(inner, field, test, source.find(field, at))
-            case Call(_, "_[_]" | "_[?_]" | "_?._" as call, (operand, Const(_, "string" | "int", key))) if inner := chain(operand, bound):
-                assert isinstance(key, str | int)
-                return _longer(inner, key, call != "_[_]", source.find(str(key), at))
-            case _:
-                return None
-
-    def walk(node: Node, bound: frozenset[str]) -> None:
-        if (reference := chain(node, bound)) is not None:
-            found.append(reference)
-            return
-        match node:
-            case Select(_, operand, _, _):
-                walk(operand, bound)
-            case Call(_, _, args, _):
-                for arg in args:
-                    walk(arg, bound)
-            case Group(_, _, parts):
-                for part in parts:
-                    walk(part, bound)
-            case Comprehension():
-                walk(node.range, bound)
-                walk(node.init, bound)
-                for part in (node.condition, node.step):
-                    walk(part, bound | node.variables | {node.accumulator})
-                walk(node.result, bound | {node.accumulator})
-            case _:
-                pass
-
-    walk(tree.root, frozenset())
-    return found
+def _refuse_in_tree(tree: Tree, kind: Kind, start: int) -> None:
+    if (node := _find(tree.root, "cel.@mapInsert")) is not None:
+        at = start + tree.offsets.get(node.id, 0)
+        raise ExpressionInvalid("transformMap is not available; use [[k, v]].to_map()", at, start)
+    for call in optionals_into_python(tree.root):
+        at = start + tree.offsets.get(call.id, 0)
+        raise ExpressionInvalid(f"{call.function}() takes no optional: end it with .orValue(…)", at, start)
+    if kind is Kind.MIXED:
+        message = 'the value may hold an optional: write {?"key": …} or [?…], or end it with .orValue(…)'
+        raise ExpressionInvalid(message, start, start)
 
 
-def _longer(inner: Reference, key: str | int, optional: bool, at: int) -> Reference:
-    return Reference((*inner.path, key), (*inner.optional, optional), (*inner.offsets, at))
+def _find(node: Node, function: str) -> Call | None:
+    if isinstance(node, Call) and node.function == function:
+        return node
+    return next((found for child in children(node) if (found := _find(child, function)) is not None), None)
+
+
+def _refuse_in_chains(chains: tuple[Chain, ...], variables: Variables, start: int) -> None:
+    for chain in chains:
+        if chain.root.split(".")[0] not in variables.roots and chain.root not in variables.roots:
+            known = ", ".join(sorted({root.split(".")[0] for root in variables.roots}))
+            raise ExpressionInvalid(f'unknown name "{chain.root}". Here there are {known}', start + chain.offset, start)
+        if chain.root == "steps" and not (chain.parts and isinstance(chain.parts[0].key, str)):
+            raise ExpressionInvalid("name one step: steps.<id>.output", start + chain.offset, start)

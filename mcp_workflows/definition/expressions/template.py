@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
 
-from mcp_workflows.definition.expressions.expression import ABSENT, Expression, compile_expression
+from mcp_workflows.definition.expressions.expression import Expression, compile_expression
 from mcp_workflows.definition.expressions.failures import ExpressionFailed
 from mcp_workflows.definition.expressions.text import split
+from mcp_workflows.definition.expressions.values import ABSENT
 from mcp_workflows.definition.expressions.variables import Variables
 
 

@@ -31,7 +31,7 @@ class Variables:
 
     @property
     def items(self) -> frozenset[str]:
-        return self.roots - ROOTS
+        return self.roots - ROOTS - RUN
 
 
 @dataclass(frozen=True, slots=True)
