@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from mcp_workflows.errors import SettingsInvalid
+from mcp_workflows.store.places import default_url
 
 PREFIX: Final = "MCP_WORKFLOWS_"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -69,13 +70,29 @@ class Settings(BaseSettings):
         default=None,
         description="A folder with one file per secret, named like it; read anew at each attempt. `SECRET_NAME` wins.",
     )
-    http_allowed_hosts: Annotated[tuple[str, ...] | None, NoDecode] = Field(
-        default=None,
+    http_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
         description="The only hosts that `http` steps may call, separated by commas: `api.example.com,*.corp.example`.",
     )
     server_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Values of the Host header that `serve --http` accepts besides its own address, by commas.",
+    )
+    server_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins of browser pages that may call the server, by commas: `https://inspector.example`.",
+    )
+    max_runs: Annotated[int, Field(ge=1)] = Field(
+        default=2000, description="Runs that one process moves at the same time; more wait in the database."
+    )
+    max_attempts: Annotated[int, Field(ge=1)] = Field(
+        default=256, description="Attempts in flight in one process; more wait their turn."
+    )
+    max_attempts_per_host: Annotated[int, Field(ge=1)] = Field(
+        default=100, description="Attempts in flight to one host and port; more wait, and their timeout with them."
+    )
+    max_answer_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=1 << 20, description="The largest body of an answer that an `http` step keeps, in bytes."
     )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         default=None, description="`debug`, `info`, `warning` or `error`; logs go to stderr."
@@ -110,7 +127,7 @@ class Settings(BaseSettings):
     def _split_paths(cls, value: Any) -> Any:
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
-    @field_validator("http_allowed_hosts", "server_allowed_hosts", mode="before")
+    @field_validator("http_allowed_hosts", "server_allowed_hosts", "server_allowed_origins", mode="before")
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -135,17 +152,16 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def database_file(self) -> Path:
-        """The SQLite file: as set, or ``.mcp-workflows/runs.db`` beside the first path of definitions."""
+    def database(self) -> str:
+        """The URL to open, absolute: as set, or beside the first path of definitions."""
         if self.database_url is not None:
-            return _sqlite_file(self.database_url)
-        first = self.definitions[0] if self.definitions else Path("definitions")
-        return first.resolve().parent / ".mcp-workflows" / "runs.db"
+            return f"sqlite:///{_sqlite_file(self.database_url).absolute().as_posix()}"
+        return default_url(self.definitions[0] if self.definitions else Path("definitions"))
 
     @property
-    def database(self) -> str:
-        """The URL to open, absolute."""
-        return "sqlite:///" + str(self.database_file.resolve())
+    def database_file(self) -> Path:
+        """The file of ``database``."""
+        return _sqlite_file(self.database)
 
     def secret(self, name: str) -> str | None:
         """The secret's value now, or ``None`` where it is not set. A file loses the line break at its end."""

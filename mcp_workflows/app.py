@@ -1,0 +1,160 @@
+"""The composition root: from settings to a node that moves runs and the facade that every surface uses.
+
+The parts know nothing of settings or of one another's making; here, and only here, they are put together and taken
+apart in the right order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from mcp_workflows.clock import Clock, utc_now
+from mcp_workflows.errors import SettingsInvalid
+from mcp_workflows.runtime.catalog import Catalog
+from mcp_workflows.runtime.node import Node
+from mcp_workflows.runtime.runs import Runs
+from mcp_workflows.settings import Settings
+from mcp_workflows.steps import Environment, Steps
+from mcp_workflows.store import NodeRow, Store
+
+logger = logging.getLogger(__name__)
+
+
+class Role(Enum):
+    """What this process is to the runs in the database."""
+
+    SERVER = "server"
+    """Serves definitions and watches their files; moves as many runs as it may."""
+    RUNNER = "runner"
+    """Knows the definitions as they are now, and moves the run that it starts."""
+    STARTER = "starter"
+    """Knows the definitions as they are now, starts runs and leaves them to others."""
+    OBSERVER = "observer"
+    """Looks, and leaves messages for those who move runs; reads no definitions and moves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What a surface needs. ``runs`` is the way to everything that concerns runs."""
+
+    settings: Settings
+    runs: Runs
+    catalog: Catalog
+    store: Store
+    node: Node
+    role: Role
+
+    async def servers(self) -> list[NodeRow]:
+        """The other processes that are up and move runs of this database."""
+        await self.store.take_over(utc_now())
+        return [node for node in await self.store.nodes() if node.ended_at is None and _serves(node)]
+
+    @asynccontextmanager
+    async def moving(self) -> AsyncGenerator[None]:
+        """Runs are moved while the block runs; then attempts in flight get about a second, and runs are handed over."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(_beside(self.node.run()))
+            if self.role is Role.SERVER:
+                await stack.enter_async_context(_beside(self.catalog.watch()))
+            stack.push_async_callback(self.node.leave)
+            yield
+
+
+@asynccontextmanager
+async def open_app(settings: Settings, *, role: Role = Role.SERVER, clock: Clock = utc_now) -> AsyncGenerator[App]:
+    """Everything put together and moving, until the block ends.
+
+    Raises SettingsInvalid or StoreUnavailable where the database cannot be used.
+    """
+    async with built_app(settings, role=role, clock=clock) as app, app.moving():
+        yield app
+
+
+@asynccontextmanager
+async def built_app(settings: Settings, *, role: Role, clock: Clock = utc_now) -> AsyncGenerator[App]:
+    """Everything put together, at rest: what a run needs that is to be started before others are claimed."""
+    if role is Role.OBSERVER and not settings.database_file.exists():
+        raise SettingsInvalid(_no_database(settings))
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(Store.open(settings.database, clock=clock, node_name=_node_name(role)))
+        environment = _environment(settings)
+        steps = Steps(environment, clock=clock)
+        stack.push_async_callback(steps.close)
+        catalog = Catalog(settings.definitions, store)
+        if role is not Role.OBSERVER:
+            await catalog.load()
+        node = Node(
+            store,
+            catalog,
+            steps,
+            clock=clock,
+            vars_of=lambda definition: environment.vars_over(definition.vars),
+            lacks_secrets=lambda definition: environment.missing(definition.secrets),
+            max_runs={Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0),
+            max_attempts=settings.max_attempts,
+        )
+        stack.push_async_callback(_leave, node)
+        yield App(settings, Runs(catalog, store, node, clock), catalog, store, node, role)
+
+
+async def _leave(node: Node) -> None:
+    if not node.leaving:
+        await node.leave()
+
+
+def _environment(settings: Settings) -> Environment:
+    return Environment(
+        vars=settings.vars,
+        secret=settings.secret,
+        http_allowed_hosts=settings.http_allowed_hosts,
+        max_answer_bytes=settings.max_answer_bytes,
+        max_per_host=settings.max_attempts_per_host,
+    )
+
+
+def _no_database(settings: Settings) -> str:
+    looked = f"No runs yet: there is no database at {settings.database_file}."
+    if settings.database_url is not None:
+        return (
+            f"{looked} Check --database or MCP_WORKFLOWS_DATABASE_URL; a server or `run` makes it at its first start."
+        )
+    return (
+        f"{looked} It is looked for beside the definitions, {settings.definitions[0]}: "
+        "give the same --definitions (or --database) as the server that had the run."
+    )
+
+
+def _node_name(role: Role) -> str:
+    return f"{role.value} {os.getpid()} on {socket.gethostname()}"
+
+
+def _serves(node: NodeRow) -> bool:
+    return node.name.startswith(Role.SERVER.value)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Runs ``work`` beside the block. Should it fail, the block is cancelled: it would go on without its ground."""
+    block = asyncio.current_task()
+    task = asyncio.create_task(work)
+
+    def failed(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and done.exception() is not None and block is not None:
+            block.cancel()
+
+    task.add_done_callback(failed)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error

@@ -1,0 +1,41 @@
+"""What all commands have in common: an event loop where they need one; errors put into words and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec
+
+import typer
+
+from mcp_workflows.cli.exits import Exit
+from mcp_workflows.cli.terminal import complain, remark
+from mcp_workflows.errors import CallerError, SystemUnwell
+
+P = ParamSpec("P")
+
+
+def command(function: Callable[P, Exit | Coroutine[Any, Any, Exit]]) -> Callable[P, None]:
+    """Makes a function, coroutine or not, a command: what it answers is the exit code, its errors are told in words."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        raise typer.Exit(_exit_code(lambda: function(*args, **kwargs)))
+
+    return run
+
+
+def _exit_code(call: Callable[[], Exit | Coroutine[Any, Any, Exit]]) -> Exit:
+    try:
+        answer = call()
+        return answer if isinstance(answer, Exit) else asyncio.run(answer)
+    except CallerError as error:
+        complain(str(error))
+        return Exit.REFUSED
+    except SystemUnwell as error:
+        complain(str(error))
+        return Exit.UNWELL
+    except KeyboardInterrupt:
+        remark("")
+        return Exit.INTERRUPTED

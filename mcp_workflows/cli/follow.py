@@ -1,0 +1,78 @@
+"""Following a run to its end: a picture that moves on a terminal, one line per event elsewhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live
+
+from mcp_workflows.cli.exits import Exit
+from mcp_workflows.cli.timeline import ending, headline, rows, timeline
+from mcp_workflows.clock import utc_now
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.runtime.runs import Runs
+from mcp_workflows.runtime.views import RunView, Trace
+
+_BETWEEN_PICTURES_SECONDS: Final = 0.2
+
+
+async def follow(runs: Runs, run_id: str, console: Console) -> RunView:
+    """Shows the run on ``console`` until it has ended or is paused; the run as it then stands."""
+    shown = _moving if console.is_terminal and not console.is_dumb_terminal else _lines
+    return (await shown(runs, run_id, console)).run
+
+
+def exit_of(run: RunView) -> Exit:
+    """The exit code that says how a run stands."""
+    match run.status:
+        case RunStatus.COMPLETED:
+            return Exit.DONE
+        case RunStatus.FAILED | RunStatus.CANCELLED:
+            return Exit.FAILED
+        case RunStatus.PAUSED:
+            return Exit.PAUSED
+        case _:
+            return Exit.UNFINISHED
+
+
+def at_rest(run: RunView) -> bool:
+    """It does not move on by itself."""
+    return run.status.finished or run.status is RunStatus.PAUSED
+
+
+async def wait_for_rest(runs: Runs, run_id: str) -> RunView:
+    """The run once it has ended or is paused, without a word until then."""
+    while True:
+        view = await runs.wait(run_id, actor=None, seconds=60.0)
+        if at_rest(view):
+            return view
+
+
+async def _moving(runs: Runs, run_id: str, console: Console) -> Trace:
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        while True:
+            trace = await runs.trace(run_id, actor=None)
+            live.update(timeline(trace, utc_now()), refresh=True)
+            if at_rest(trace.run):
+                return trace
+            await runs.wait(run_id, actor=None, seconds=_BETWEEN_PICTURES_SECONDS)
+
+
+async def _lines(runs: Runs, run_id: str, console: Console) -> Trace:
+    printed: set[tuple[object, ...]] = set()
+    while True:
+        trace = await runs.trace(run_id, actor=None)
+        if not printed:
+            console.print(headline(trace.run, utc_now()), soft_wrap=True)
+            printed.add(())
+        for row in rows(trace, utc_now()):
+            if row.settled and row.key not in printed:
+                printed.add(row.key)
+                console.print(row.line(trace.run.created_at), soft_wrap=True)
+        if at_rest(trace.run):
+            console.print(headline(trace.run, utc_now()), soft_wrap=True)
+            for line in ending(trace.run):
+                console.print(line, soft_wrap=True)
+            return trace
+        await runs.wait(run_id, actor=None, seconds=_BETWEEN_PICTURES_SECONDS)

@@ -1,0 +1,103 @@
+"""``run``: one run from the terminal, moved by this process and followed to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from mcp_workflows.app import App, Role, built_app
+from mcp_workflows.cli.command import command
+from mcp_workflows.cli.exits import Exit
+from mcp_workflows.cli.follow import exit_of, follow, wait_for_rest
+from mcp_workflows.cli.logs import configure_logs
+from mcp_workflows.cli.options import AsJson, Database, Definitions, load_settings, read_json
+from mcp_workflows.cli.terminal import print_json, remark, stderr, stdout
+from mcp_workflows.cli.told import run_json
+from mcp_workflows.definition.similar import did_you_mean
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.errors import UnknownWorkflow
+from mcp_workflows.mcp_server.caller import LOCAL
+from mcp_workflows.runtime.views import RunView
+
+
+@command
+async def run(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The workflow's name.")],
+    input_text: Annotated[
+        str, typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="Its input; - reads stdin.")
+    ] = "{}",
+    key: Annotated[
+        str | None, typer.Option("--key", help="An idempotency key: the same key answers with the same run.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Only start it; a server on the same database moves it.")
+    ] = False,
+    as_json: AsJson = False,
+    definitions: Definitions = None,
+    database: Database = None,
+) -> Exit:
+    """Start a run here, and follow it to its end.
+
+    The picture goes to stderr, the result to stdout as JSON. Exit code 0: completed, 1: failed or cancelled, 2: refused,
+    3: paused. Ctrl-C leaves the run where it is: safe, and moved on by any server.
+    """
+    arguments = read_json(input_text, "--input")
+    settings = load_settings(definitions, database)
+    configure_logs(settings, "error")
+    async with built_app(settings, role=Role.STARTER if detach else Role.RUNNER) as app:
+        view = await _start(app, name, arguments, key)
+        if detach:
+            await _tell_detached(app, view, as_json=as_json)
+            return Exit.DONE
+        async with app.moving():
+            view = await _follow(app, view, quiet=as_json)
+    if as_json:
+        print_json(run_json(view))
+    elif view.status is RunStatus.COMPLETED:
+        print_json(view.result)
+    return exit_of(view)
+
+
+async def _follow(app: App, view: RunView, *, quiet: bool) -> RunView:
+    if view.joined and not quiet:
+        remark(f"[dim]joined {view.run_id}: the same call had started it before[/]")
+    try:
+        if quiet:
+            return await wait_for_rest(app.runs, view.run_id)
+        return await follow(app.runs, view.run_id, stderr())
+    except asyncio.CancelledError:
+        remark(f"\n{view.run_id} is safe. It goes on when a server is up; see: mcp-workflows show {view.run_id}")
+        raise
+
+
+async def _tell_detached(app: App, view: RunView, *, as_json: bool) -> None:
+    if as_json:
+        print_json(run_json(view))
+    else:
+        stdout().print(view.run_id)
+    if not await app.servers():
+        remark("[doubt]No server is up on this database[/]: the run begins when one is, with mcp-workflows serve.")
+
+
+async def _start(app: App, name: str, arguments: Any, key: str | None) -> RunView:
+    try:
+        return await app.runs.start(name, arguments, actor=LOCAL, idempotency_key=key)
+    except UnknownWorkflow:
+        raise UnknownWorkflow(_unknown(app, name)) from None
+
+
+def _unknown(app: App, name: str) -> str:
+    places = ", ".join(map(str, app.settings.definitions))
+    broken = app.catalog.problems
+    known = app.catalog.definitions
+    if not known and not broken:
+        return f'no workflow "{name}": there are no definitions in {places}. Say where with --definitions PATH.'
+    said = f'no workflow "{name}" in {places}.{did_you_mean(name, known)}'
+    if known:
+        said += f" There are {', '.join(known)}."
+    if broken:
+        files = ", ".join(sorted({problem.file for problem in broken}))
+        said += f"\nBroken: {files}. `mcp-workflows validate` says why."
+    return said

@@ -1,0 +1,119 @@
+"""``serve``: the MCP server, on stdio for a client that starts it, or over HTTP for those that find it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+
+from mcp_workflows.app import App, open_app
+from mcp_workflows.cli.command import command
+from mcp_workflows.cli.exits import Exit
+from mcp_workflows.cli.logs import configure_logs
+from mcp_workflows.cli.options import Database, load_settings
+from mcp_workflows.cli.problems import shown
+from mcp_workflows.cli.terminal import stderr
+from mcp_workflows.mcp_server.http import serve_http
+from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.mcp_server.stdio import serve_stdio
+
+
+@command
+async def serve(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH…]", help="Files and folders with definitions. Default: ./definitions"),
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Serve over HTTP, at /mcp, instead of stdio. Port 0: any free one."),
+    ] = None,
+    database: Database = None,
+) -> Exit:
+    """Serve every workflow as an MCP tool, on stdio (default) or over HTTP.
+
+    On stdio nothing but the protocol is written to stdout; logs go to stderr.
+    """
+    address = None if http is None else _address(http)
+    settings = load_settings(paths, database)
+    configure_logs(settings, "info")
+    stop = _on_signals()
+    async with open_app(settings) as app:
+        _tell_problems(app)
+        server = WorkflowServer(app.runs)
+        if address is None:
+            await serve_stdio(server, stop=stop)
+        else:
+            await serve_http(
+                server,
+                *address,
+                stop=stop,
+                allowed_hosts=settings.server_allowed_hosts,
+                allowed_origins=settings.server_allowed_origins,
+                listening=lambda url: _welcome(app, url, stderr()),
+            )
+    return Exit.DONE
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host, port = ("127.0.0.1", text) if text.isdecimal() else (text, "8911")
+    if not port.isdecimal() or int(port) > 65535:
+        raise typer.BadParameter(f'"{text}": write HOST:PORT, such as 127.0.0.1:8911', param_hint="--http")
+    return host or "127.0.0.1", int(port)
+
+
+def _on_signals() -> asyncio.Event:
+    """An event that SIGTERM or Ctrl-C sets, so that runs are handed over before the process ends."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows: the interpreter's own handler, from which no await can be woken
+            signal.signal(number, handler)
+    return stop
+
+
+def _tell_problems(app: App) -> None:
+    console = stderr()
+    for problem in shown(app.catalog.problems, "bad"):
+        console.print(problem, soft_wrap=True)
+
+
+def _welcome(app: App, url: str, console: Console) -> None:
+    """What a person who started the server by hand wants to know."""
+    definitions = app.catalog.definitions
+    lines = [f"[name]{url}[/]", f"[dim]runs are kept in {escape(str(app.settings.database_file))}[/]", ""]
+    for name, definition in definitions.items():
+        lines.append(f"[good]●[/] [name]{name}[/]  {escape(definition.title or '')}")
+    if not definitions:
+        places = ", ".join(map(str, app.settings.definitions))
+        lines.append(f"[doubt]no workflows yet[/]: put a .yaml file into {escape(places)}; it is picked up at once")
+    if broken := {problem.file for problem in app.catalog.problems}:
+        lines.append(f"[bad]●[/] {len(broken)} broken: mcp-workflows validate {escape(' '.join(sorted(broken)))}")
+    lines += [
+        "",
+        "[dim]add it to a client[/]",
+        f"  claude mcp add --transport http workflows {url}",
+        f'  code --add-mcp \'{{"name":"workflows","type":"http","url":"{url}"}}\'',
+        f"  npx @modelcontextprotocol/inspector --cli {url} --method tools/list",
+        "",
+        "[dim]Ctrl-C stops it; runs go on at the next start[/]",
+    ]
+    if console.is_terminal:
+        console.print(Panel("\n".join(lines), title="mcp-workflows", expand=False, border_style="dim", padding=(1, 2)))
+    else:
+        console.print("\n".join(lines), soft_wrap=True)

@@ -1,0 +1,71 @@
+"""Runs as JSON for scripts: everything that is known, instants in ISO 8601, what is absent left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from mcp_workflows.runtime.views import RunView, Trace, TraceMessage
+from mcp_workflows.store import NodeRow
+
+
+def run_json(view: RunView) -> dict[str, Any]:
+    """One run. ``result`` is there as soon as the run is completed, ``null`` or not."""
+    told = _filled(asdict(view))
+    told["not_undone"] = [{"step": step, "error": why} for step, why in view.not_undone]
+    if not view.not_undone:
+        del told["not_undone"]
+    told["progress"] = {"completed": view.progress.completed, "running": list(view.progress.running)}
+    if view.error is not None:
+        told["error"] = view.error.to_json()
+    if view.status == "completed":
+        told["result"] = view.result
+    return told
+
+
+def trace_json(trace: Trace) -> dict[str, Any]:
+    """One run with its steps, its failed attempts and what it was told."""
+    attempts = [{**_filled(asdict(attempt)), "error": attempt.error.to_json()} for attempt in trace.attempts]
+    steps: list[dict[str, Any]] = []
+    for step in trace.steps:
+        told = _filled(asdict(step))
+        if step.status.has_output:
+            told["output"] = step.output
+        if step.error is not None:
+            told["error"] = step.error.to_json()
+        told["failed_attempts"] = [_without_path(one) for one in attempts if one["path"] == step.path]
+        steps.append(told)
+    messages = [_message(message) for message in trace.messages]
+    return {**run_json(trace.run), "steps": steps, "messages": messages}
+
+
+def node_json(node: NodeRow) -> dict[str, Any]:
+    """One process that moves runs, or did."""
+    return {**_filled(asdict(node)), "runs": node.runs}
+
+
+def _message(message: TraceMessage) -> dict[str, Any]:
+    return _filled(asdict(message))
+
+
+def _without_path(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attempt.items() if name != "path"}
+
+
+def _filled(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in data.items() if value not in (None, (), [], False)}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case Enum():
+            return value.value
+        case tuple():
+            return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        case _:
+            return value
