@@ -39,7 +39,7 @@ def _is_unicode(text: str) -> bool:
 
 def _row(cursor: Cursor) -> RunRow | None:
     found = cursor.fetchall()
-    return RunRow(*found[0]) if found else None
+    return RunRow.of(found[0]) if found else None
 
 
 class Start:
@@ -93,9 +93,9 @@ class Start:
         if rows.same(there.input, self._new.input):
             return
         differs = ", ".join(rows.differing_keys(there.input, self._new.input)) or "the whole input"
+        key = json.dumps(self._new.idempotency_key, ensure_ascii=False)
         raise KeyConflict(
-            f"_idempotency_key {json.dumps(self._new.idempotency_key, ensure_ascii=False)} belongs to {there.run_id} with other input "
-            f"(differs in: {differs}). Use another key."
+            f"_idempotency_key {key} belongs to {there.run_id} with other input (differs in: {differs}). Use another key."
         )
 
     def _by_join_key(self, cursor: Cursor) -> RunRow | None:
@@ -150,7 +150,7 @@ class Claim:
     def _claim(self, cursor: Cursor, *, suspects: bool, at_most: int) -> list[RunRow]:
         statement = _claims(self._statements, suspects, self._cannot)
         statement.run(cursor, me=self._holdings.node_id, now=self._due, at_most=at_most)
-        return [RunRow(*row) for row in cursor.fetchall()]
+        return [RunRow.of(row) for row in cursor.fetchall()]
 
 
 @lru_cache(maxsize=32)

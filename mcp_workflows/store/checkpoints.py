@@ -49,7 +49,7 @@ class Checkpoints(threading.Thread):
             self._written = 0
             try:
                 self._checkpoint()
-            except Exception as error:  # the log grows; the writer says what is wrong with the database
+            except self._database.errors as error:  # the log grows; the writer says what is wrong with the database
                 logger.warning("no checkpoint: %s", error)
         self._lock.close()
 

@@ -72,7 +72,8 @@ def turn_job(turn: Turn, key: int, holdings: Holdings, future: asyncio.Future[No
         size += 200 + len(row[5] or "") + len(row[6] or "")
     for row in attempts:
         size += 200 + len(row[3])
-    status = run = None
+    status: RunStatus | None = None
+    run: dict[str, Any] | None = None
     release = turn.release
     if turn.run is not None:
         status = turn.run.status

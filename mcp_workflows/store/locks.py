@@ -69,9 +69,8 @@ class FileLock:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def __enter__(self) -> FileLock:
+    def __enter__(self) -> None:
         self.acquire()
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self.release()

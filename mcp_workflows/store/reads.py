@@ -151,7 +151,7 @@ def runs(connection: Connection, query: RunFilter) -> RunList:
 
 
 def _conditions(query: RunFilter) -> list[ColumnElement[bool]]:
-    conditions = [_run.c.status.in_(_statuses(query.status))]
+    conditions: list[ColumnElement[bool]] = [_run.c.status.in_(_statuses(query.status))]
     if query.workflow is not None:
         conditions.append(_run.c.workflow == query.workflow)
     if query.actor is not None:

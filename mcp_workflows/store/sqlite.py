@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -63,6 +63,10 @@ DriverConnection: TypeAlias = sqlite3.Connection
 class Sqlite:
     """One database file. Connections belong to the threads that ask for them; the lock excludes them from one another."""
 
+    begin = "BEGIN IMMEDIATE"
+    errors = (sqlite3.Error, OSError, MemoryError)
+    """What the driver raises, and what the files may."""
+
     def __init__(self, url: URL) -> None:
         if not url.database or url.database == ":memory:":
             raise SettingsInvalid(
@@ -108,18 +112,11 @@ class Sqlite:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
-            for pragma in _PRAGMAS:
-                answer = connection.execute("PRAGMA " + pragma).fetchone()
-                if pragma.startswith("journal_mode") and answer != ("wal",):
-                    raise SettingsInvalid(
-                        f"{self.path}: SQLite cannot keep a write-ahead log here ({answer}). Choose a file on a local disk."
-                    )
+            self._set_up(connection)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    begin = "BEGIN IMMEDIATE"
 
     def is_same_file(self) -> bool:
         """Whether the path still leads to the file that is open: what is written to a deleted file is lost."""
@@ -150,7 +147,7 @@ class Sqlite:
         return engine
 
     @contextmanager
-    def migrating(self) -> Iterator[Connection]:
+    def migrating(self) -> Generator[Connection]:
         """A connection in a write transaction that is committed at the end, all or nothing. Under the lock."""
         engine = create_engine("sqlite://", creator=self.connect, poolclass=QueuePool, pool_size=1)
 
@@ -173,13 +170,22 @@ class Sqlite:
         )
 
     def is_unwell(self, error: BaseException) -> bool:
-        return isinstance(error, (sqlite3.Error, OSError, MemoryError))
+        """The database cannot be used now, whatever is asked of it."""
+        return isinstance(error, self.errors) and not self.is_refusal(error)
 
     def explain(self, error: BaseException) -> str:
         """What is wrong and what to do, in one sentence or two."""
         code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
         remedy = _REMEDIES.get(code, "")
         return f"The database {self.path} cannot be used now: {error}. {remedy}".rstrip()
+
+    def _set_up(self, connection: DriverConnection) -> None:
+        for pragma in _PRAGMAS:
+            answer = connection.execute("PRAGMA " + pragma).fetchone()
+            if pragma.startswith("journal_mode") and answer != ("wal",):
+                raise SettingsInvalid(
+                    f"{self.path}: SQLite cannot keep a write-ahead log here ({answer}). Choose a file on a local disk."
+                )
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = self.connect()

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 from sqlalchemy import (
+    BigInteger,
+    BindParameter,
     ClauseElement,
     ColumnElement,
     Dialect,
@@ -59,8 +62,12 @@ class Cursor(Protocol):
     def fetchall(self) -> list[Any]: ...
 
 
-class RunRow(NamedTuple("RunRow", [(name, Any) for name in RUN_COLUMNS])):
+class RunRow(SimpleNamespace):
     """A row of ``run`` as the driver gives it: instants are integers."""
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> RunRow:
+        return cls(**dict(zip(RUN_COLUMNS, values, strict=True)))
 
 
 class Prepared:
@@ -148,6 +155,11 @@ def _many(statement: Any, columns: Sequence[str], rows: int) -> Any:
     return statement.values([{name: bindparam(f"row{row}_{name}") for name in columns} for row in range(rows)])
 
 
+def _instant(name: str) -> BindParameter[int]:
+    """A parameter that is an instant as an integer already."""
+    return bindparam(name, type_=BigInteger())
+
+
 def _inserts(build: Callable[[int], ClauseElement], width: int, dialect: Dialect) -> Inserts:
     return Inserts(width, {size: Prepared(build(size), dialect).sql for size in CHUNKS})
 
@@ -166,7 +178,7 @@ def _update_run(status: RunStatus, *, release: bool) -> Update:
     if release:
         values |= {
             "owner": None,
-            "claim_at": case((_UNREAD, bindparam("now")), else_=bindparam("claim_at")),
+            "claim_at": case((_UNREAD, _instant("now")), else_=_instant("claim_at")),
             "interrupted": False,
         }
     return statement.values(values).returning(run.c.claim_at) if release else statement.values(values)
@@ -190,7 +202,7 @@ def claimable(*, suspects: bool, cannot: Collection[int]) -> ColumnElement[bool]
     suspect = run.c.recoveries >= SUSPECT_AFTER
     return and_(
         run.c.owner.is_(None),
-        run.c.claim_at <= bindparam("now", type_=tables.RAW_INSTANT),
+        run.c.claim_at <= _instant("now"),
         suspect if suspects else ~suspect,
         run.c.definition_id.not_in([literal_column(str(int(which))) for which in sorted(cannot)]) if cannot else true(),
     )
@@ -294,7 +306,7 @@ def _joinable() -> Select[Any]:
             run.c.workflow == bindparam("of"),
             or_(
                 run.c.status.not_in(_literals(FINISHED)),
-                run.c.finished_at >= bindparam("since", type_=tables.RAW_INSTANT),
+                run.c.finished_at >= _instant("since"),
             ),
         )
         .order_by(run.c.key.desc())

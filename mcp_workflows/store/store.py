@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -356,7 +355,7 @@ def _prepare(database: Sqlite, name: str, clock: Clock) -> Holdings:
     try:
         with lock, database.migrating() as connection:
             migrate(connection, str(database))
-    except (sqlite3.Error, DBAPIError, OSError) as error:
+    except (*database.errors, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         raise StoreUnavailable(database.explain(cause)) from error
     finally:
@@ -383,7 +382,7 @@ def _join(database: Sqlite, name: str, clock: Clock) -> Holdings:
                 nodes.sweep(database, living | {node_id})
             finally:
                 connection.close()
-    except (sqlite3.Error, OSError) as error:
+    except database.errors as error:
         own.close()
         raise StoreUnavailable(database.explain(error)) from error
     finally:

@@ -59,14 +59,10 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else instant(value)
 
 
-RAW_INSTANT = BigInteger()
-"""The type of a parameter that is an instant as an integer already."""
-
-
 class Base(SQLModel, registry=registry(metadata=MetaData())):
     """Our tables stand in metadata of their own, whatever else uses SQLModel in the process."""
 
-    metadata: ClassVar[MetaData] = MetaData()
+    metadata: ClassVar[MetaData] = MetaData()  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 # SQLite numbers rows only in a column declared INTEGER PRIMARY KEY; PostgreSQL wants eight bytes.
@@ -82,10 +78,9 @@ def _run_key(**kwargs: Any) -> Any:
     return Field(sa_type=BigKey, sa_column_args=[ForeignKey("run.key", ondelete="CASCADE")], nullable=False, **kwargs)
 
 
-class DefinitionRow(Base, table=True):
+class Definition(Base, table=True):
     """One content of one workflow."""
 
-    __tablename__ = "definition"
     __table_args__ = (
         UniqueConstraint("name", "version"),
         UniqueConstraint("name", "digest"),
@@ -100,10 +95,8 @@ class DefinitionRow(Base, table=True):
     created_at: datetime = Field(sa_type=Instant)
 
 
-class NodeTableRow(Base, table=True):
+class Node(Base, table=True):
     """One incarnation of a process. ``beat`` counts its commits: it renews the lease, and tells whether a commit took place."""
-
-    __tablename__ = "node"
 
     node_id: str = Field(primary_key=True, sa_type=Text)
     name: str = Field(sa_type=Text)
@@ -115,10 +108,9 @@ class NodeTableRow(Base, table=True):
     crashed: bool = False
 
 
-class RunTableRow(Base, table=True):
+class Run(Base, table=True):
     """One run. ``claim_at``: from when a node may claim it; ``wake_at`` is what the run itself waits for."""
 
-    __tablename__ = "run"
     __table_args__ = (
         UniqueConstraint("run_id"),
         _one_of("status", RunStatus),
@@ -165,10 +157,9 @@ class RunTableRow(Base, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
-class StepTableRow(Base, table=True):
+class Step(Base, table=True):
     """One step of one run."""
 
-    __tablename__ = "step"
     __table_args__ = (_one_of("status", StepStatus),)
 
     run: int = _run_key(primary_key=True)
@@ -190,10 +181,8 @@ class StepTableRow(Base, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
-class AttemptTableRow(Base, table=True):
+class Attempt(Base, table=True):
     """One failed attempt."""
-
-    __tablename__ = "attempt"
 
     run: int = _run_key(primary_key=True)
     path: str = Field(primary_key=True, sa_type=Text)
@@ -203,10 +192,9 @@ class AttemptTableRow(Base, table=True):
     finished_at: datetime = Field(sa_type=Instant)
 
 
-class InboxTableRow(Base, table=True):
+class Inbox(Base, table=True):
     """One message to one run, kept after it is consumed: who asked for what, when, and why."""
 
-    __tablename__ = "inbox"
     __table_args__ = (
         UniqueConstraint("run", "dedupe_key"),
         Index(
@@ -229,10 +217,8 @@ class InboxTableRow(Base, table=True):
     consumed_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
-class SchemaRow(Base, table=True):
+class Compatibility(Base, table=True):
     """One row: who may work with this schema. Written by migrations."""
-
-    __tablename__ = "schema_reader"
 
     oldest_schema: int = Field(primary_key=True)
     """The lowest schema number whose program still works with this database."""
@@ -247,10 +233,10 @@ def _table(row: type[Base]) -> Table:
     return cast("Table", getattr(row, "__table__"))  # noqa: B009  (SQLModel does not declare it)
 
 
-definition = _table(DefinitionRow)
-node = _table(NodeTableRow)
-run = _table(RunTableRow)
-step = _table(StepTableRow)
-attempt = _table(AttemptTableRow)
-inbox = _table(InboxTableRow)
-schema_reader = _table(SchemaRow)
+definition = _table(Definition)
+node = _table(Node)
+run = _table(Run)
+step = _table(Step)
+attempt = _table(Attempt)
+inbox = _table(Inbox)
+compatibility = _table(Compatibility)

@@ -105,7 +105,7 @@ class Writer(threading.Thread):
         except NodeLost as lost:
             holdings.end()
             self._settle(batch, {job: NodeLost(str(lost)) for job in jobs})
-        except Exception as error:  # a value, a constraint, or a defect of one job: the others must not suffer
+        except Exception as error:  # noqa: BLE001  a value, a constraint, or a defect of one job: the others must not suffer
             if len(jobs) == 1:
                 self._settle(batch, {jobs[0]: refusal(error)})
                 return
@@ -124,7 +124,7 @@ class Writer(threading.Thread):
         self._commit(jobs[middle:])
 
     def _transact(self, batch: Batch, *, fill: bool) -> bool:
-        """Tries until the batch is committed, or (``False``) it is time to give up. Raises what is no trouble of the database's."""
+        """Tries until the batch is committed, or it is time to give up (``False``). Raises what no waiting helps."""
         pause = FIRST_PAUSE
         while True:
             try:
@@ -138,7 +138,7 @@ class Writer(threading.Thread):
                         self._recover(error)
                         raise
             except Exception as error:
-                if self._database.is_refusal(error) or not self._database.is_unwell(error):
+                if not self._database.is_unwell(error):
                     raise
                 self._troubled(error)
                 if self._gives_up():
@@ -202,10 +202,10 @@ class Writer(threading.Thread):
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        except Exception as another:
+        except self._database.errors as another:
             logger.warning("a transaction could not be rolled back: %s", another)
             self._disconnect()
-        if not self._database.is_refusal(error) and self._database.is_unwell(error):
+        if self._database.is_unwell(error):
             self._disconnect()
 
     def _connect(self) -> None:
@@ -214,7 +214,7 @@ class Writer(threading.Thread):
             with self._lock:
                 self._connection = self._database.connect()
                 self._seen_version = self._database.data_version(self._connection)
-        except Exception as error:
+        except self._database.errors as error:
             self._troubled(error)
 
     def _disconnect(self) -> None:
@@ -222,7 +222,7 @@ class Writer(threading.Thread):
             connection, self._connection = self._connection, None
             try:
                 connection.close()
-            except Exception as error:
+            except self._database.errors as error:
                 logger.warning("a connection could not be closed: %s", error)
 
     def _disconnect_locked(self) -> None:
@@ -259,7 +259,7 @@ class Writer(threading.Thread):
             return
         try:
             version = self._database.data_version(self._connection)
-        except Exception as error:
+        except self._database.errors as error:
             logger.debug("cannot look for commits of others: %s", error)
             return
         if version != self._seen_version:

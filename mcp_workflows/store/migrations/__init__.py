@@ -1,7 +1,7 @@
 """Brings a database to the schema of this version, or says why this version must not touch it.
 
 Migrations are additive within a major version, so that an older process may go on beside a newer one. Each writes into
-``schema_reader`` the oldest schema whose program still works with the result; a newer database than that is refused.
+``compatibility`` the oldest schema whose program still works with the result; a newer database than that is refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def schema_of(connection: Connection) -> int:
 
 
 def _check_readable(connection: Connection, name: str) -> None:
-    oldest, version = connection.execute(text("SELECT oldest_schema, oldest_version FROM schema_reader")).one()
+    oldest, version = connection.execute(text("SELECT oldest_schema, oldest_version FROM compatibility")).one()
     if oldest > SCHEMA:
         raise SettingsInvalid(
             f"The database {name} was written by a newer mcp-workflows; the oldest version that still works with it is "

@@ -17,12 +17,12 @@ def upgrade() -> None:
     _runs()
     _steps()
     _inbox()
-    reader = op.create_table(
-        "schema_reader",
+    compatibility = op.create_table(
+        "compatibility",
         sa.Column("oldest_schema", sa.Integer, primary_key=True),
         sa.Column("oldest_version", sa.Text, nullable=False),
     )
-    op.bulk_insert(reader, [{"oldest_schema": 1, "oldest_version": "0.1.0"}])
+    op.bulk_insert(compatibility, [{"oldest_schema": 1, "oldest_version": "0.1.0"}])
 
 
 def _definitions_and_nodes() -> None:
