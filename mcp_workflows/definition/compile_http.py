@@ -70,9 +70,11 @@ def compile_http(model: Http, site: Site, services: Mapping[str, CompiledService
 def _service(model: Http, site: Site, services: Mapping[str, CompiledService]) -> CompiledService | None:
     if model.service is None:
         return None
-    if model.service not in services:
+    declared = site.document.node(("services",))
+    known = list(declared.entries) if isinstance(declared, Map) else []
+    if model.service not in known:
         node = site.under("service").node
-        near = did_you_mean(model.service, services)
+        near = did_you_mean(model.service, known)
         message = f'"{model.service}" is not declared under services.{near}'.removesuffix("." if not near else "")
         site.document.refuse(node, "service", message)
     return services.get(model.service)

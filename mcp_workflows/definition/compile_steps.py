@@ -196,7 +196,7 @@ def _compensation(step: model.Step, name: str, site: Site, around: Surroundings)
         return None
     here = replace(site, scope=_undoing_scope(step, site), reader=f"compensate of {name}").under("compensate")
     if isinstance(given, list):
-        return Compensation(_compensating_steps(given, step, here, around))
+        return Compensation(_compensating_steps(given, here, around))
     work_site = here.at("compensate")
     kind = the_kind(work_site) if isinstance(work_site.node, Map) else None
     when = here.at("when").condition("when") if given.when is not None else None
@@ -239,17 +239,14 @@ def _undoing(given: model.Work, kind: str | None, site: Site, around: Surroundin
     return _work(given, kind, site, around)
 
 
-def _compensating_steps(
-    given: list[model.Step], owner: model.Step, site: Site, around: Surroundings
-) -> tuple[Step, ...]:
+def _compensating_steps(given: list[model.Step], site: Site, around: Surroundings) -> tuple[Step, ...]:
     for index, step in enumerate(given):
         inside = site.under(index)
         if step.compensate is not None:
             inside.refuse("compensate", "what undoes a step is not undone itself", key="compensate")
         for kind in _ENDS_THE_RUN & set(step.kinds):
             inside.refuse("compensate", f'"{kind}" may not stand in compensate: the run is ending already', key=kind)
-    steps = compile_steps(given, site.path, site.scope, around)
-    return steps
+    return compile_steps(given, site.path, site.scope, around)
 
 
 def _reads_now(step: Step) -> bool:

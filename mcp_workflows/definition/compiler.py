@@ -15,11 +15,11 @@ from typing import Any, cast
 from mcp_workflows.definition import model
 from mcp_workflows.definition.compile_http import CompiledService, compile_service
 from mcp_workflows.definition.compile_steps import Surroundings, compile_steps
-from mcp_workflows.definition.document import Document
+from mcp_workflows.definition.document import Document, Path
 from mcp_workflows.definition.expressions import Template
 from mcp_workflows.definition.input_schema import check_schema, published
 from mcp_workflows.definition.names import collect_steps
-from mcp_workflows.definition.nodes import Map, Scalar, to_json
+from mcp_workflows.definition.nodes import Map, Scalar, Seq, to_json
 from mcp_workflows.definition.program import SAFE_METHODS, Definition, HttpWork, Json, McpOptions, Step
 from mcp_workflows.definition.refusals import checked_form
 from mcp_workflows.definition.scope import Names, Scope
@@ -42,6 +42,8 @@ def compile_document(document: Document) -> Compiled:
     check_schema(document, ("input",))
     check_schema(document, ("output_schema",), of_arguments=False)
     schema = published(form.input)
+    if document.node(("input",)) is not None and not isinstance(document.node(("input",)), Map):
+        schema["additionalProperties"] = True  # it was refused: nothing is known of its properties
     names = _names(form, schema, document)
     reads = Reads()
     services = _services(form, names, document, reads)
@@ -59,11 +61,20 @@ def _names(form: model.Workflow, schema: Mapping[str, Json], document: Document)
     secrets = document.key(("secrets",))
     return Names(
         input_schema=schema,
-        vars=frozenset(form.vars),
-        secrets=frozenset(form.secrets),
+        vars=_declared(document, "vars"),
+        secrets=_declared(document, "secrets"),
         secrets_line=document.line(secrets) if secrets is not None else None,
         steps=collect_steps(form.steps, document),
     )
+
+
+def _declared(document: Document, section: str) -> frozenset[str]:
+    """Names as the file declares them, also those that were refused: one error for each mistake."""
+    node = document.node((section,))
+    if isinstance(node, Map):
+        return frozenset(node.entries)
+    items = node.items if isinstance(node, Seq) else ()
+    return frozenset(item.value for item in items if isinstance(item, Scalar) and isinstance(item.value, str))
 
 
 def _services(form: model.Workflow, names: Names, document: Document, reads: Reads) -> dict[str, CompiledService]:
@@ -77,7 +88,7 @@ def _services(form: model.Workflow, names: Names, document: Document, reads: Rea
 def _output(form: model.Workflow, scope: Scope, document: Document, reads: Reads) -> Template | None:
     if "output" not in form.model_fields_set:
         return None
-    done = {("steps",): len(form.steps)}
+    done: dict[Path, int] = {("steps",): len(form.steps)}
     ended = Scope(scope.names, "output", positions=done)
     return Site(document, (), ended, reads, "output").shape("output", needs_value=True)
 

@@ -105,8 +105,6 @@ def read_document(text: str, file: str) -> Document:
     source = SourceText(re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff")))
     is_json = PurePath(file).suffix == ".json"
     try:
-        if len(source.text) > MAX_CHARACTERS:
-            raise TextRefused(0, f"larger than 1 MiB ({len(source.text):,} characters)")
         builder = _read(source.text, is_json)
     except TextRefused as refused:
         line, column = source.place(refused.index)
@@ -116,6 +114,8 @@ def read_document(text: str, file: str) -> Document:
 
 
 def _read(text: str, is_json: bool) -> TreeBuilder:
+    if len(text) > MAX_CHARACTERS:
+        raise TextRefused(0, f"larger than 1 MiB ({len(text):,} characters)")
     if not is_json and text.lstrip()[:1] == "{":
         try:
             return read_json(text)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from referencing.exceptions import Unresolvable
 
 from mcp_workflows.definition.document import Document, Path
 from mcp_workflows.definition.nodes import Map, Node, Scalar, Seq, to_json
@@ -53,28 +54,28 @@ def check_schema(document: Document, path: Path, *, of_arguments: bool = True) -
     if not isinstance(node, Map):
         return
     code = str(path[-1])
-    valid = _check_metaschema(document, path, code)
+    _check_metaschema(document, path, code)
     if of_arguments:
         _check_top(document, node)
     for name, part in _subschemas(node, None):
         _check_words(document, part, code)
         _check_references(document, node, part, code)
         if of_arguments:
-            _check_for_models(document, part, name)
-    if valid:
-        _check_defaults(document, node, code)
+            _check_for_models(document, name, part)
+    _check_defaults(document, node, code)
 
 
-def _check_metaschema(document: Document, path: Path, code: str) -> bool:
+def _metaschema() -> Any:
+    return Draft202012Validator(Draft202012Validator.META_SCHEMA)
+
+
+def _check_metaschema(document: Document, path: Path, code: str) -> None:
     schema = document.value(path)
-    validator = Draft202012Validator(Draft202012Validator.META_SCHEMA)
-    valid = True
-    for error in cast("Iterator[ValidationError]", validator.iter_errors(schema)):  # pyright: ignore[reportUnknownMemberType]
-        valid = False
+    validator = _metaschema()
+    for error in cast("Iterator[ValidationError]", validator.iter_errors(schema)):
         place = (*path, *error.absolute_path)
-        where = f'"{path_of(list(error.absolute_path))}": ' if error.absolute_path else ""
-        document.refuse(document.nearest(place), code, f"{where}{sentence(error)}; this is no JSON Schema")
-    return valid
+        where = f"{path_of(list(error.absolute_path))}: " if error.absolute_path else ""
+        document.refuse(document.nearest(place), code, f"this is no JSON Schema: {where}{sentence(error)}")
 
 
 def _check_top(document: Document, schema: Map) -> None:
@@ -94,15 +95,15 @@ def _check_top(document: Document, schema: Map) -> None:
         document.refuse(properties.value.entries[RESERVED].key, "input", f'"{RESERVED}" is reserved')
 
 
-def _subschemas(node: Node, name: str | None) -> Iterator[tuple[str | None, Map]]:
-    """Every schema in the schema, with the name of the property it describes, as far as it has one."""
+def _subschemas(node: Node, name: Scalar | None) -> Iterator[tuple[Scalar | None, Map]]:
+    """Every schema in the schema, with the key of the property it describes, as far as it describes one."""
     if not isinstance(node, Map):
         return
     yield name, node
     for word, entry in node.entries.items():
         if word in _SUBSCHEMA_MAPS and isinstance(entry.value, Map):
-            for key, inner in entry.value.entries.items():
-                yield from _subschemas(inner.value, key)
+            for key, inner in entry.value.entries.values():
+                yield from _subschemas(inner, key)
         elif word in _SUBSCHEMAS:
             yield from _subschemas(entry.value, name)
         elif word in _SUBSCHEMA_LISTS and isinstance(entry.value, Seq):
@@ -144,7 +145,7 @@ def _check_references(document: Document, root: Map, schema: Map, code: str) -> 
         document.refuse(entry.value, code, message)
 
 
-def _check_for_models(document: Document, schema: Map, name: str | None) -> None:
+def _check_for_models(document: Document, name: Scalar | None, schema: Map) -> None:
     """What one model API or another answers by refusing the whole tool list."""
     properties = schema.entries.get("properties")
     if properties is not None and isinstance(properties.value, Map):
@@ -157,13 +158,14 @@ def _check_for_models(document: Document, schema: Map, name: str | None) -> None
         return
     types = to_json(kind.value)
     words = cast("list[object]", types) if isinstance(types, list) else [types]
-    label = name or "input"
+    label = name.value if name is not None else "input"
+    place = name or kind.value
     if isinstance(types, list) and "null" in words:
         listed = ", ".join(map(str, words))
         message = f'"{label}": type [{listed}] is refused by OpenAI and Gemini; leave the property out instead of null'
-        document.refuse(kind.value, "input", message)
+        document.refuse(place, "input", message)
     if "array" in words and "items" not in schema.entries:
-        document.refuse(kind.value, "input", f'array "{label}" needs items (refused by OpenAI and Gemini)')
+        document.refuse(place, "input", f'array "{label}" needs items (refused by OpenAI and Gemini)')
 
 
 def _check_defaults(document: Document, root: Map, code: str) -> None:
@@ -176,8 +178,8 @@ def _check_defaults(document: Document, root: Map, code: str) -> None:
         value = to_json(default.value)
         rules = {**cast("dict[str, Any]", to_json(schema)), **shared}
         try:
-            wrong = violations(rules, value)
-        except RecursionError:
+            wrong = violations(rules, value) if _metaschema().is_valid(rules) else []
+        except (RecursionError, Unresolvable, re.error):  # reported where the reference or the pattern stands
             wrong = []
         for line in wrong:
             document.refuse(default.value, code, f"default {shown(value)} is not valid: {line.removesuffix('.')}")
@@ -188,7 +190,7 @@ def validate_input(definition: Definition, arguments: Json) -> Json:
 
     Raises ``InputRefused`` with every violation: ``PATH: VALUE is …, expected ….``
     """
-    value = {} if arguments is None else arguments
+    value: Any = {} if arguments is None else arguments
     if not isinstance(value, dict):
         raise InputRefused(f"{shown(value)} is not an object of arguments.")
     check_json(value)
@@ -213,7 +215,7 @@ def _fill(schema: Any, value: Any, root: Mapping[str, Any]) -> None:
         properties = rules.get("properties")
         for name, inner in cast("dict[str, Any]", properties if isinstance(properties, dict) else {}).items():
             if name not in value and isinstance(inner, dict) and "default" in inner:
-                value[name] = copy.deepcopy(inner["default"])
+                value[name] = copy.deepcopy(cast("Any", inner)["default"])
             if name in value:
                 _fill(inner, value[name], root)
     elif isinstance(value, list):
@@ -229,8 +231,9 @@ def _resolved(schema: dict[str, Any], root: Mapping[str, Any]) -> dict[str, Any]
             return schema
         target: Any = root
         for part in reference.split("/")[1:]:
-            target = target.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
-        schema = {**(cast("dict[str, Any]", target) if isinstance(target, dict) else {})}
+            name = part.replace("~1", "/").replace("~0", "~")
+            target = cast("dict[str, Any]", target).get(name) if isinstance(target, dict) else None
+        schema = cast("dict[str, Any]", target) if isinstance(target, dict) else {}
     raise RecursionError
 
 

@@ -7,6 +7,7 @@ After the form was refused, what is left of it is still compiled, so that all er
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
@@ -70,19 +71,22 @@ def checked_form(document: Document) -> Workflow:
 
 
 def _path(loc: tuple[int | str, ...]) -> Path:
-    """Pydantic's location without the names of the alternatives it tried."""
-    return tuple(part for part in loc if not (isinstance(part, str) and part.startswith("<") and part.endswith(">")))
+    """Pydantic's location without the names of the alternatives it tried, and without its word for a key."""
+    return tuple(part for part in loc if not (isinstance(part, str) and re.fullmatch(r"<\w+>|\[key\]", part)))
 
 
 def _report(document: Document, path: Path, error: dict[str, Any]) -> None:
+    """One error of Pydantic's, as a problem."""
     kind: str = error["type"]
     context: dict[str, Any] = error.get("ctx") or {}
-    node = document.nearest(path)
+    node = (document.key(path) if error["loc"][-1] == "[key]" else None) or document.nearest(path)
     if kind == "extra_forbidden":
         _unknown_key(document, path)
     elif kind == "refused":
         message = str(context["message"])
         document.refuse(node, str(context["code"]), message)
+    elif kind == "missing" and path[-1] == "base_url" and document.node((*path[:-1], "mcp")) is not None:
+        pass  # another kind of service, which is reported as such
     elif kind == "missing":
         noun, _ = _part(path[:-1])
         key = document.key(path[:-1]) or document.nearest(path[:-1])
@@ -116,7 +120,7 @@ def _part(path: Path) -> tuple[str, type[BaseModel]]:
         return "a service", Service
     if isinstance(path[-1], int):
         return "a step", Step
-    return _PARTS[path[-1]]
+    return _PARTS[str(path[-1])]
 
 
 def _keys(model: type[BaseModel]) -> list[str]:
@@ -159,30 +163,24 @@ def _without(data: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
 
 
 def _cut(data: dict[str, Any], path: Path) -> None:
-    """Takes out what is at ``path``: a step becomes an empty one, so that its neighbours keep their places."""
-    *way, last = path
+    """Takes out what is at ``path``, or what lacks it. A step becomes an empty one: its neighbours keep their places."""
     holders: list[Any] = [data]
-    for part in way:
-        holder = holders[-1]
-        inside = isinstance(holder, dict | list) and _has(cast("Any", holder), part)
-        if not inside:
+    for part in path[:-1]:
+        if not _has(holders[-1], part):
             break
-        holders.append(holder[part])
-    if len(holders) == len(path) and isinstance(holders[-1], dict) and last in holders[-1]:
-        del holders[-1][last]
-        return
-    for depth in range(min(len(holders), len(path)) - 1, -1, -1):
+        holders.append(holders[-1][part])
+    for depth in range(len(holders) - 1, -1, -1):
         holder, part = holders[depth], path[depth]
-        steps = depth > 0 and path[depth - 1] in ("steps", "compensate")
-        if isinstance(holder, list) and isinstance(part, int) and steps and holder[part] != {}:
-            holder[part] = {}
-            return
+        of_steps = depth > 0 and path[depth - 1] in ("steps", "compensate")
         if isinstance(holder, dict) and part in holder:
             del holder[part]
+            return
+        if isinstance(holder, list) and of_steps and isinstance(part, int) and holder[part] != {}:
+            holder[part] = {}
             return
 
 
 def _has(holder: Any, part: str | int) -> bool:
     if isinstance(holder, list):
         return isinstance(part, int) and part < len(cast("list[Any]", holder))
-    return part in holder
+    return isinstance(holder, dict) and part in holder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
 
@@ -31,8 +31,7 @@ def violations(schema: Mapping[str, Any], value: object) -> list[str]:
 
 
 def _errors(validator: Draft202012Validator, value: object) -> Iterator[ValidationError]:
-    iterate = cast("Callable[[object], Iterator[ValidationError]]", validator.iter_errors)
-    return iterate(value)
+    return cast("Iterator[ValidationError]", cast("Any", validator).iter_errors(value))
 
 
 def _lines(error: ValidationError) -> list[str]:
@@ -92,7 +91,10 @@ def sentence(error: ValidationError) -> str:
         case "maxLength" | "maxItems" | "maxProperties":
             return f"{value} is too long, expected at most {rule}"
         case "anyOf" | "oneOf" if error.context:
-            reasons = dict.fromkeys(sentence(inner) for inner in error.context)
+            near = [inner for inner in error.context if inner.validator != "type"]
+            reasons = dict.fromkeys(sentence(inner) for inner in near or error.context)
+            if len(reasons) == 1:
+                return next(iter(reasons))
             return f"{value} fits none of the alternatives: {'; '.join(reasons)}"
         case _:
             return error.message if len(error.message) <= 200 else f"{error.message[:199]}…"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -61,9 +61,10 @@ def read_yaml(text: str) -> TreeBuilder:
 
 def _events(text: str) -> Iterator[Any]:
     try:
-        yield from YAML(typ="safe", pure=True).parse(text)
+        parser = cast("Any", YAML(typ="safe", pure=True))
+        yield from parser.parse(text)
     except MarkedYAMLError as error:
-        raise _explain(text, error) from None
+        raise _explain(text, cast("Any", error)) from None
     except YAMLError as error:
         raise TextRefused(0, str(error)) from None
     except (ValueError, OverflowError, IndexError) as error:  # an escape such as "\UFFFFFFFF"
@@ -133,7 +134,7 @@ def _plain(text: str, start: int) -> str | int | float | bool | None:
     return text
 
 
-def _explain(text: str, error: MarkedYAMLError) -> TextRefused:
+def _explain(text: str, error: Any) -> TextRefused:
     """What the parser says, as what is wrong and what to write instead."""
     mark: Any = error.problem_mark or error.context_mark
     at = 0 if mark is None else min(int(mark.index), len(text))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from mcp_workflows.definition.durations import PATTERN, parse_duration
 from mcp_workflows.definition.similar import did_you_mean
@@ -28,6 +28,21 @@ BUILT_IN_TOOLS = frozenset(
     {"get_run", "list_runs", "signal_run", "resume_run", "cancel_run", "find_workflows", "start_workflow"}
 )
 """Names that no workflow can have, since tools of that name follow runs."""
+
+
+T = TypeVar("T")
+
+
+class Given:
+    """Of a key that may be left out: whoever writes it gives a value. An empty ``when:`` is a slip, not a step without one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        return schema["schema"] if schema["type"] == "nullable" else schema
+
+
+Maybe: TypeAlias = Annotated[T | None, Given()]
+"""A key that may be left out."""
 
 
 class Language(BaseModel):
@@ -84,6 +99,17 @@ def _text(value: object) -> object:
 
 Text = Annotated[str, _check("value", _text), WithJsonSchema({"type": "string"})]
 """A text in which ``${…}`` may stand."""
+
+
+def _plain(value: object) -> object:
+    text = _text(value)
+    if isinstance(text, str) and "${" in text:
+        raise ValueError("this is plain text, no expression can stand here")
+    return text
+
+
+PlainText = Annotated[str, _check("expr", _plain), WithJsonSchema({"type": "string"})]
+"""A text that is taken as it is."""
 
 
 def describe(value: object) -> str:
@@ -228,8 +254,25 @@ def _expression(value: object) -> object:
     if isinstance(value, str):
         return value
     text = describe(value) if isinstance(value, int | float) else "…"
-    raise ValueError(f"must be an expression that gives true or false, found {describe(value)}. Write ${{{text}}}")
+    raise ValueError(f"when must be an expression that gives true or false, found {describe(value)}. Write ${{{text}}}")
 
+
+LATER_RESPONSES = frozenset({"blob"})
+"""What the language has and this version has not."""
+
+
+def _response(value: object) -> object:
+    words = ("auto", "json", "text", "none")
+    if value in LATER_RESPONSES:
+        raise ValueError(f'"{value}" is not available in this version; it has {", ".join(words)}')
+    if value not in words:
+        near = did_you_mean(value, words) if isinstance(value, str) else ""
+        raise ValueError(f"{describe(value)} is not one of {', '.join(words)}{'.' if near else ''}{near}")
+    return value
+
+
+Response = Annotated[Literal["auto", "json", "text", "none"], _check("http", _response)]
+"""How the body of an answer is read."""
 
 Condition = Annotated[
     str, _check("expr", _expression), WithJsonSchema({"type": "string", "pattern": r"^\s*\$\{[\s\S]*\}\s*$"})

@@ -6,7 +6,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from mcp_workflows.definition.model.fields import Duration, IdempotencyKey, Json, Language, Status, Text, one_of, refuse
+from mcp_workflows.definition.model.fields import (
+    Duration,
+    IdempotencyKey,
+    Json,
+    Language,
+    Maybe,
+    PlainText,
+    Response,
+    Status,
+    Text,
+    one_of,
+    refuse,
+)
 
 Method = Annotated[
     Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
@@ -21,12 +33,12 @@ LATER = frozenset({"multipart", "blob", "poll", "callback", "allowed_hosts"})
 class Auth(Language):
     """Credentials, exactly one of the three."""
 
-    bearer: Text | None = Field(None, description="A token: Authorization: Bearer …")
-    basic: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = Field(
-        None, description="User and password."
+    bearer: Maybe[Text] = Field(default=None, description="A token: Authorization: Bearer …")
+    basic: Maybe[Annotated[list[Text], Field(min_length=2, max_length=2)]] = Field(
+        default=None, description="User and password."
     )
-    header: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = Field(
-        None, description="Name and value of a header."
+    header: Maybe[Annotated[list[Text], Field(min_length=2, max_length=2)]] = Field(
+        default=None, description="Name and value of a header."
     )
 
     @model_validator(mode="after")
@@ -49,25 +61,26 @@ Success = Annotated[
 class Http(Language):
     """One request. Its output is the body of the answer."""
 
-    service: Text | None = Field(None, description="A service declared under services; give path with it.")
-    path: Text | None = Field(
-        None, description="After the service's base_url; begins with /. Inserted pieces are percent-encoded."
+    service: Maybe[PlainText] = Field(default=None, description="A service declared under services; give path with it.")
+    path: Maybe[Text] = Field(
+        default=None, description="After the service's base_url; begins with /. Inserted pieces are percent-encoded."
     )
-    url: Text | None = Field(None, description="A whole URL, instead of service and path.")
-    method: Method = Field("GET")
-    query: dict[str, Json] | None = Field(None, description="A list repeats the parameter, null leaves it out.")
-    headers: dict[str, Json] | None = Field(None)
-    json_body: Json = Field(None, alias="json", description="The body, as JSON, with expressions at the leaves.")
-    form: dict[str, Json] | None = Field(None, description="The body, as a form.")
-    text: Text | None = Field(None, description="The body, as text.")
-    auth: Auth | None = Field(None, description="Credentials, instead of the service's.")
-    connect_timeout: Duration | None = Field(None)
-    success: Success | None = Field(
-        None, description="Which answers are good: a list of codes such as [2xx, 404], or an expression on result."
+    url: Maybe[Text] = Field(default=None, description="A whole URL, instead of service and path.")
+    method: Method = Field(default="GET")
+    query: Maybe[dict[str, Json]] = Field(default=None, description="A list repeats the parameter, null leaves it out.")
+    headers: Maybe[dict[str, Json]] = Field(default=None)
+    json_body: Json = Field(
+        default=None, alias="json", description="The body, as JSON, with expressions at the leaves."
     )
-    response: Annotated[Literal["auto", "json", "text", "none"], one_of("http", "auto", "json", "text", "none")] = (
-        Field("auto", description="How the body of the answer is read.")
+    form: Maybe[dict[str, Json]] = Field(default=None, description="The body, as a form.")
+    text: Maybe[Text] = Field(default=None, description="The body, as text.")
+    auth: Maybe[Auth] = Field(default=None, description="Credentials, instead of the service's.")
+    connect_timeout: Maybe[Duration] = Field(default=None)
+    success: Maybe[Success] = Field(
+        default=None,
+        description="Which answers are good: a list of codes such as [2xx, 404], or an expression on result.",
     )
-    idempotency_key: IdempotencyKey | None = Field(
-        None, description="What is sent as Idempotency-Key instead of the attempt's own key; false: none."
+    response: Response = Field(default="auto", description="How the body of the answer is read.")
+    idempotency_key: Maybe[IdempotencyKey] = Field(
+        default=None, description="What is sent as Idempotency-Key instead of the attempt's own key; false: none."
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from mcp_workflows.definition.model.fields import Duration, Json, Language, Text, one_of
+from mcp_workflows.definition.model.fields import Duration, Json, Language, Maybe, Text, one_of
 
 OnFailure: TypeAlias = Annotated[Literal["compensate", "pause", "fail"], one_of("value", "compensate", "pause", "fail")]
 
@@ -31,11 +31,11 @@ class Fail(Language):
     """Ends the run as failed."""
 
     message: Text = Field(description="What went wrong, for whoever started the run.")
-    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] | None = Field(
-        None, description="A short word that callers can test for."
+    code: Maybe[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]] = Field(
+        default=None, description="A short word that callers can test for."
     )
-    details: Json = Field(None, description="Anything more, with expressions at the leaves.")
-    on_failure: OnFailure | None = Field(None, description="Instead of the run's.")
+    details: Json = Field(default=None, description="Anything more, with expressions at the leaves.")
+    on_failure: Maybe[OnFailure] = Field(default=None, description="Instead of the run's.")
 
 
 def _form_of_fail(value: Any) -> str:

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
-from mcp_workflows.definition.model.fields import Condition, Duration, Json, Language, OnError, StepId, Text
+from mcp_workflows.definition.model.fields import (
+    Condition,
+    Duration,
+    Json,
+    Language,
+    Maybe,
+    OnError,
+    PlainText,
+    StepId,
+)
 from mcp_workflows.definition.model.http import Http
 from mcp_workflows.definition.model.outcomes import FailOrText, Wait
 from mcp_workflows.definition.model.retry import Retry
@@ -25,11 +34,11 @@ def _exactly_one_kind(schema: dict[str, Any]) -> None:
 class Work(Language):
     """The kinds of work: a step has exactly one. That is checked while compiling, where all of a step is at hand."""
 
-    http: Http | None = Field(None, description="One HTTP request.")
-    set_values: dict[str, Json] | None = Field(None, alias="set", description="Values from expressions.")
-    wait: Wait | None = Field(None, description="A pause: 10m, or {until: ${…}}.")
-    return_value: Json = Field(None, alias="return", description="Ends the run as completed, with this value.")
-    fail: FailOrText | None = Field(None, description="Ends the run as failed, with this message.")
+    http: Maybe[Http] = Field(default=None, description="One HTTP request.")
+    set_values: Maybe[dict[str, Json]] = Field(default=None, alias="set", description="Values from expressions.")
+    wait: Maybe[Wait] = Field(default=None, description="A pause: 10m, or {until: ${…}}.")
+    return_value: Json = Field(default=None, alias="return", description="Ends the run as completed, with this value.")
+    fail: Maybe[FailOrText] = Field(default=None, description="Ends the run as failed, with this message.")
 
     @property
     def kinds(self) -> list[str]:
@@ -44,17 +53,19 @@ class Step(Work):
 
     model_config = ConfigDict(json_schema_extra=_exactly_one_kind)
 
-    id: StepId | None = Field(None, description="Needed only if something names the step: steps.<id>.output.")
-    title: Text | None = Field(None, description="For people who follow the run.")
-    when: Condition | None = Field(None, description="An expression; the step is skipped where it gives false.")
-    output: Json = Field(None, description="What the step's output is, with expressions on result.")
-    retry: Retry | None = Field(None)
-    timeout: Duration | None = Field(None, description="Of one attempt.")
-    on_error: OnError | None = Field(None, description="continue: a failure of this step is not one of the run.")
-    compensate: CompensationOrList | None = Field(
-        None, description="What undoes the step, if a later one fails for good."
+    id: Maybe[StepId] = Field(default=None, description="Needed only if something names the step: steps.<id>.output.")
+    title: Maybe[PlainText] = Field(default=None, description="For people who follow the run.")
+    when: Maybe[Condition] = Field(default=None, description="An expression; the step is skipped where it gives false.")
+    output: Json = Field(default=None, description="What the step's output is, with expressions on result.")
+    retry: Maybe[Retry] = Field(default=None)
+    timeout: Maybe[Duration] = Field(default=None, description="Of one attempt.")
+    on_error: Maybe[OnError] = Field(
+        default=None, description="continue: a failure of this step is not one of the run."
     )
-    at_most_once: bool = Field(False, description="Never make a second attempt unless a person says so.")
+    compensate: Maybe[CompensationOrList] = Field(
+        default=None, description="What undoes the step, if a later one fails for good."
+    )
+    at_most_once: bool = Field(default=False, description="Never make a second attempt unless a person says so.")
 
 
 class Compensation(Work):
@@ -62,10 +73,10 @@ class Compensation(Work):
 
     model_config = ConfigDict(json_schema_extra=_exactly_one_kind)
 
-    when: Condition | None = Field(None)
-    retry: Retry | None = Field(None)
-    timeout: Duration | None = Field(None, description="Of one attempt.")
-    in_doubt: bool = Field(False, description="Also undo a step that failed and whose effect is unknown.")
+    when: Maybe[Condition] = Field(default=None)
+    retry: Maybe[Retry] = Field(default=None)
+    timeout: Maybe[Duration] = Field(default=None, description="Of one attempt.")
+    in_doubt: bool = Field(default=False, description="Also undo a step that failed and whose effect is unknown.")
 
 
 def _form_of_compensation(value: Any) -> str:

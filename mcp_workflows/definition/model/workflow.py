@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, TypeAlias, cast
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
+from mcp_workflows.definition.durations import PATTERN, parse_duration
 from mcp_workflows.definition.model.fields import (
     Duration,
     Json,
     Language,
+    Maybe,
+    PlainText,
     SettingName,
     Text,
     WorkflowName,
+    describe,
     one_of,
+    refuse,
 )
 from mcp_workflows.definition.model.http import Auth
 from mcp_workflows.definition.model.outcomes import OnFailure
@@ -26,40 +31,49 @@ class Service(Language):
     """What the http steps that name it share."""
 
     base_url: Text = Field(description="What paths are put after, as ${vars.CRM_URL}.")
-    auth: Auth | None = Field(None)
-    headers: dict[str, Json] | None = Field(None)
-    timeout: Duration | None = Field(None, description="Of one attempt; 30s if nothing says otherwise.")
-    connect_timeout: Duration | None = Field(None, description="10s if nothing says otherwise.")
+    auth: Maybe[Auth] = Field(default=None)
+    headers: Maybe[dict[str, Json]] = Field(default=None)
+    timeout: Maybe[Duration] = Field(default=None, description="Of one attempt; 30s if nothing says otherwise.")
+    connect_timeout: Maybe[Duration] = Field(default=None, description="10s if nothing says otherwise.")
 
 
 class Defaults(Language):
     """For every step that does not say otherwise."""
 
-    retry: Retry | None = Field(None)
-    timeout: Duration | None = Field(None, description="Of one attempt.")
+    retry: Maybe[Retry] = Field(default=None)
+    timeout: Maybe[Duration] = Field(default=None, description="Of one attempt.")
 
 
-def _form_of_join(value: Any) -> str:
-    return "<word>" if value in ("off", "running") else "<duration>"
+def _join(value: object) -> object:
+    if value in ("off", "running"):
+        return value
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise refuse("value", f"{describe(value)} is not off, running or a duration: {error}") from None
+
+
+Join: TypeAlias = Annotated[
+    Literal["off", "running"] | float,
+    PlainValidator(_join),
+    WithJsonSchema({"anyOf": [{"enum": ["off", "running"]}, {"type": "string", "pattern": PATTERN}]}),
+]
 
 
 class Mcp(Language):
     """How the workflow shows itself to agents."""
 
-    wait: Duration | None = Field(None, description="How long the call waits for the run's end before it answers; 10s.")
-    join: (
-        Annotated[
-            Annotated[Literal["off", "running"], Tag("<word>")] | Annotated[Duration, Tag("<duration>")],
-            Discriminator(_form_of_join),
-        ]
-        | None
-    ) = Field(
-        None, description="Whether the same call joins the run that is still going: off, running, or for how long."
+    wait: Maybe[Duration] = Field(
+        default=None, description="How long the call waits for the run's end before it answers; 10s."
     )
-    expose: Annotated[Literal["tool", "none"], one_of("value", "tool", "none")] | None = Field(
-        None, description="none: no tool is published."
+    join: Maybe[Join] = Field(
+        default=None,
+        description="Whether the same call joins the run that is still going: off, running, or for how long.",
     )
-    destructive: bool | None = Field(None, description="Whether clients should warn before they call it.")
+    expose: Maybe[Annotated[Literal["tool", "none"], one_of("value", "tool", "none")]] = Field(
+        default=None, description="none: no tool is published."
+    )
+    destructive: Maybe[bool] = Field(default=None, description="Whether clients should warn before they call it.")
 
 
 class Workflow(Language):
@@ -70,8 +84,8 @@ class Workflow(Language):
     )
 
     name: WorkflowName = Field(description="Also the tool's name.")
-    title: Text | None = Field(None, description="For people.")
-    description: Text = Field("", description="For the agent that will call it.")
+    title: Maybe[PlainText] = Field(default=None, description="For people.")
+    description: Text = Field(default="", description="For the agent that will call it.")
     input: dict[str, Json] = Field(
         default_factory=dict[str, Json], description="JSON Schema 2020-12 of the arguments; type: object is implied."
     )
@@ -83,13 +97,13 @@ class Workflow(Language):
         default_factory=list[str], description="Names; the values come from MCP_WORKFLOWS_SECRET_<NAME> or a file."
     )
     services: dict[str, Service] = Field(default_factory=dict[str, Service], description="What http steps share.")
-    timeout: Duration | None = Field(None, description="Of the whole run.")
-    on_failure: OnFailure = Field("compensate", description="What happens when a step fails for good.")
+    timeout: Maybe[Duration] = Field(default=None, description="Of the whole run.")
+    on_failure: OnFailure = Field(default="compensate", description="What happens when a step fails for good.")
     defaults: Defaults = Field(default_factory=Defaults)
     steps: Annotated[list[Step], Field(min_length=1)] = Field(description="Done one after another.")
-    output: Json = Field(None, description="The run's result, with expressions at the leaves.")
-    output_schema: dict[str, Json] | None = Field(
-        None, description="JSON Schema of the result, for the tool's outputSchema."
+    output: Json = Field(default=None, description="The run's result, with expressions at the leaves.")
+    output_schema: Maybe[dict[str, Json]] = Field(
+        default=None, description="JSON Schema of the result, for the tool's outputSchema."
     )
     mcp: Mcp = Field(default_factory=Mcp)
 
