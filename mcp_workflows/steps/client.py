@@ -8,7 +8,9 @@ is sent and anything may be tried again; then the one moment from which on the s
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+import ssl
 from collections.abc import Callable
 from functools import lru_cache
 from weakref import WeakSet
@@ -92,6 +94,7 @@ class Client:
             assert protocol is not None
             if protocol not in self._used:
                 self._used.add(protocol)
+                _read_its_end(protocol)
                 return connection
             if _fit(protocol):
                 return connection
@@ -141,13 +144,21 @@ def _fit(protocol: ResponseHandler) -> bool:
     return not poll.poll(0)
 
 
+def _read_its_end(protocol: ResponseHandler) -> None:
+    """Asyncio complains of an exception that nobody looked at, and ``closed`` holds one when a connection breaks."""
+    closed = protocol.closed
+    if closed is not None:
+        closed.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+
 def _reason(error: BaseException) -> str:
     """What the system says, without the addresses and objects that the library's texts are full of."""
     cause: BaseException = error
     while isinstance(cause, ClientConnectorError):
         cause = cause.os_error
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
+    if isinstance(cause, OSError):
+        number = 0 if isinstance(cause, ssl.SSLError) else cause.errno or 0
+        return os.strerror(number) if number > 0 else cause.strerror or type(cause).__name__
     return str(cause) or type(cause).__name__
 
 

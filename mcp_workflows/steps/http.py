@@ -11,9 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiohttp import ClientError, ClientResponse
-from aiohttp.client_exceptions import ClientPayloadError
-from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp import ClientResponse
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.expressions import ExpressionFailed
@@ -22,6 +20,7 @@ from mcp_workflows.engine.outcome import Completed, Failed, Outcome
 from mcp_workflows.steps import redirect, verdict
 from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_leniently
 from mcp_workflows.steps.attempt import Attempt, Values
+from mcp_workflows.steps.body import Body, read_body
 from mcp_workflows.steps.client import Broken, Client, NotConnected, NotHttp, origin
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.gate import Gate
@@ -84,22 +83,16 @@ class Http:
     async def send(self, request: Request, connect_timeout: float, on_sent: Callable[[], None]) -> ClientResponse:
         return await self._client.send(request, connect_timeout, on_sent)
 
-    async def read(self, response: ClientResponse, *, leniently: bool) -> Body:
-        return await read_body(response, min(self._max_bytes, MAX_EXPLANATION) if leniently else self._max_bytes)
+    async def read(self, response: ClientResponse) -> Body:
+        return await read_body(response, self._max_bytes)
+
+    async def read_explanation(self, response: ClientResponse) -> bytes:
+        """As much of the body as explains a refusal, whatever becomes of the rest."""
+        return (await read_body(response, min(self._max_bytes, MAX_EXPLANATION), beginning=True)).raw
 
     def retry_after(self, response: ClientResponse) -> float | None:
         value = response.headers.get("Retry-After")
         return verdict.retry_after(value, self._clock()) if value is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What came of an answer's body. ``trouble`` is set when that is not all of it."""
-
-    raw: bytes
-    trouble: str | None = None
-    code: str = ""
-    retryable: bool = False
 
 
 @dataclass(slots=True)
@@ -181,21 +174,31 @@ class _Flight:
         if isinstance(work.success, tuple) and not verdict.admits(work.success, status):
             return await self._refused(response)
         explains = status >= 400
-        body = await self.http.read(response, leniently=explains)
+        if work.response == "none" and not explains:
+            return self._kept(response, None, b"")
         content_type = response.headers.get("Content-Type", "")
-        if body.trouble is not None and not explains:
+        if explains:
+            raw = await self.http.read_explanation(response)
+            return self._kept(response, decode_leniently(raw, content_type, work.response), raw)
+        body = await self.http.read(response)
+        if body.trouble is not None:
             message = f"{attempt.label} answered {status}, but its body {body.trouble}"
             return attempt.failed(body.code, message, status=status, retryable=body.retryable)
         try:
-            read = decode_leniently if explains else decode
-            content = read(body.raw, content_type, work.response)
+            content = decode(body.raw, content_type, work.response)
         except AnswerUnreadable as unreadable:
             message = f"{attempt.label} answered {status}, but its body {unreadable}"
             return attempt.failed("answer_unreadable", message, status=status)
-        result: Json = {"status": status, "headers": verdict.header_map(response.headers), "body": content}
-        if attempt.redactor and attempt.redactor.may_touch(body.raw, response.headers.values()):
-            result = attempt.redactor.json(result)
-        if not isinstance(work.success, tuple):
+        return self._kept(response, content, body.raw)
+
+    def _kept(self, response: ClientResponse, content: Json, raw: bytes) -> Outcome:
+        """The result as it may be recorded, and whether it is the author's success."""
+        headers = verdict.header_map(response.headers)
+        result: Json = {"status": response.status, "headers": headers, "body": content}
+        redactor = self.attempt.redactor
+        if redactor and redactor.may_touch(raw, headers.values()):
+            result = redactor.json(result)
+        if not isinstance(self.work.success, tuple):
             return self._by_expression(result, response)
         return Completed(result)
 
@@ -214,9 +217,8 @@ class _Flight:
         return self._says_no(response, result["body"])
 
     async def _refused(self, response: ClientResponse) -> Failed:
-        body = await self.http.read(response, leniently=True)
-        content_type = response.headers.get("Content-Type", "")
-        content = decode_leniently(body.raw, content_type, "auto") if body.raw else None
+        raw = await self.http.read_explanation(response)
+        content = decode_leniently(raw, response.headers.get("Content-Type", ""), "auto")
         return self._says_no(response, content)
 
     def _says_no(self, response: ClientResponse, body: Json) -> Failed:
@@ -229,27 +231,3 @@ class _Flight:
             retryable=verdict.retryable(status),
             retry_after=self.http.retry_after(response),
         )
-
-
-async def read_body(response: ClientResponse, limit: int) -> Body:
-    """At most ``limit`` bytes, unpacked; more are not waited for."""
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        length = response.content_length
-        if length is not None and length > limit and response.method != "HEAD":
-            return Body(b"", f"is larger than {limit} bytes ({length})", "answer_too_large")
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                response.close()
-                return Body(b"".join(chunks)[:limit], f"is larger than {limit} bytes", "answer_too_large")
-    except ClientPayloadError as error:
-        raw = b"".join(chunks)
-        if isinstance(error.__cause__, ContentEncodingError):
-            return Body(raw, "cannot be unpacked", "answer_unreadable")
-        return Body(raw, "broke off", "reset", retryable=True)
-    except (ClientError, OSError):
-        return Body(b"".join(chunks), "broke off", "reset", retryable=True)
-    return Body(chunks[0] if len(chunks) == 1 else b"".join(chunks))

@@ -12,8 +12,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from yarl import URL
 
@@ -23,7 +24,9 @@ from mcp_workflows.definition.program import Auth, HttpWork, Json
 from mcp_workflows.engine.outcome import StepCall
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_DOT_SEGMENT = re.compile(r"[^/]/(?:\.|%2e){1,2}(?:[/?#]|$)", re.IGNORECASE)
+_URL_PARTS = re.compile(r"(https?://[^/?#\\\s]+)([^#]*)(?:#.*)?", re.IGNORECASE | re.DOTALL)
+_URL_CHARACTERS = "%/?:@!$&'()*+,;=~[]-._"
+_DOT_SEGMENT = re.compile(r"^[^?]*/(?:\.|%2e){1,2}(?:[/?]|$)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -61,37 +64,45 @@ class Request:
 def render(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> Request:
     """Raises ``ExpressionFailed`` and ``RequestInvalid``."""
     correction = _correction(work, call.correction)
-    url = _url(work.url.render_url(values))
-    shown: dict[str, Json] = {"method": work.method, "url": str(url.with_query(None))}
-    if url.raw_query_string:
-        shown["url"] = str(url)
+    text = work.url.render_url(values)
+    shown: dict[str, Json] = {"method": work.method, "url": text}
     if work.query is not None or "query" in correction:
         query: Json = work.query.render(values) if work.query is not None else {}
         if "query" in correction:
             query = merge_patch(query, correction["query"])
         shown["query"] = query
-        pairs = list(_pairs("query", query))
-        url = url.extend_query(pairs) if pairs else url
+        text = _with_query(text, urlencode(list(_pairs("query", query))))
+    url = _url(text)
     headers = _headers(work, call, values)
     body = _body(work, values, correction, headers, shown)
     secret_body = work.body is not None and "secrets" in work.body.names
     return Request(work.method, url, headers, body, shown, secret_body)
 
 
+@lru_cache(maxsize=1024)
 def _url(text: str) -> URL:
-    if _DOT_SEGMENT.search(text):
+    """Exactly what was written and inserted, with what no URL may hold encoded; nothing is decoded or resolved."""
+    parts = _URL_PARTS.fullmatch(text)
+    if parts is None:
+        raise RequestInvalid("the url must begin with http:// or https:// and a host")
+    host, tail = parts.groups()
+    if "@" in host:
+        raise RequestInvalid("the url holds credentials; give them as auth")
+    if _DOT_SEGMENT.search(tail):
         # An inserted ".." would climb out of the author's path, as clients and servers resolve it.
         raise RequestInvalid('the path holds "." or ".." as a part')
     try:
-        url = URL(text)
-        url.port  # noqa: B018  # a port that is no number is only noticed when it is asked for
-    except ValueError as error:
-        raise RequestInvalid(f"the url cannot be read: {type(error).__name__}") from None
-    if not url.absolute or not url.raw_host:
-        raise RequestInvalid("the url must begin with http:// or https:// and a host")
-    if url.raw_user is not None or url.raw_password is not None:
-        raise RequestInvalid("the url holds credentials; give them as auth")
-    return url
+        base = URL(host).origin()
+        return URL(f"{base}{quote(tail, safe=_URL_CHARACTERS)}", encoded=True)
+    except ValueError:
+        raise RequestInvalid("the url cannot be read") from None
+
+
+def _with_query(text: str, query: str) -> str:
+    if not query:
+        return text
+    text = text.partition("#")[0]
+    return f"{text}{'&' if '?' in text else '?'}{query}"
 
 
 def _headers(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> dict[str, str]:

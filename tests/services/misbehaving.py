@@ -16,7 +16,7 @@ since no server library can be brought to break HTTP in all these ways.
 | ``/hang`` | reads the request and never answers |
 | ``/slow-headers`` ``/drip`` | sends headers, or a body, so slowly that they never end |
 | ``/huge`` ``/huge-declared`` | a body without end, or one declared as 10 GB |
-| ``/short`` ``/bad-chunk`` | a body that ends before its length, or in a chunk that is none |
+| ``/short`` ``/bad-chunk`` ``/bad-chunk-late`` | a body that ends before its length, or in a chunk that is none |
 | ``/long`` | more bytes than the length says: another answer, to nobody |
 | ``/unsolicited`` | an answer, and right after it a 408 that nobody asked for |
 | ``/leave-after`` | an answer, then the connection is closed without having said so |
@@ -204,8 +204,8 @@ class _Connection:
         status = int(call.path.split("/")[2])
         retry_after = call.query("retry_after")
         headers = [f"Retry-After: {retry_after}"] if retry_after else []
-        if status == 204:
-            await self.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        if status in {204, 304}:
+            await self.send(b"HTTP/1.1 %d No Content\r\n\r\n" % status)
         else:
             await self.answer(status, {"error": f"status must be 200, not {status}"}, *headers)
         return True
@@ -269,6 +269,13 @@ class _Connection:
         await self.reader.read()
         return False
 
+    async def bad_chunk_late(self, call: Call) -> bool:
+        await self.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await asyncio.sleep(0.05)
+        await self.send(b"nonsense\r\n")
+        await self.reader.read()
+        return False
+
     async def long(self, call: Call) -> bool:
         stray = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"stray":true}'
         await self.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}" + stray)
@@ -317,6 +324,9 @@ class _Connection:
         return True
 
 
+_LONGEST_HEAD = 8 << 20
+"""Bytes: ``/body`` carries what it answers in its target."""
+
 Behaviour = Callable[[_Connection, Call], Awaitable[bool]]
 
 BEHAVIOURS: dict[str, Behaviour] = {
@@ -335,6 +345,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "huge-declared": _Connection.huge_declared,
     "short": _Connection.short,
     "bad-chunk": _Connection.bad_chunk,
+    "bad-chunk-late": _Connection.bad_chunk_late,
     "long": _Connection.long,
     "unsolicited": _Connection.unsolicited,
     "leave-after": _Connection.leave_after,
@@ -360,7 +371,7 @@ def _bomb() -> bytes:
 async def misbehaving(host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[Misbehaving]:
     """The service, listening; ``service.url`` is its base URL."""
     service = Misbehaving()
-    server = await asyncio.start_server(service.accept, host, port)
+    server = await asyncio.start_server(service.accept, host, port, limit=_LONGEST_HEAD)
     name = f"[{host}]" if ":" in host else host
     service.url = f"http://{name}:{server.sockets[0].getsockname()[1]}"
     try:

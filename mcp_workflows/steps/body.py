@@ -1,0 +1,87 @@
+"""Reads the body of an answer: no more of it than may be kept, and no longer than there is hope of more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from aiohttp import ClientError, ClientPayloadError, ClientResponse
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What came of an answer's body. ``trouble`` is set when that is not all of it, and ``code`` is what to call it."""
+
+    raw: bytes
+    trouble: str | None = None
+    code: str = ""
+    retryable: bool = False
+
+
+async def read_body(response: ClientResponse, limit: int, *, beginning: bool = False) -> Body:
+    """At most ``limit`` bytes, unpacked; more are not waited for.
+
+    A body that is too large by its own account is not read at all, or, with ``beginning``, only that far.
+    """
+    length = response.content_length
+    if length is not None and length > limit and not beginning and response.method != "HEAD":
+        return Body(b"", f"is larger than {limit} bytes ({length})", "answer_too_large")
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        with _noticing_the_end(response):
+            async for chunk in response.content.iter_any():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    response.close()
+                    return Body(b"".join(chunks)[:limit], f"is larger than {limit} bytes", "answer_too_large")
+    except (ClientError, OSError) as error:
+        return _cut_short(b"".join(chunks), error)
+    return Body(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+
+
+def _cut_short(raw: bytes, error: Exception) -> Body:
+    if isinstance(error.__cause__, ContentEncodingError):
+        return Body(raw, "cannot be unpacked", "answer_unreadable")
+    if isinstance(error, _Garbled):
+        return Body(raw, "goes on in a way that is no HTTP", "answer_unreadable")
+    return Body(raw, "broke off", "reset", retryable=True)
+
+
+class _Garbled(ClientPayloadError):
+    """The connection was closed by this side, because what came could not be parsed."""
+
+
+@contextlib.contextmanager
+def _noticing_the_end(response: ClientResponse) -> Generator[None]:
+    """Ends the reading when the connection ends.
+
+    aiohttp's parser leaves a reader waiting for ever when a chunked body goes on with something that is no chunk.
+    """
+    content = response.content
+    connection = response.connection
+    protocol = connection.protocol if connection is not None else None
+    closed = protocol.closed if protocol is not None and not content.is_eof() else None
+    if protocol is None or closed is None:
+        yield
+        return
+
+    def end(_closed: asyncio.Future[None]) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(_why(protocol))
+
+    closed.add_done_callback(end)
+    try:
+        yield
+    finally:
+        closed.remove_done_callback(end)
+
+
+def _why(protocol: ResponseHandler) -> ClientPayloadError:
+    garbled = isinstance(protocol.exception(), HttpProcessingError)
+    return _Garbled("unparseable") if garbled else ClientPayloadError("connection lost")
