@@ -71,12 +71,15 @@ def status_mark(status: RunStatus) -> tuple[str, str]:
     return _RUN_MARKS[status]
 
 
-def timeline(trace: Trace, now: datetime) -> RenderableType:
-    """The whole picture: who and when, every step, how it ended and what can be done."""
+def timeline(trace: Trace, now: datetime, happened: Sequence[Row] = ()) -> RenderableType:
+    """The whole picture: who and when, every step, how it ended and what can be done.
+
+    ``happened`` are rows of what the run itself cannot know.
+    """
     table = Table.grid(padding=(0, 1))
     for justify in ("right", "left", "left", "right", "left"):
         table.add_column(justify=justify, overflow="fold", no_wrap=False)
-    for row in rows(trace, now):
+    for row in sorted([*rows(trace, now), *happened], key=lambda row: row.at):
         offset = Text(_offset(row.at, trace.run.created_at), "dim")
         table.add_row(offset, row.mark, row.name, Text(row.duration, "dim"), row.note)
     parts: list[RenderableType] = [headline(trace.run, now), Padding(table, (0, 0, 0, 2))]

@@ -56,9 +56,7 @@ async def demo(
 def _print(story: Story, console: Console, seconds: float) -> None:
     narrator = Narrator(console)
     narrator.act("What the services were asked, and how often")
-    for seen in story.evidence:
-        console.print(f"[dim]for[/] {seen.email}")
-        console.print(calls_table(seen.calls))
+    console.print(calls_table(story.evidence))
     narrator.act("What was claimed, checked against the services' books and the database")
     console.print(claims_table(story.claims))
     console.print()

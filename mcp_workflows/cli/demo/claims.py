@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -87,17 +88,26 @@ def claims_table(claims: Sequence[Claim]) -> Table:
     return table
 
 
-def calls_table(calls: Sequence[Call]) -> Table:
+def calls_table(evidence: Sequence[Evidence]) -> Table:
     """How often each service was called under which key, and how often that had an effect."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title, justify in (("service called", "left"), ("idempotency key", "left"), ("calls", "right")):
-        table.add_column(title, justify=justify, no_wrap=True)  # pyright: ignore[reportArgumentType]
-    table.add_column("effects", justify="right")
-    table.add_column("answers")
-    for (what, key), group in by_key(calls).items():
-        answers = ", ".join(str(call.status or "none") for call in group)
-        table.add_row(what, Text(_shortened(key), "dim"), str(len(group)), str(_effects(group)), answers)
+    table = Table(box=None, padding=(0, 2, 0, 1), header_style="dim", pad_edge=False)
+    for title, justify in _CALL_COLUMNS:
+        table.add_column(title, justify=justify, no_wrap=True)
+    for seen in evidence:
+        table.add_row(Text(f"for {seen.email}", "dim"))
+        for (what, key), group in by_key(seen.calls).items():
+            answers = ", ".join(str(call.status or "none") for call in group)
+            table.add_row(f" {what}", Text(_shortened(key), "dim"), str(len(group)), str(_effects(group)), answers)
     return table
+
+
+_CALL_COLUMNS: Final[Sequence[tuple[str, JustifyMethod]]] = (
+    ("service called", "left"),
+    ("idempotency key", "left"),
+    ("calls", "right"),
+    ("effects", "right"),
+    ("answers", "left"),
+)
 
 
 def _completed(seen: Evidence, run_id: str) -> bool:
@@ -119,4 +129,5 @@ def _effects(calls: Sequence[Call]) -> int:
 def _shortened(key: str | None) -> str:
     if key is None:
         return "none"
-    return key if len(key) <= 24 else f"{key[:10]}…{key[-12:]}"
+    run_id, colon, step = key.partition(":")
+    return f"{run_id[:8]}…{colon}{step}" if colon else key

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.rule import Rule
+from rich.table import Table
 from rich.text import Text
 
 from mcp_workflows.samples.calls import Call
@@ -29,10 +30,11 @@ class Narrator:
         if not self._quiet:
             self._console.print()
             self._console.print(Rule(Text(title, "bold"), align="left", style="dim"))
+            self._console.print()
 
     def say(self, voice: str, text: str, remark: str = "") -> None:
         """One line. ``remark`` is set off from the rest."""
-        self._print(Text.assemble((f"{voice:>{_WIDTH}}  ", _VOICES.get(voice, "dim")), text, (f"  {remark}", "dim")))
+        self._print(voice, _VOICES.get(voice, "dim"), Text.assemble(text, (f"  {remark}" if remark else "", "dim")))
 
     def value(self, voice: str, text: str, value: Any) -> None:
         """One line that ends with JSON."""
@@ -47,15 +49,22 @@ class Narrator:
         for call in calls:
             if call.number not in self._told and (not call.open or (call.effect and call.fault)):
                 self._told.add(call.number)
-                self._print(_of_call(call))
+                self._print(call.service, _VOICES["services"], _of_call(call))
 
-    def _print(self, text: Text) -> None:
-        if not self._quiet:
-            self._console.print(text, soft_wrap=not self._console.is_terminal)
+    def _print(self, voice: str, style: str, text: Text) -> None:
+        if self._quiet:
+            return
+        speaker = Text(f"{voice:>{_WIDTH}}", style)
+        if self._console.is_terminal:
+            line = Table.grid(padding=(0, 2, 0, 0))
+            line.add_row(speaker, text)
+            self._console.print(line)
+        else:
+            self._console.print(Text.assemble(speaker, "  ", text), soft_wrap=True)
 
 
 def _of_call(call: Call) -> Text:
-    line = Text.assemble((f"{call.service:>{_WIDTH}}  ", "cyan"), ("← ", "dim"), f"{call.method} {call.path}  ")
+    line = Text.assemble(("← ", "dim"), f"{call.method} {call.path}  ")
     if call.open:
         line.append("did it, and has not answered yet", "yellow")
     elif call.status is None:

@@ -15,12 +15,14 @@ from typing import Any, Final
 
 from mcp import Client
 from mcp_types import CallToolResult, TextContent
+from rich.padding import Padding
+from rich.text import Text
 
 from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.cli.demo.claims import Claim, Evidence, of_survival, of_undoing
 from mcp_workflows.cli.demo.narrator import Narrator
 from mcp_workflows.cli.demo.server import ServerProcess
-from mcp_workflows.cli.timeline import timeline
+from mcp_workflows.cli.timeline import Row, timeline
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.states import StepStatus
 from mcp_workflows.runtime.views import RunQuery, Trace
@@ -45,6 +47,7 @@ class Story:
         self.evidence: list[Evidence] = []
         self._narrator = narrator
         self._samples = samples
+        self._happened: list[Row] = []
         self._server = ServerProcess(DEFINITIONS, self.database, samples.variables)
 
     async def tell(self) -> None:
@@ -75,6 +78,7 @@ class Story:
         await self._samples.behave()
         await self._samples.misbehave(Fault("mail", "POST", "/messages", "drop"))
         await self._start_server("is up again", "same command, same database")
+        self._note("server", "good", "up again")
         self._narrator.say(
             "agent", "calls the same tool with the same input again", "its run id was lost with the call"
         )
@@ -95,6 +99,11 @@ class Story:
         seen = await self._gather(told["run_id"], BOB, first=before)
         self.claims += of_undoing(seen)
 
+    def _note(self, name: str, style: str, text: str) -> None:
+        """Something for the timeline that no run can know of itself."""
+        now = utc_now()
+        self._happened.append(Row(now, (name, now), Text("│", style), Text(name, style), "", Text(text), settled=True))
+
     async def _start_server(self, what: str, remark: str = "") -> None:
         await self._server.start()
         self._narrator.say("server", f"{what} at {self._server.url}", remark or f"pid {self._server.pid}")
@@ -108,6 +117,7 @@ class Story:
         )
         killed_at, pid = len(await self._samples.calls()), self._server.pid
         await self._server.kill()
+        self._note("SIGKILL", "bad", "the server died, the charge was in flight")
         self._narrator.say("SIGKILL", f"the server, pid {pid}, is gone", f"on disk: {', '.join(recorded)}")
         return trace.run.run_id, killed_at
 
@@ -134,8 +144,8 @@ class Story:
                 self._narrator.say("agent", f"is told: {told['status']}", "and calls get_run with wait_seconds 50")
                 arguments = {"run_id": told["run_id"], "wait_seconds": _LONGEST_SECONDS}
                 told = _told(await client.call_tool("get_run", arguments))
-        shown = {name: told[name] for name in ("status", "result", "compensation", "undone", "next") if name in told}
-        self._narrator.value("agent", "is told", shown)
+        shown = {name: told[name] for name in ("status", "result", "compensation", "undone") if name in told}
+        self._narrator.value("agent", f"is told: {shown.pop('status')}", shown)
         return told
 
     async def _gather(self, run_id: str, customer: dict[str, str], *, killed_at: int = 0, first: int = 0) -> Evidence:
@@ -145,7 +155,8 @@ class Story:
         seen = Evidence(await self._trace(run_id), calls, books, customer["email"], killed_at)
         self.evidence.append(seen)
         self._narrator.show("")
-        self._narrator.show(timeline(seen.trace, utc_now()))
+        self._narrator.show(Padding(timeline(seen.trace, utc_now(), self._happened), (0, 0, 0, 2)))
+        self._happened.clear()
         return seen
 
     async def _newest_trace(self) -> Trace:
