@@ -46,6 +46,8 @@ class Attempt:
     call: StepCall
     values: Values
     redactor: Redactor = NOTHING
+    missing: tuple[str, ...] = ()
+    """Declared secrets that have no value here."""
     deadline: asyncio.Timeout | None = None
     in_doubt: bool = True
     label: str = "the attempt"

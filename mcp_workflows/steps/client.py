@@ -19,7 +19,6 @@ from aiohttp import ClientError, ClientRequest, ClientResponse, ClientTimeout, T
 from aiohttp.client_exceptions import ClientConnectionError, ClientConnectorError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from yarl import URL
 
 from mcp_workflows.steps.guard import Guard, GuardedResolver
 from mcp_workflows.steps.request import Request
@@ -166,7 +165,3 @@ def _reason(error: BaseException) -> str:
 def _timeouts(connect_timeout: float) -> ClientTimeout:
     """Only connecting is timed here; the whole attempt is timed by ``Steps``. Nothing is rounded up to whole seconds."""
     return ClientTimeout(total=None, connect=connect_timeout, ceil_threshold=float("inf"))
-
-
-def origin(url: URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.raw_host or "", url.port

@@ -81,7 +81,7 @@ class Guard:
         try:
             self._networks.append((ipaddress.ip_network(host.strip("[]"), strict=False), port))
         except ValueError:
-            self._hosts.append(_HostRule(host.rstrip("."), port))
+            self._hosts.append(_HostRule(_ascii(host.rstrip(".")), port))
 
     def check_url(self, url: URL) -> None:
         """Raises ``AddressBlocked`` for a scheme, host or spelled-out address that may not be spoken to."""
@@ -103,7 +103,7 @@ class Guard:
             self.check_address(address)
         if self._open or any(rule.admits(host, url.port) for rule in self._hosts):
             return
-        if address is not None and self._named(address, url.port):
+        if address is not None and any(self._named(form, url.port) for form in _forms(address)):
             return
         raise AddressBlocked(f'host "{host}" is not among the allowed hosts (setting HTTP_ALLOWED_HOSTS)')
 
@@ -153,6 +153,12 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     if colon and port.isdigit() and not (":" in host and not host.endswith("]")):
         return host, int(port)
     return entry, None
+
+
+def _ascii(host: str) -> str:
+    """A name as URLs spell it out on the wire: ``xn--…``."""
+    star, name = ("*.", host[2:]) if host.startswith("*.") else ("", host)
+    return star + (URL.build(scheme="http", host=name).raw_host or name)
 
 
 def _literal(host: str) -> _Address | None:

@@ -21,11 +21,11 @@ from mcp_workflows.steps import redirect, verdict
 from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_leniently
 from mcp_workflows.steps.attempt import Attempt, Values
 from mcp_workflows.steps.body import Body, read_body
-from mcp_workflows.steps.client import Broken, Client, NotConnected, NotHttp, origin
+from mcp_workflows.steps.client import Broken, Client, NotConnected, NotHttp
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.gate import Gate
 from mcp_workflows.steps.guard import AddressBlocked, Guard
-from mcp_workflows.steps.request import Request, RequestInvalid, render
+from mcp_workflows.steps.request import Origin, Request, RequestInvalid, render
 
 MAX_EXPLANATION = 64 << 10
 """Bytes of the body that are read of an answer that says no: it is kept with every failed attempt."""
@@ -49,12 +49,16 @@ class Http:
         try:
             request = render(work, attempt.call, attempt.values)
         except ExpressionFailed as failure:
+            lacking = [name for name in attempt.missing if f"secrets.{name}" in failure.source]
+            if lacking:
+                setting = f"the secret {lacking[0]} has no value here; set MCP_WORKFLOWS_SECRET_{lacking[0]}"
+                return attempt.failed("settings", f"{attempt.label} was not sent: {setting}")
             return attempt.failed("expression", f"{attempt.label} was not sent: {failure}")
         except RequestInvalid as invalid:
             return attempt.failed("invalid_request", f"{attempt.label} was not sent: {invalid}")
         attempt.label = f"{work.method} {request.url.raw_path}"
         attempt.request = request.shown
-        host = origin(request.url)
+        host = request.origin
         if not self._gate.enter(host):
             await self._wait(attempt, host)
         try:
@@ -62,7 +66,7 @@ class Http:
         finally:
             self._gate.leave(host)
 
-    async def _wait(self, attempt: Attempt, host: tuple[str, str, int | None]) -> None:
+    async def _wait(self, attempt: Attempt, host: Origin) -> None:
         """A crowd in front of the host is nobody's slowness: the attempt's time begins when it has its place."""
         deadline = attempt.deadline
         if deadline is None or attempt.call.timeout is None:

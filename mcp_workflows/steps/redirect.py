@@ -7,7 +7,7 @@ from dataclasses import replace
 from yarl import URL
 
 from mcp_workflows.steps.guard import AddressBlocked
-from mcp_workflows.steps.request import Request
+from mcp_workflows.steps.request import Request, origin
 
 MAX_REDIRECTS = 5
 STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -33,8 +33,7 @@ def redirected(request: Request, status: int, location: str) -> Request:
     try:
         url = request.url.join(URL(location)).with_fragment(None)
         url = url.with_user(None) if url.raw_user is not None or url.raw_password is not None else url
-        url.port  # noqa: B018  # a port that is no number is only noticed when it is asked for
-        same_origin = url.origin() == request.url.origin()
+        same_origin = origin(url) == request.origin
     except ValueError:
         raise LocationInvalid("its Location cannot be read") from None
     headers = request.headers

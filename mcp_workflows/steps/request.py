@@ -40,6 +40,10 @@ _BASE_HEADERS = {
 _NO_KEY = frozenset({"GET", "HEAD"})
 
 
+Origin = tuple[str, str, int | None]
+"""Scheme, host and port: whom one speaks to."""
+
+
 class RequestInvalid(Exception):
     """The request cannot be made as it stands; nothing was sent. The message holds no values."""
 
@@ -55,6 +59,10 @@ class Request:
     shown: dict[str, Json]
     secret_body: bool = False
     """The body holds a secret: it goes to the host that it was meant for, and to no other."""
+
+    @property
+    def origin(self) -> Origin:
+        return origin(self.url)
 
     @property
     def payload(self) -> bytes | io.BytesIO | None:
@@ -77,6 +85,10 @@ def render(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> Reques
     body = _body(work, values, correction, headers, shown)
     secret_body = work.body is not None and "secrets" in work.body.names
     return Request(work.method, url, headers, body, shown, secret_body)
+
+
+def origin(url: URL) -> Origin:
+    return url.scheme, url.raw_host or "", url.port
 
 
 @lru_cache(maxsize=1024)

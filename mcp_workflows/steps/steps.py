@@ -53,6 +53,8 @@ class Steps:
         now = {"vars": self._environment.vars_over(call.vars), "secrets": secrets}
         attempt.values = Values(call.values, now)
         attempt.redactor = redactor_of(secrets)
+        if len(secrets) < len(call.secrets):
+            attempt.missing = tuple(name for name in call.secrets if name not in secrets)
 
     async def close(self) -> None:
         """Closes what is open; attempts in flight break."""

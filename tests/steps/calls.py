@@ -73,6 +73,8 @@ class Bench:
     service: Misbehaving
     steps: Steps
     secrets: dict[str, str] = field(default_factory=dict[str, str])
+    declared: tuple[str, ...] = ()
+    """Further secrets that the definition declares."""
 
     async def attempt(
         self,
@@ -98,7 +100,7 @@ class Bench:
                 timeout=timeout,
                 correction=correction,
                 vars={"BASE": self.service.url},
-                secrets=tuple(self.secrets),
+                secrets=(*self.secrets, *self.declared),
             )
         )
 
@@ -116,13 +118,15 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(secrets: dict[str, str] | None = None, **environment: Any) -> AsyncGenerator[Bench]:
+async def bench(
+    secrets: dict[str, str] | None = None, *, declared: tuple[str, ...] = (), **environment: Any
+) -> AsyncGenerator[Bench]:
     """The options are ``Environment``'s."""
     known = secrets or {}
     async with misbehaving() as service:
         steps = Steps(Environment(secret=known.get, **environment))
         try:
-            yield Bench(service, steps, known)
+            yield Bench(service, steps, known, declared)
         finally:
             await steps.close()
 
