@@ -29,7 +29,7 @@ from mcp_workflows.definition.model import (
 from mcp_workflows.definition.model.fields import describe
 from mcp_workflows.definition.model.http import LATER as LATER_HTTP_KEYS
 from mcp_workflows.definition.model.step import KINDS, LATER_KINDS
-from mcp_workflows.definition.nodes import to_json
+from mcp_workflows.definition.nodes import Node, Scalar, to_json
 from mcp_workflows.definition.similar import did_you_mean, listed
 
 _PARTS: dict[str, tuple[str, type[BaseModel]]] = {
@@ -66,7 +66,7 @@ def checked_form(document: Document) -> Workflow:
                 path = _path(error["loc"])
                 if attempt == 0:
                     _report(document, path, cast("dict[str, Any]", error))
-            data = _without(data, [_path(error["loc"]) for error in errors])
+            data = _without(data, [_to_cut(_path(error["loc"]), error["type"]) for error in errors])
     raise AssertionError("each pass takes something out, until nothing refused is left")
 
 
@@ -79,7 +79,9 @@ def _report(document: Document, path: Path, error: dict[str, Any]) -> None:
     """One error of Pydantic's, as a problem."""
     kind: str = error["type"]
     context: dict[str, Any] = error.get("ctx") or {}
-    node = (document.key(path) if error["loc"][-1] == "[key]" else None) or document.nearest(path)
+    node = document.nearest(path)
+    if error["loc"][-1] == "[key]" or _is_empty(node):
+        node = document.key(path) or node
     if kind == "extra_forbidden":
         _unknown_key(document, path)
     elif kind == "refused":
@@ -93,6 +95,11 @@ def _report(document: Document, path: Path, error: dict[str, Any]) -> None:
         document.refuse(key, "missing", f'{noun} needs "{path[-1]}"')
     else:
         document.refuse(node, "value", _message(kind, context, document.value(path), str(error["msg"])))
+
+
+def _is_empty(node: Node) -> bool:
+    """Nothing was written, so that only the key shows where."""
+    return isinstance(node, Scalar) and node.start == node.end
 
 
 def _message(kind: str, context: dict[str, Any], value: object, otherwise: str) -> str:
@@ -152,10 +159,16 @@ def _where_it_belongs(name: str, model: type[BaseModel]) -> str:
     return ""
 
 
+def _to_cut(path: Path, kind: str) -> Path:
+    """What has to go: of something that lacks a key, the whole of it."""
+    return path[:-1] if kind == "missing" else path
+
+
 def _without(data: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
     data = copy.deepcopy(data)
     for path in paths:
-        _cut(data, path)
+        if path:
+            _cut(data, path)
     data.setdefault("name", "unnamed")
     if not data.get("steps"):
         data["steps"] = [{}]
@@ -163,19 +176,19 @@ def _without(data: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
 
 
 def _cut(data: dict[str, Any], path: Path) -> None:
-    """Takes out what is at ``path``, or what lacks it. A step becomes an empty one: its neighbours keep their places."""
+    """Takes out what is at ``path``. A step becomes an empty one, so that its neighbours keep their places."""
     holders: list[Any] = [data]
     for part in path[:-1]:
         if not _has(holders[-1], part):
-            break
+            return  # taken out already, with what it stood in
         holders.append(holders[-1][part])
     for depth in range(len(holders) - 1, -1, -1):
         holder, part = holders[depth], path[depth]
         of_steps = depth > 0 and path[depth - 1] in ("steps", "compensate")
-        if isinstance(holder, dict) and part in holder:
-            del holder[part]
+        if isinstance(holder, dict):
+            cast("dict[str, Any]", holder).pop(str(part), None)
             return
-        if isinstance(holder, list) and of_steps and isinstance(part, int) and holder[part] != {}:
+        if isinstance(part, int) and of_steps and holder[part] != {}:
             holder[part] = {}
             return
 

@@ -126,9 +126,8 @@ class Scope:
             return
         name = str(reference.path[1])
         if name not in self.names.secrets:
-            line = self.names.secrets_line
-            where = f"under secrets (line {line}).{did_you_mean(name, self.names.secrets)}" if line else "under secrets"
-            yield Fault(reference.offsets[1], "secret", f'"{name}" is not declared {where}'.removesuffix("."))
+            where = f" (line {self.names.secrets_line})" if self.names.secrets_line is not None else ""
+            yield Fault(reference.offsets[1], "secret", f'"{name}" is not declared under secrets{where}')
         if not self.secrets:
             message = f'secrets.{name} may not stand in "{self.place}": it would be recorded'
             yield Fault(reference.offsets[0], "secret", message)

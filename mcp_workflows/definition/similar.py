@@ -13,8 +13,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    matches = difflib.get_close_matches(name[:64], list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    by_case = {one.casefold(): one for one in known}
+    matches = difflib.get_close_matches(name[:64].casefold(), list(by_case), n=1, cutoff=0.6)
+    return by_case[matches[0]] if matches else None
 
 
 def listed(names: Iterable[str], last: str = "and") -> str:

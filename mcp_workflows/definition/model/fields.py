@@ -102,13 +102,12 @@ Text = Annotated[str, _check("value", _text), WithJsonSchema({"type": "string"})
 
 
 def _plain(value: object) -> object:
-    text = _text(value)
-    if isinstance(text, str) and "${" in text:
+    if isinstance(value, str) and "${" in value:
         raise ValueError("this is plain text, no expression can stand here")
-    return text
+    return value
 
 
-PlainText = Annotated[str, _check("expr", _plain), WithJsonSchema({"type": "string"})]
+PlainText = Annotated[str, _check("expr", _plain), _check("value", _text), WithJsonSchema({"type": "string"})]
 """A text that is taken as it is."""
 
 
