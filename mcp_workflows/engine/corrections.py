@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeGuard
 
@@ -56,20 +55,19 @@ def reopen(failed: StepRecord, body: Mapping[str, Any], now: datetime) -> StepRe
     service would answer a changed request with the answer to the first one, or refuse it.
     """
     generation = failed.generation + 1
-    record = replace(
-        failed, generation=generation, attempts=0, attempts_before=failed.attempts_before + failed.attempts,
+    record = failed._replace(generation=generation, attempts=0, attempts_before=failed.attempts_before + failed.attempts,
         started_at=now, finished_at=None,
     )  # fmt: skip
     if "output" in body:
-        return replace(
-            record, status=StepStatus.COMPLETED, output=body["output"], error=None, in_doubt=False, finished_at=now
+        return record._replace(
+            status=StepStatus.COMPLETED, output=body["output"], error=None, in_doubt=False, finished_at=now
         )
     if body.get("skip"):
-        return replace(record, status=StepStatus.SKIPPED, error=None, in_doubt=False, finished_at=now)
+        return record._replace(status=StepStatus.SKIPPED, error=None, in_doubt=False, finished_at=now)
     if body.get("input") is not None or body.get("request") is not None:
         request = composed(failed.correction, body.get("request"))
-        record = replace(record, corrected=generation, correction=request)
-    return replace(record, status=StepStatus.PENDING)
+        record = record._replace(corrected=generation, correction=request)
+    return record._replace(status=StepStatus.PENDING)
 
 
 def _is_object(value: Json) -> TypeGuard[dict[str, Json]]:

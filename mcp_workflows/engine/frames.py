@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import INTERRUPTED, FailWork, Json, OnFailure, ReturnWork, SetWork, Step, WaitWork
@@ -27,6 +27,8 @@ class Host(Protocol):
 
     agenda: deque[Callable[[], None]]
     now: datetime
+    seq: int
+    """The place of the last record in the order of settling."""
 
     @property
     def memo(self) -> Mapping[str, StepRecord]: ...
@@ -34,7 +36,6 @@ class Host(Protocol):
     def stopping(self) -> Stopping | None: ...
     def scope(self, lexical: Lexical, now: datetime, extra: Mapping[str, Json]) -> Scope: ...
     def write(self, record: StepRecord) -> None: ...
-    def settle(self, record: StepRecord) -> None: ...
     def attempt_failed(self, attempt: AttemptRecord) -> None: ...
     def launch(self, leaf: Leaf) -> None: ...
     def wake(self, leaf: Leaf, due_at: datetime) -> None: ...
@@ -130,7 +131,9 @@ class Leaf:
         self._maybe_in_flight = maybe_in_flight
         self.step = step
         self.path = path
-        self.record = StepRecord(path, 0, step.kind, StepStatus.PENDING)
+        self.record = host.memo.get(path) or StepRecord(
+            path, 0, step.kind, StepStatus.PENDING, started_at=host.now, now=host.now if step.reads_now else None
+        )
 
     @property
     def attempt_number(self) -> int:
@@ -143,15 +146,13 @@ class Leaf:
 
     def enter(self) -> None:
         """Fold, go on or begin."""
-        known = self._host.memo.get(self.path)
-        if known is not None and known.status.settled:
-            self._fold(known)
+        if self.record.status.settled:
+            self._fold()
             return
-        now, stopping = self._host.now, self._host.stopping
+        stopping = self._host.stopping
         in_doubt = self.may_have_run(stopping)
-        self.record = known or replace(self.record, started_at=now, now=now if self.step.reads_now else None)
         if in_doubt:
-            self.record = replace(self.record, in_doubt=True)
+            self.record = self.record._replace(in_doubt=True)
         if stopping is not None:
             (self._lost if in_doubt else self.stop)()
         elif self.record.status is StepStatus.RUNNING and self.step.at_most_once:
@@ -165,13 +166,13 @@ class Leaf:
             return False
         if stopping is not None and self.path in stopping.in_flight:
             return True
-        known = self._host.memo.get(self.path)
-        if known is None:
+        record = self.record
+        if self.path not in self._host.memo:
             recorded_first = self.step.at_most_once or self.step.reads_now
             return self._maybe_in_flight and not recorded_first
-        if known.status is StepStatus.RUNNING:
+        if record.status is StepStatus.RUNNING:
             return self._maybe_in_flight or self.step.at_most_once
-        waits = known.status is StepStatus.WAITING and known.due_at is not None and known.due_at > self._host.now
+        waits = record.status is StepStatus.WAITING and record.due_at is not None and record.due_at > self._host.now
         return self._maybe_in_flight and not waits
 
     def resume_work(self) -> None:
@@ -193,8 +194,12 @@ class Leaf:
             error = StepError("expression", f"output: {failure}", in_doubt=self.step.has_effect)
             self._attempt_failed(error, started_at)
         else:
-            self.record = replace(self.record, attempts=self.record.attempts + 1)
-            self._complete(output)
+            self._complete(output, attempts=self.record.attempts + 1)
+
+    def lasts(self) -> None:
+        """The attempt in flight takes long enough to be shown to others."""
+        if self.record.status is not StepStatus.RUNNING:
+            self._write(status=StepStatus.RUNNING, due_at=None)
 
     def stop(self) -> None:
         """Nothing is in flight here and nothing more may be: the step ends as far as it came."""
@@ -204,8 +209,8 @@ class Leaf:
             self._settle(StepStatus.CANCELLED)
         self._parent.child_stopped()
 
-    def _fold(self, record: StepRecord) -> None:
-        self.record = record
+    def _fold(self) -> None:
+        record = self.record
         if record.status is StepStatus.CANCELLED:
             self._parent.child_stopped()
         elif record.status in (StepStatus.FAILED, StepStatus.IN_DOUBT):
@@ -252,8 +257,7 @@ class Leaf:
         due_at = self.record.due_at
         if due_at is None:
             due_at = self._due(work)
-            self.record = replace(self.record, status=StepStatus.WAITING, due_at=due_at)
-            self._host.write(self.record)
+            self._write(status=StepStatus.WAITING, due_at=due_at)
         self._host.wake(self, due_at)
 
     def _due(self, work: WaitWork) -> datetime:
@@ -272,11 +276,9 @@ class Leaf:
 
     def _launch(self) -> None:
         """Make an attempt, once what must be known before it is recorded."""
-        record = self.record
         unrecorded_now = self.step.reads_now and self.path not in self._host.memo
         if self.step.at_most_once or unrecorded_now:
-            self.record = replace(record, status=StepStatus.RUNNING, due_at=None)
-            self._host.write(self.record)
+            self._write(status=StepStatus.RUNNING, due_at=None)
         self._host.launch(self)
 
     def _output(self, result: Json) -> Json:
@@ -284,8 +286,11 @@ class Leaf:
             return self.step.default_output(result)
         return self.step.output.render(self.scope(result=result))
 
-    def _complete(self, output: Json) -> None:
-        self._settle(StepStatus.COMPLETED, output=output, error=None, due_at=None, in_doubt=False)
+    def _complete(self, output: Json, *, attempts: int = 0) -> None:
+        self._settle(
+            StepStatus.COMPLETED, output=output, error=None, due_at=None, in_doubt=False,
+            attempts=attempts or self.record.attempts,
+        )  # fmt: skip
         if isinstance(self.step.work, ReturnWork):
             self._parent.child_returned(output)
         else:
@@ -297,7 +302,7 @@ class Leaf:
         host.attempt_failed(AttemptRecord(self.path, number, error, started_at, host.now))
         in_doubt = self.record.in_doubt or error.in_doubt
         error = replace(error, in_doubt=in_doubt).at(self.path, number)
-        self.record = replace(self.record, attempts=self.record.attempts + 1, in_doubt=in_doubt, error=error)
+        self.record = self.record._replace(attempts=self.record.attempts + 1, in_doubt=in_doubt, error=error)
         due_at = None if host.stopping else next_attempt_at(
             self.step.retry, error, attempts=self.record.attempts, first_at=self.record.started_at or host.now,
             now=host.now, salt=self.path,
@@ -305,8 +310,7 @@ class Leaf:
         if due_at is None:
             self._fail(error)
         else:
-            self.record = replace(self.record, status=StepStatus.WAITING, due_at=due_at)
-            host.write(self.record)
+            self._write(status=StepStatus.WAITING, due_at=due_at)
             host.wake(self, due_at)
 
     def _interrupted(self) -> None:
@@ -314,13 +318,13 @@ class Leaf:
             "the server died while this step was in flight, and it must run at most once: "
             "it is unknown whether it took place"
         )
-        self.record = replace(self.record, in_doubt=True, attempts=self.record.attempts + 1)
+        self.record = self.record._replace(in_doubt=True, attempts=self.record.attempts + 1)
         self._fail(StepError(INTERRUPTED, message, in_doubt=True))
 
     def _lost(self) -> None:
         """The run is stopping, an attempt may have been in flight, and whoever made it is gone."""
         message = "the server died while this step was in flight and the run was stopping: it is unknown whether it took place"
-        self.record = replace(self.record, error=StepError(INTERRUPTED, message, in_doubt=True, step=self.path))
+        self.record = self.record._replace(error=StepError(INTERRUPTED, message, in_doubt=True, step=self.path))
         self.stop()
 
     def _fail(self, error: StepError) -> None:
@@ -350,8 +354,14 @@ class Leaf:
             details=work.details.render(scope) if work.details else None,
         )
 
-    def _settle(self, status: Literal[
-        StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.IN_DOUBT, StepStatus.SKIPPED, StepStatus.CANCELLED
-    ], **fields: object) -> None:  # fmt: skip
-        self.record = replace(self.record, status=status, finished_at=self._host.now, **fields)  # pyright: ignore[reportArgumentType]
-        self._host.settle(self.record)
+    def _write(self, **fields: Any) -> None:
+        """Record how the open step stands; it has no place in the order of settling yet."""
+        self.record = self.record._replace(seq=self._host.seq, **fields)
+        self._host.write(self.record)
+
+    def _settle(self, status: StepStatus, **fields: Any) -> None:
+        """Record the outcome, next in the order of settling."""
+        host = self._host
+        host.seq += 1
+        self.record = self.record._replace(status=status, finished_at=host.now, seq=host.seq, **fields)
+        host.write(self.record)

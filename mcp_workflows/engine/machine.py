@@ -50,7 +50,7 @@ class Machine:
         self.now = run.created_at
         self._run = run
         self._hold = hold
-        self._seq = max((step.seq for step in self.memo.values()), default=0)
+        self.seq = max((step.seq for step in self.memo.values()), default=0)
         self._values = RunValues(run, corrected(run.input, run.record.corrections), variables, self.memo)
         self._replaying = run.interrupted
         self._flying: dict[str, frames.Leaf] = {}
@@ -87,9 +87,8 @@ class Machine:
     def attempt_lasts(self, call: StepCall) -> None:
         """An attempt takes long enough to be shown to others: note that it runs."""
         leaf = self._flying.get(call.path)
-        if leaf is not None and leaf.attempt_number == call.attempt and leaf.record.status is not StepStatus.RUNNING:
-            leaf.record = replace(leaf.record, status=StepStatus.RUNNING, due_at=None)
-            self.write(leaf.record)
+        if leaf is not None and leaf.attempt_number == call.attempt:
+            leaf.lasts()
 
     def receive(self, message: Message, now: datetime) -> None:
         """Take a message from the inbox; one that no longer fits the run's state is consumed without effect."""
@@ -167,13 +166,7 @@ class Machine:
         return Scope(self._values, lexical, now, extra)
 
     def write(self, record: StepRecord) -> None:
-        """Record how an open step stands. It has no place in the order of settling yet."""
-        self.memo[record.path] = self._dirty[record.path] = replace(record, seq=self._seq)
-
-    def settle(self, record: StepRecord) -> None:
-        """Record a step's outcome, next in the order of settling."""
-        self._seq += 1
-        self.memo[record.path] = self._dirty[record.path] = replace(record, seq=self._seq)
+        self.memo[record.path] = self._dirty[record.path] = record
 
     def attempt_failed(self, attempt: AttemptRecord) -> None:
         self._attempts.append(attempt)
@@ -298,7 +291,7 @@ class Machine:
     def _undo(self, undo: Undo) -> None:
         record = self.memo[undo.path]
         if record.status is not StepStatus.COMPENSATING:
-            self.memo[undo.path] = self._dirty[undo.path] = replace(record, status=StepStatus.COMPENSATING)
+            self.write(record._replace(status=StepStatus.COMPENSATING))
         extra = {
             "error": self.record.error.to_json() if self.record.error else None,
             "idempotency_key": idempotency_key(self._run.run_id, record),
@@ -311,11 +304,11 @@ class Machine:
     def _undo_ended(self, undo: Undo, error: StepError | None) -> None:
         record = self.memo[undo.path]
         if error is None:
-            self.memo[undo.path] = self._dirty[undo.path] = replace(record, status=StepStatus.COMPENSATED)
+            self.write(record._replace(status=StepStatus.COMPENSATED))
             self.agenda.append(self._next_undo)
             return
         before = StepStatus.IN_DOUBT if record.error else StepStatus.COMPLETED
-        self.memo[undo.path] = self._dirty[undo.path] = replace(record, status=before)
+        self.write(record._replace(status=before))
         assert self._plan is not None, "a compensation ended outside of a plan"
         later = tuple((other.path, f"not tried: {undo.path} must be undone first") for other in self._plan.todo[1:])
         attempts = f" ({error.attempts} attempts)" if (error.attempts or 0) > 1 else ""
@@ -355,9 +348,9 @@ class Machine:
     def _reopen(self, failed: StepRecord, correction: Mapping[str, Json]) -> None:
         reopened = reopen(failed, correction, self.now)
         if reopened.status.settled:
-            self.settle(reopened)
-        else:
-            self.write(reopened)
+            self.seq += 1
+            reopened = reopened._replace(seq=self.seq)
+        self.write(reopened)
 
     # What it answers
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
@@ -17,9 +17,8 @@ from mcp_workflows.engine.states import RunStatus, StepStatus
 CompensationOutcome = Literal["none", "done", "incomplete"]
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """The row of one step, keyed by ``(run_id, path)``."""
+class StepRecord(NamedTuple):
+    """The row of one step, keyed by ``(run_id, path)``. A named tuple, because a step costs several of them."""
 
     path: str
     seq: int

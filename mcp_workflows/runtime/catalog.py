@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from watchfiles import awatch
+from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]  # one default of its is untyped
 
 from mcp_workflows.definition.loader import Loaded, load_paths, load_text
 from mcp_workflows.definition.program import Definition

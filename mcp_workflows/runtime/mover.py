@@ -50,8 +50,6 @@ class Mover:
         self._attempts: set[asyncio.Task[None]] = set()
         self._last_message = 0
         self.halted = False
-        self.progressed = asyncio.Event()
-        """Set once something was recorded, or the run is no longer moved here."""
 
     @property
     def in_flight(self) -> bool:
@@ -83,7 +81,6 @@ class Mover:
             logger.exception("run %s cannot be moved", self.run.run_id)
             await self._set_aside("internal", "the server cannot go on with this run: see its log")
         finally:
-            self.progressed.set()
             for task in self._attempts:
                 task.cancel()
 
@@ -141,7 +138,6 @@ class Mover:
                 await asyncio.sleep(STORE_PAUSE)
         if turn.run is not None:
             self.run = replace(self.run, record=turn.run)
-        self.progressed.set()
         self._recorded(self)
 
     async def _set_aside(self, code: str, message: str) -> None:
@@ -167,9 +163,11 @@ class Mover:
                 self._ended(lambda _now: None)
                 return
             started_at = self._clock()
-            shown = asyncio.get_running_loop().call_later(
-                SHOWN_AFTER, self._tell, lambda _now: self.machine.attempt_lasts(call)
-            )
+
+            def lasts() -> None:
+                self._tell(lambda _now: self.machine.attempt_lasts(call))
+
+            shown = asyncio.get_running_loop().call_later(SHOWN_AFTER, lasts)
             try:
                 outcome = await self._doer.attempt(call)
             finally:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
@@ -32,27 +33,26 @@ MAX_RECOVERIES = 3
 class Node:
     """Moves the runs that this process owns.
 
-    ``overrides`` are the deployment's values for ``vars``; ``lacks_secrets`` says which of a definition's secrets this
-    node has no value for: runs that need them are left to other nodes.
+    ``vars_of`` gives what ``vars`` are in a definition on this node; ``lacks_secrets`` says which of a definition's
+    secrets have no value on this node: runs that need them are left to other nodes.
     """
 
     def __init__(
-        self, store: Store, catalog: Catalog, doer: Doer, *, clock: Clock, overrides: Mapping[str, str],
+        self, store: Store, catalog: Catalog, doer: Doer, *, clock: Clock, vars_of: Callable[[Definition], Mapping[str, Json]],
         lacks_secrets: Callable[[Definition], Collection[str]], max_runs: int = 2000, max_attempts: int = 256,
     ) -> None:  # fmt: skip
         self._store = store
         self._catalog = catalog
         self._doer = doer
         self._clock = clock
-        self._overrides = overrides
+        self._vars_of = vars_of
         self._lacks_secrets = lacks_secrets
         self._max_runs = max_runs
         self._slots = asyncio.Semaphore(max_attempts)
         self._movers: dict[str, Mover] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._probation = asyncio.Lock()
         self._cannot: set[int] = set()
-        self._watchers: dict[str, list[asyncio.Event]] = {}
+        self._watches: dict[str, list[Watch]] = {}
         self._stir = asyncio.Event()
         self._leaving = False
 
@@ -70,10 +70,6 @@ class Node:
     def mover_of(self, run_id: str) -> Mover | None:
         return self._movers.get(run_id)
 
-    def values_of(self, definition: Definition) -> dict[str, Json]:
-        """What ``vars`` are on this node."""
-        return {name: self._overrides.get(name, default) for name, default in definition.vars.items()}
-
     def missing_secrets(self, definition: Definition) -> Collection[str]:
         return self._lacks_secrets(definition)
 
@@ -81,21 +77,22 @@ class Node:
         """Look at the database now: this process has put something there."""
         self._stir.set()
 
-    def watch(self, run_id: str) -> asyncio.Event:
-        """An event that is set whenever something is recorded of the run here, or anything anywhere else."""
-        event = asyncio.Event()
-        self._watchers.setdefault(run_id, []).append(event)
-        return event
-
-    def unwatch(self, run_id: str, event: asyncio.Event) -> None:
-        events = self._watchers[run_id]
-        events.remove(event)
-        if not events:
-            del self._watchers[run_id]
+    @contextmanager
+    def watching(self, run_id: str) -> Generator[Watch]:
+        """Notices, while the block runs, whatever is recorded of the run."""
+        watch = Watch()
+        watches = self._watches.setdefault(run_id, [])
+        watches.append(watch)
+        try:
+            yield watch
+        finally:
+            watches.remove(watch)
+            if not watches:
+                del self._watches[run_id]
 
     def adopt(self, run: Run, definition: Definition) -> None:
         """Move a run that was just begun here and is this node's."""
-        self._move(run, Machine(definition, run, (), variables=self.values_of(definition)))
+        self._move(run, Machine(definition, run, (), variables=self._vars_of(definition)))
 
     # Its life
 
@@ -178,22 +175,21 @@ class Node:
         try:
             definition = await self._catalog.definition_of(run.definition_id)
         except DefinitionInvalid as invalid:
-            logger.error(
-                "run %s is left to other nodes: this version cannot read its definition: %s", run.run_id, invalid
-            )  # noqa: TRY400
+            logger.warning("run %s is left to others: this version cannot read its definition: %s", run.run_id, invalid)
             await self._leave_to_others(run)
             return
         lacking = self._lacks_secrets(definition)
         if lacking:
-            logger.error("run %s is left to other nodes: no value here for secrets %s", run.run_id, ", ".join(lacking))
+            logger.warning("run %s is left to others: no value here for secrets %s", run.run_id, ", ".join(lacking))
             await self._leave_to_others(run)
             return
         steps = await self._store.load_steps(run.run_id)
-        machine = Machine(definition, run, steps, variables=self.values_of(definition))
+        machine = Machine(definition, run, steps, variables=self._vars_of(definition))
         if run.recoveries > MAX_RECOVERIES and run.record.status is not RunStatus.PAUSED:
             machine.set_aside(_recoveries_error(run), self._clock())
+        messages = await self._store.load_messages(run.run_id, unconsumed_only=True)
         self._move(run, machine)
-        self._movers[run.run_id].deliver(await self._store.load_messages(run.run_id, unconsumed_only=True))
+        self._movers[run.run_id].deliver(messages)  # before its first turn, which may let the run go again
 
     async def _leave_to_others(self, run: Run) -> None:
         self._cannot.add(run.definition_id)
@@ -202,7 +198,7 @@ class Node:
     def _move(self, run: Run, machine: Machine) -> None:
         mover = Mover(
             run, machine, store=self._store, doer=self._doer, slots=self._slots, clock=self._clock,
-            recorded=lambda mover: self._notify(mover.run.run_id),
+            recorded=lambda mover: self._notify(mover.run.run_id, mover.run),
         )  # fmt: skip
         self._movers[run.run_id] = mover
         task = asyncio.create_task(self._keep_moving(mover))
@@ -210,39 +206,39 @@ class Node:
         task.add_done_callback(self._tasks.discard)
 
     async def _keep_moving(self, mover: Mover) -> None:
-        suspect = mover.run.recoveries > 1
         try:
-            if suspect:
-                await self._in_small_company(mover)
-            else:
-                await mover.move()
+            await mover.move()
         finally:
             if self._movers.get(mover.run.run_id) is mover:
                 del self._movers[mover.run.run_id]
-            self._notify(mover.run.run_id)
+            self._notify(mover.run.run_id, mover.run)
 
-    async def _in_small_company(self, mover: Mover) -> None:
-        """Runs that were there when nodes died are tried one at a time, until each has recorded something."""
-        async with self._probation:
-            moving = asyncio.create_task(mover.move())
-            try:
-                await mover.progressed.wait()
-            except asyncio.CancelledError:
-                moving.cancel()
-                raise
-        try:
-            await moving
-        except asyncio.CancelledError:
-            moving.cancel()
-            raise
-
-    def _notify(self, run_id: str) -> None:
-        for event in self._watchers.get(run_id, ()):
-            event.set()
+    def _notify(self, run_id: str, run: Run | None = None) -> None:
+        for watch in self._watches.get(run_id, ()):
+            watch.notice(run)
 
     def _notify_all(self) -> None:
-        for run_id in self._watchers:
-            self._notify(run_id)
+        for run_id in self._watches:
+            if run_id not in self._movers:
+                self._notify(run_id)
+
+
+class Watch:
+    """What somebody who waits for a run holds."""
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+        self._noticed = asyncio.Event()
+
+    def notice(self, run: Run | None) -> None:
+        self._run = run
+        self._noticed.set()
+
+    async def news(self) -> Run | None:
+        """Until something was recorded: the run as it is since then, or ``None`` when it has to be read."""
+        await self._noticed.wait()
+        self._noticed.clear()
+        return self._run
 
 
 def _recoveries_error(run: Run) -> StepError:

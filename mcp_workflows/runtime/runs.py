@@ -77,19 +77,16 @@ class Runs:
     ) -> RunView:
         """The run once it has ended or paused, or as it stands after ``seconds``. Raises ``UnknownRun``."""
         run = await self._run(run_id, actor)
-        event = self._node.watch(run.run_id)
-        try:
-            async with asyncio.timeout(seconds):
-                while not _needs_no_waiting(run):
-                    await event.wait()
-                    event.clear()
-                    run = await self._now(run)
-                    if on_progress is not None and not _needs_no_waiting(run):
-                        await on_progress(await self._view(run))
-        except TimeoutError:
-            run = await self._now(run)
-        finally:
-            self._node.unwatch(run.run_id, event)
+        with self._node.watching(run.run_id) as watch:
+            run = await self._now(run)  # it may have ended just before it was watched
+            try:
+                async with asyncio.timeout(seconds):
+                    while not _needs_no_waiting(run):
+                        run = await watch.news() or await self._now(run)
+                        if on_progress is not None and not _needs_no_waiting(run):
+                            await on_progress(await self._view(run))
+            except TimeoutError:
+                run = await self._now(run)
         return await self._view(run)
 
     async def list(self, query: RunQuery) -> RunPage:
@@ -146,14 +143,15 @@ class Runs:
 
     async def _run(self, run_id: str, actor: str | None) -> Run:
         """By id, or by the beginning of one of the actor's own. A foreign run is as unknown as an absent one."""
-        run = await self._store.load_run(run_id)
+        mover = self._node.mover_of(run_id)
+        run = mover.run if mover else await self._store.load_run(run_id)
         if run is None and len(run_id) >= len("r_") + PREFIX:
             candidates = await self._store.find_runs(run_id, actor)
             if len(candidates) == 1:
                 run = await self._store.load_run(candidates[0])
         if run is None or (actor is not None and run.actor != actor):
             raise UnknownRun(f"No run {run_id} that you may see.")
-        return await self._now(run) if self._node.mover_of(run.run_id) else run
+        return run
 
     async def _now(self, run: Run) -> Run:
         """The same run as it was last recorded, from this node's memory where it is moved here."""
@@ -226,20 +224,17 @@ class Runs:
         self, run: Run, kind: str, body: Mapping[str, Any], actor: str | None, reason: str | None
     ) -> RunView:
         """Put a message into the inbox and wait until the run's owner, whoever that is, has taken it in."""
-        event = self._node.watch(run.run_id)
-        try:
+        with self._node.watching(run.run_id) as watch:
             message_id = await self._store.deliver(
                 run.run_id, kind, body, actor=actor or "local", reason=reason, now=self._clock()
             )
             self._node.stir()
-            async with asyncio.timeout(SETTLING):
-                while not await self._store.consumed(message_id):
-                    await event.wait()
-                    event.clear()
-        except TimeoutError:
-            pass  # it is in the inbox; whoever moves the run next takes it in
-        finally:
-            self._node.unwatch(run.run_id, event)
+            try:
+                async with asyncio.timeout(SETTLING):
+                    while not await self._store.consumed(message_id):
+                        await watch.news()
+            except TimeoutError:
+                pass  # it is in the inbox; whoever moves the run next takes it in
         return await self._view(await self._now(run))
 
 

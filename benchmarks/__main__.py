@@ -1,0 +1,61 @@
+"""``python -m benchmarks`` (``make bench``): the table of the README's benchmark section, and the same as JSON.
+
+Absolute figures say little on a machine that others use too: read the ratios, which are of one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+from dataclasses import asdict
+from importlib.metadata import version
+
+from benchmarks import group_commit, http_clients, ten_steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=3.0, help="per figure")
+    options = parser.parse_args()
+    commits = group_commit.run(options.seconds)
+    clients = http_clients.run(options.seconds)
+    figures = ten_steps.run(options.seconds)
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    print(f"{machine}, synchronous=FULL, uvloop, aiohttp {version('aiohttp')}\n")
+    print(f"{'':<44}" + "".join(f"{n:>12}" for n in ten_steps.CONCURRENCIES) + "   concurrent runs")
+    _row("recording alone (group commit), steps/s", [commits[n].steps_per_second for n in ten_steps.CONCURRENCIES])
+    for name in ("aiohttp", "httpx2"):
+        _row(f"bare {name}, requests/s", [clients[name][n] for n in ten_steps.CONCURRENCIES])
+    for kind in ("set", "http"):
+        of_kind = [figure for figure in figures if figure.kind == kind]
+        _row(f"10 {kind} steps, steps/s", [figure.steps_per_second for figure in of_kind])
+        _row("  p50 of a run, ms", [figure.p50 for figure in of_kind], 1)
+        _row("  p99 of a run, ms", [figure.p99 for figure in of_kind], 1)
+    rates = {(figure.kind, figure.concurrency): figure.steps_per_second for figure in figures}
+    print()
+    _ratio("set steps / recording alone", [rates["set", n] / commits[n].steps_per_second for n in ten_steps.CONCURRENCIES])
+    for name in ("aiohttp", "httpx2"):
+        _ratio(f"http steps / bare {name}", [rates["http", n] / clients[name][n] for n in ten_steps.CONCURRENCIES])
+    print()
+    found = {
+        "machine": machine,
+        "recording": {n: asdict(figure) for n, figure in commits.items()},
+        "clients": clients,
+        "ten_steps": [asdict(figure) for figure in figures],
+    }
+    print(json.dumps(found))
+
+
+def _row(name: str, values: list[float], digits: int = 0) -> None:
+    print(f"{name:<44}" + "".join(f"{value:>12,.{digits}f}" for value in values))
+
+
+def _ratio(name: str, values: list[float]) -> None:
+    print(f"{name:<44}" + "".join(f"{value:>12.2f}" for value in values))
+
+
+if __name__ == "__main__":
+    main()
