@@ -30,7 +30,7 @@ name: {name}
 description: Ten steps, each of which reads what the one before it gave.
 input: {{required: [n], properties: {{n: {{type: integer}}}}}}
 vars: {{BASE: "http://127.0.0.1:1"}}
-mcp: {{wait: 1ms, join: "off"}}
+mcp: {{wait: 0s, join: "off"}}
 on_failure: fail
 steps:
 """

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema, model_va
 
 from mcp_workflows.definition.durations import PATTERN, parse_duration
 from mcp_workflows.definition.model.fields import (
+    Delay,
     Duration,
     Json,
     Language,
@@ -17,7 +18,6 @@ from mcp_workflows.definition.model.fields import (
     SettingName,
     Text,
     WorkflowName,
-    describe,
     one_of,
     refuse,
 )
@@ -25,6 +25,7 @@ from mcp_workflows.definition.model.http import Auth
 from mcp_workflows.definition.model.outcomes import OnFailure
 from mcp_workflows.definition.model.retry import Retry
 from mcp_workflows.definition.model.step import Step
+from mcp_workflows.definition.phrases import describe
 
 
 class Service(Language):
@@ -63,7 +64,7 @@ Join: TypeAlias = Annotated[
 class Mcp(Language):
     """How the workflow shows itself to agents."""
 
-    wait: Maybe[Duration] = Field(
+    wait: Maybe[Delay] = Field(
         default=None, description="How long the call waits for the run's end before it answers; 10s."
     )
     join: Maybe[Join] = Field(
