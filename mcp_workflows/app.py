@@ -136,6 +136,11 @@ def _node_name(role: Role) -> str:
     return f"{role.value} {os.getpid()} on {socket.gethostname()}"
 
 
+def moves_runs(node: NodeRow) -> bool:
+    """It is, or was, a process that moves runs, and not one that only looks."""
+    return node.name.startswith((Role.SERVER.value, Role.RUNNER.value))
+
+
 def _serves(node: NodeRow) -> bool:
     return node.name.startswith(Role.SERVER.value)
 

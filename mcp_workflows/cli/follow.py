@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from mcp_workflows.cli.exits import Exit
-from mcp_workflows.cli.timeline import ending, headline, rows, timeline
+from mcp_workflows.cli.timeline import ending, headline, rows, standing, timeline
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.runtime.runs import Runs
@@ -71,7 +71,7 @@ async def _lines(runs: Runs, run_id: str, console: Console) -> Trace:
                 printed.add(row.key)
                 console.print(row.line(trace.run.created_at), soft_wrap=True)
         if at_rest(trace.run):
-            console.print(headline(trace.run, utc_now()), soft_wrap=True)
+            console.print(standing(trace.run, utc_now()), soft_wrap=True)
             for line in ending(trace.run):
                 console.print(line, soft_wrap=True)
             return trace

@@ -9,7 +9,7 @@ from typing import Final
 from mcp_workflows.settings import Settings
 
 _FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-_CHATTY: Final = ("uvicorn.access", "mcp", "httpx2", "watchfiles", "alembic", "aiohttp", "sse_starlette")
+_CHATTY: Final = ("uvicorn", "mcp", "httpx2", "watchfiles", "alembic", "aiohttp", "sse_starlette")
 """Libraries that tell more than an operator asked for; heard from ``warning`` on, or all of it at ``debug``."""
 
 

@@ -15,9 +15,9 @@ from mcp_workflows.cli.logs import configure_logs
 from mcp_workflows.cli.options import AsJson, Database, Definitions, load_settings, read_json
 from mcp_workflows.cli.terminal import print_json, remark, stderr, stdout
 from mcp_workflows.cli.told import run_json
-from mcp_workflows.definition.similar import did_you_mean
+from mcp_workflows.definition.phrases import did_you_mean
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import UnknownWorkflow
+from mcp_workflows.errors import InputRefused, UnknownWorkflow
 from mcp_workflows.mcp_server.caller import LOCAL
 from mcp_workflows.runtime.views import RunView
 
@@ -45,7 +45,7 @@ async def run(
     """
     arguments = read_json(input_text, "--input")
     settings = load_settings(definitions, database)
-    configure_logs(settings, "error")
+    configure_logs(settings, "critical")
     async with built_app(settings, role=Role.STARTER if detach else Role.RUNNER) as app:
         view = await _start(app, name, arguments, key)
         if detach:
@@ -84,6 +84,8 @@ async def _tell_detached(app: App, view: RunView, *, as_json: bool) -> None:
 async def _start(app: App, name: str, arguments: Any, key: str | None) -> RunView:
     try:
         return await app.runs.start(name, arguments, actor=LOCAL, idempotency_key=key)
+    except InputRefused as refused:
+        raise InputRefused(f"input refused, no run was started. {refused}") from None
     except UnknownWorkflow:
         raise UnknownWorkflow(_unknown(app, name)) from None
 
@@ -98,6 +100,6 @@ def _unknown(app: App, name: str) -> str:
     if known:
         said += f" There are {', '.join(known)}."
     if broken:
-        files = ", ".join(sorted({problem.file for problem in broken}))
-        said += f"\nBroken: {files}. `mcp-workflows validate` says why."
+        files = " ".join(sorted({problem.file for problem in broken}))
+        said += f"\nSome cannot be loaded; why: mcp-workflows validate {files}"
     return said

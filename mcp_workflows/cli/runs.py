@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mcp_workflows.app import Role, built_app
+from mcp_workflows.app import Role, built_app, moves_runs
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.options import AsJson, Database, Definitions, load_settings
@@ -20,7 +20,7 @@ from mcp_workflows.cli.timeline import status_mark
 from mcp_workflows.cli.told import node_json, run_json
 from mcp_workflows.clock import utc_now
 from mcp_workflows.definition.durations import parse_duration
-from mcp_workflows.definition.similar import did_you_mean
+from mcp_workflows.definition.phrases import did_you_mean
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.runtime.views import RunPage, RunQuery, RunView
 
@@ -65,20 +65,20 @@ async def runs(
 
 @command
 async def nodes(as_json: AsJson = False, definitions: Definitions = None, database: Database = None) -> Exit:
-    """List the processes that move runs of this database, or did."""
+    """List the processes that move runs of this database, or did. Those that only looked are left out."""
     async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app:
-        own, found = app.store.node_id, await app.store.nodes()
-    others = [node for node in found if node.node_id != own]
+        await app.servers()  # so that those that died are known to be dead
+        found = [node for node in await app.store.nodes() if moves_runs(node)]
     if as_json:
-        print_json({"nodes": [node_json(node) for node in others]})
+        print_json({"nodes": [node_json(node) for node in found]})
         return Exit.DONE
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("node", "state", "runs", "since", "last heard of"):
         table.add_column(title)
-    for node in others:
+    for node in found:
         state = Text("up", "good") if node.ended_at is None else Text("died" if node.crashed else "left", "dim")
         table.add_row(node.name, state, str(node.runs), clock_time(node.started_at), clock_time(node.beat_at))
-    stdout().print(table if others else "No process has used this database yet.")
+    stdout().print(table if found else "No process has moved runs of this database yet.")
     return Exit.DONE
 
 

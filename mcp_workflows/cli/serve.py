@@ -18,7 +18,6 @@ from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.logs import configure_logs
 from mcp_workflows.cli.options import Database, load_settings
-from mcp_workflows.cli.problems import shown
 from mcp_workflows.cli.terminal import stderr
 from mcp_workflows.mcp_server.http import serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
@@ -46,7 +45,6 @@ async def serve(
     configure_logs(settings, "info")
     stop = _on_signals()
     async with open_app(settings) as app:
-        _tell_problems(app)
         server = WorkflowServer(app.runs)
         if address is None:
             await serve_stdio(server, stop=stop)
@@ -85,12 +83,6 @@ def _on_signals() -> asyncio.Event:
         except NotImplementedError:  # Windows: the interpreter's own handler, from which no await can be woken
             signal.signal(number, handler)
     return stop
-
-
-def _tell_problems(app: App) -> None:
-    console = stderr()
-    for problem in shown(app.catalog.problems, "bad"):
-        console.print(problem, soft_wrap=True)
 
 
 def _welcome(app: App, url: str, console: Console) -> None:

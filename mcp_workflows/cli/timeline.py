@@ -89,18 +89,17 @@ def timeline(trace: Trace, now: datetime, happened: Sequence[Row] = ()) -> Rende
 
 def headline(run: RunView, now: datetime) -> Text:
     """Two lines: what it is, and where it stands."""
+    name = Text.assemble((run.workflow, "name"), (f" version {run.version}  ", "dim"), (run.run_id, "id"))
+    return Text.assemble(name, "\n", standing(run, now))
+
+
+def standing(run: RunView, now: datetime) -> Text:
+    """Where it stands, since when, by whom."""
     mark, style = _RUN_MARKS[run.status]
     until = run.finished_at or now
     took = "after" if run.status.finished else "for"
     details = f" {took} {span((until - run.created_at).total_seconds())}, begun {clock_time(run.created_at)}"
-    return Text.assemble(
-        (run.workflow, "name"),
-        (f" version {run.version}  ", "dim"),
-        (run.run_id, "id"),
-        "\n",
-        (f"{mark} {run.status}", style),
-        (f"{details} by {run.actor}", "dim"),
-    )
+    return Text.assemble((f"{mark} {run.status}", style), (f"{details} by {run.actor}", "dim"))
 
 
 def rows(trace: Trace, now: datetime) -> list[Row]:
@@ -110,7 +109,7 @@ def rows(trace: Trace, now: datetime) -> list[Row]:
     for step in trace.steps:
         attempts = [attempt for attempt in trace.attempts if attempt.path == step.path]
         found += _attempt_rows(attempts, step)
-        found.append(_step_row(step, attempts, trace.run, now))
+        found.append(_step_row(step, attempts, trace, now))
     for path in trace.run.progress.running:
         if path not in seen:
             mark = Text(*_STEP_MARKS[StepStatus.RUNNING])
@@ -140,14 +139,25 @@ def ending(run: RunView) -> Iterator[Text]:
         yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}")
 
 
-def _step_row(step: StepRecord, failed: Sequence[AttemptRecord], run: RunView, now: datetime) -> Row:
+def _step_row(step: StepRecord, failed: Sequence[AttemptRecord], trace: Trace, now: datetime) -> Row:
     mark, style = _STEP_MARKS[step.status]
     key = ("step", step.path, step.seq, step.status)
-    at = (failed[-1].finished_at if failed else None) or step.started_at or step.finished_at or run.created_at
     ended_at = step.finished_at or (None if step.status.settled else now)
     began_at = failed[0].started_at if failed else step.started_at
     took = span((ended_at - began_at).total_seconds()) if ended_at and began_at and step.status in _TIMED else ""
+    at = _last_begun(step, failed, trace)
     return Row(at, key, Text(mark, style), _name(step.path), took, _note(step, now), step.status.settled)
+
+
+def _last_begun(step: StepRecord, failed: Sequence[AttemptRecord], trace: Trace) -> datetime:
+    """When what the row tells began: after the attempts that failed before, and after what people said in between."""
+    begun_at = step.started_at or step.finished_at or trace.run.created_at
+    if failed:
+        told = [message.received_at for message in trace.messages if step.attempts_before]
+        until = step.finished_at or trace.run.finished_at
+        before = [failed[-1].finished_at, *(at for at in told if until is None or at <= until)]
+        begun_at = max(begun_at, *before)
+    return begun_at
 
 
 _TIMED: Final = frozenset(StepStatus) - {StepStatus.SKIPPED, StepStatus.PENDING}

@@ -31,7 +31,7 @@ def trace_json(trace: Trace) -> dict[str, Any]:
     attempts = [{**_filled(asdict(attempt)), "error": attempt.error.to_json()} for attempt in trace.attempts]
     steps: list[dict[str, Any]] = []
     for step in trace.steps:
-        told = _filled(asdict(step))
+        told = _filled(step._asdict())
         if step.status.has_output:
             told["output"] = step.output
         if step.error is not None:
