@@ -33,16 +33,24 @@ async def read_body(response: ClientResponse, limit: int, *, beginning: bool = F
     chunks: list[bytes] = []
     size = 0
     try:
+        if response.content.is_eof():
+            # The usual small answer came with its head.
+            raw = response.content.read_nowait()
+            return Body(raw) if len(raw) <= limit else _too_large(raw, limit)
         with _noticing_the_end(response):
             async for chunk in response.content.iter_any():
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > limit:
                     response.close()
-                    return Body(b"".join(chunks)[:limit], f"is larger than {limit} bytes", "answer_too_large")
+                    return _too_large(b"".join(chunks), limit)
     except (ClientError, OSError) as error:
         return _cut_short(b"".join(chunks), error)
     return Body(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+
+
+def _too_large(raw: bytes, limit: int) -> Body:
+    return Body(raw[:limit], f"is larger than {limit} bytes", "answer_too_large")
 
 
 def _cut_short(raw: bytes, error: Exception) -> Body:

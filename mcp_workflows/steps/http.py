@@ -19,7 +19,7 @@ from mcp_workflows.definition.program import SAFE_METHODS, HttpWork, Json
 from mcp_workflows.engine.outcome import Completed, Failed, Outcome
 from mcp_workflows.steps import redirect, verdict
 from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_leniently
-from mcp_workflows.steps.attempt import Attempt, Values
+from mcp_workflows.steps.attempt import Attempt, Values, cut
 from mcp_workflows.steps.body import Body, read_body
 from mcp_workflows.steps.client import Broken, Client, NotConnected, NotHttp
 from mcp_workflows.steps.environment import Environment
@@ -56,7 +56,7 @@ class Http:
             return attempt.failed("expression", f"{attempt.label} was not sent: {failure}")
         except RequestInvalid as invalid:
             return attempt.failed("invalid_request", f"{attempt.label} was not sent: {invalid}")
-        attempt.label = f"{work.method} {request.url.raw_path}"
+        attempt.label = f"{work.method} {cut(request.url.raw_path, 200)}"
         attempt.request = request.shown
         host = request.origin
         if not self._gate.enter(host):

@@ -13,6 +13,8 @@ since no server library can be brought to break HTTP in all these ways.
 | ``/redirect/302?to=…`` | redirects |
 | ``/reset-before`` ``/reset-after`` | resets the connection before reading the body, or after |
 | ``/close-after`` | reads the request and closes without an answer |
+| ``/early-413`` | refuses and closes without having read the body |
+| ``/upgrade`` | switches to another protocol that nobody asked for |
 | ``/hang`` | reads the request and never answers |
 | ``/slow-headers`` ``/drip`` | sends headers, or a body, so slowly that they never end |
 | ``/huge`` ``/huge-declared`` | a body without end, or one declared as 10 GB |
@@ -142,6 +144,10 @@ class _Connection:
             await self.service.record(Call(method, target, headers, b"", self.number))
             self._reset()
             return False
+        if path == "/early-413":
+            await self.service.record(Call(method, target, headers, b"", self.number))
+            await self.answer(413, {"error": "too large"})
+            return False
         body = await self.reader.readexactly(int(headers.get("content-length", "0")))
         call = Call(method, target, headers, body, self.number)
         if path.startswith("/_"):
@@ -232,6 +238,11 @@ class _Connection:
         return False
 
     async def close_after(self, call: Call) -> bool:
+        return False
+
+    async def upgrade(self, call: Call) -> bool:
+        await self.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        await self.reader.read()
         return False
 
     async def hang(self, call: Call) -> bool:
@@ -338,6 +349,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "redirect": _Connection.redirect,
     "reset-after": _Connection.reset_after,
     "close-after": _Connection.close_after,
+    "upgrade": _Connection.upgrade,
     "hang": _Connection.hang,
     "slow-headers": _Connection.slow_headers,
     "drip": _Connection.drip,

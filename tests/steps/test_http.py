@@ -217,3 +217,9 @@ async def test_an_answer_of_just_the_largest_size_is_kept() -> None:
     content = json.dumps("x" * 998).encode()
     async with bench(max_answer_bytes=1000) as b:
         assert len((await b.completed(body_path(content)))["body"]) == 998
+
+
+async def test_a_large_request_goes_out_whole() -> None:
+    async with bench() as b:
+        await b.completed("/ok", "POST", json={"text": "${input.text}"}, input={"text": "x" * 2_500_000})
+        assert len(b.service.calls[0].body) == 2_500_011

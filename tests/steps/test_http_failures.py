@@ -52,7 +52,7 @@ CASES = [
 @pytest.mark.parametrize("method", ["POST", "GET"])
 async def test_each_failure_has_its_name(path: str, code: str, in_doubt: bool, retryable: bool, method: str) -> None:
     """A GET has no effect to doubt; all else is the same."""
-    timeout = 0.5 if code == "timeout" else 20.0
+    timeout = 0.3 if code == "timeout" else 20.0
     async with bench() as b:
         error = await b.failed(path, method, timeout=timeout)
         assert (error.code, error.in_doubt, error.retryable) == (code, in_doubt and method == "POST", retryable), error
@@ -181,11 +181,17 @@ async def test_an_unknown_host_is_definite() -> None:
     assert "nowhere.invalid" in error.message
 
 
-async def test_tls_that_does_not_come_about_is_definite() -> None:
+async def test_an_answer_that_changes_the_protocol_is_no_success() -> None:
     async with bench() as b:
-        error = await b.failed(b.service.url.replace("http://", "https://") + "/ok", "POST")
-        assert (error.code, error.in_doubt, error.retryable) == ("connect", False, True)
-        assert b.service.calls == []
+        error = await b.failed("/upgrade", "POST", timeout=5.0)
+    assert (error.code, error.in_doubt) == ("http_101", True)
+
+
+async def test_a_refusal_that_comes_before_the_body_is_read_counts() -> None:
+    async with bench() as b:
+        error = await b.failed("/early-413", "POST", text="x" * 3_000_000)
+    assert error.code in {"http_413", "reset"}, "the reset of the unread body may overtake the answer"
+    assert error.in_doubt == (error.code == "reset")
 
 
 @pytest.fixture
