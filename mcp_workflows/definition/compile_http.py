@@ -12,8 +12,8 @@ from mcp_workflows.definition.model import Auth as AuthModel
 from mcp_workflows.definition.model import Http, Service
 from mcp_workflows.definition.model.http import BODIES
 from mcp_workflows.definition.nodes import Map, Scalar, Seq
+from mcp_workflows.definition.phrases import did_you_mean
 from mcp_workflows.definition.program import Auth, HttpWork
-from mcp_workflows.definition.similar import did_you_mean
 from mcp_workflows.definition.site import EMPTY, Site
 
 CONNECT_TIMEOUT = 10.0

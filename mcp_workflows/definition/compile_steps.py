@@ -12,6 +12,7 @@ from mcp_workflows.definition.document import Document
 from mcp_workflows.definition.expressions import Expression, Template
 from mcp_workflows.definition.model.step import KINDS, LATER_KINDS
 from mcp_workflows.definition.nodes import Map
+from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import (
     Backoff,
     Compensation,
@@ -25,7 +26,6 @@ from mcp_workflows.definition.program import (
     Work,
 )
 from mcp_workflows.definition.scope import Names, Scope
-from mcp_workflows.definition.similar import listed
 from mcp_workflows.definition.site import Reads, Site
 
 HTTP_TIMEOUT = 30.0

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from mcp_workflows.definition.json_reader import read_json
 from mcp_workflows.definition.nodes import MAX_CHARACTERS, Map, Node, Scalar, Seq, TextRefused, TreeBuilder, to_json
+from mcp_workflows.definition.phrases import describe
 from mcp_workflows.definition.places import SourceText
 from mcp_workflows.definition.yaml_reader import read_yaml
 from mcp_workflows.errors import DefinitionInvalid, Problem
@@ -103,38 +104,41 @@ def decode(data: bytes, file: str) -> str:
 def read_document(text: str, file: str) -> Document:
     """Reads YAML, or JSON where the name or the text says so. Raises ``DefinitionInvalid`` where the text cannot be read."""
     source = SourceText(re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff")))
-    is_json = PurePath(file).suffix == ".json"
     try:
-        builder = _read(source.text, is_json)
+        builder = _read(source.text, _format(file))
     except TextRefused as refused:
         line, column = source.place(refused.index)
-        problem = Problem(file, line, column, "json" if is_json else "yaml", refused.message)
+        problem = Problem(file, line, column, _format(file), refused.message)
         raise DefinitionInvalid([problem]) from None
     return _document(builder, source, file)
 
 
-def _read(text: str, is_json: bool) -> TreeBuilder:
+def _format(file: str) -> str:
+    return "json" if PurePath(file).suffix == ".json" else "yaml"
+
+
+def _read(text: str, form: str) -> TreeBuilder:
     if len(text) > MAX_CHARACTERS:
         raise TextRefused(0, f"larger than 1 MiB ({len(text):,} characters)")
-    if not is_json and text.lstrip()[:1] == "{":
+    if form == "json":
+        return read_json(text)
+    if text.lstrip()[:1] == "{":  # a stored definition, or a flow mapping
         try:
             return read_json(text)
         except TextRefused:
             return read_yaml(text)
-    return read_json(text) if is_json else read_yaml(text)
+    return read_yaml(text)
 
 
 def _document(builder: TreeBuilder, source: SourceText, file: str) -> Document:
     root = builder.root
-    if isinstance(root, Map):
-        document = Document(file, source, root)
-    else:
-        found = "nothing" if root is None or (isinstance(root, Scalar) and root.value is None) else "something else"
-        document = Document(file, source, Map(0, 0))
-        node = root or document.root
-        raise DefinitionInvalid(
-            [document.problem(node, "yaml", f"a workflow is a mapping with name, steps and so on; found {found}")]
-        )
+    if not isinstance(root, Map):
+        value = None if root is None else to_json(root)
+        found = "nothing" if value is None else describe(value)
+        line, column = source.place(root.start if root is not None else 0)
+        message = f"a workflow is a mapping with name, steps and so on; found {found}"
+        raise DefinitionInvalid([Problem(file, line, column, _format(file), message)])
+    document = Document(file, source, root)
     for duplicate in builder.duplicates:
         first = document.line(duplicate.first)
         document.refuse(duplicate.key, "duplicate_key", f'"{duplicate.key.value}" is already set at line {first}')

@@ -15,8 +15,8 @@ from referencing.exceptions import Unresolvable
 
 from mcp_workflows.definition.document import Document, Path
 from mcp_workflows.definition.nodes import Map, Node, Scalar, Seq, to_json
+from mcp_workflows.definition.phrases import nearest
 from mcp_workflows.definition.program import Definition, Json
-from mcp_workflows.definition.similar import nearest
 from mcp_workflows.definition.violations import path_of, sentence, shown, violations
 from mcp_workflows.errors import InputRefused
 

@@ -10,7 +10,7 @@ import json
 import re
 
 from mcp_workflows.definition.nodes import Map, Scalar, Seq, TextRefused, TreeBuilder
-from mcp_workflows.definition.numbers import float_of, int_of
+from mcp_workflows.definition.scalars import float_of, int_of, text_of
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
@@ -116,7 +116,7 @@ def _string(raw: str, start: int) -> str:
     except json.JSONDecodeError as error:
         raise TextRefused(start + error.pos, error.msg) from None
     assert isinstance(value, str)
-    return value
+    return text_of(value, start)
 
 
 def read_json(text: str) -> TreeBuilder:

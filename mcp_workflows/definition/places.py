@@ -36,8 +36,8 @@ class SourceText:
         if not isinstance(scalar.value, str):
             return scalar.start
         raw = self.text[scalar.start : scalar.end]
-        prefix = _PREFIX.match(raw)
-        begin = prefix.end() if prefix and scalar.style != '"' and raw[0] in "&!" else 0
+        prefix = _PREFIX.match(raw)  # a text that begins with & or ! is quoted
+        begin = prefix.end() if prefix else 0
         raw = raw[begin:]
         if scalar.style in ("'", '"'):
             found = _in_quoted(raw, scalar.style, scalar.value, offset)

@@ -26,11 +26,10 @@ from mcp_workflows.definition.model import (
     WaitUntil,
     Workflow,
 )
-from mcp_workflows.definition.model.fields import describe
 from mcp_workflows.definition.model.http import LATER as LATER_HTTP_KEYS
 from mcp_workflows.definition.model.step import KINDS, LATER_KINDS
 from mcp_workflows.definition.nodes import Node, Scalar, to_json
-from mcp_workflows.definition.similar import did_you_mean, listed
+from mcp_workflows.definition.phrases import describe, did_you_mean, listed
 
 _PARTS: dict[str, tuple[str, type[BaseModel]]] = {
     "http": ("http", Http),

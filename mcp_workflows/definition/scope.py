@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from mcp_workflows.definition.document import Path
 from mcp_workflows.definition.expressions import RUN, Reference
-from mcp_workflows.definition.similar import did_you_mean, listed
+from mcp_workflows.definition.phrases import did_you_mean, listed
 
 BASE_ROOTS = frozenset({"input", "vars", "secrets", "steps"}) | RUN
 """Known everywhere in a file."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from mcp_workflows.definition.similar import did_you_mean
+from mcp_workflows.definition.phrases import did_you_mean
 
 _SHOWN = 10
 _TYPES = {"string": "a string", "array": "an array", "object": "an object", "null": "null"}

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mcp_workflows.definition.nodes import Map, Scalar, Seq, TextRefused, TreeBuilder
-from mcp_workflows.definition.numbers import float_of, int_of
+from mcp_workflows.definition.scalars import float_of, int_of, text_of
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
@@ -24,7 +24,6 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 _UNPRINTABLE = re.compile(r"[^\t\n -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -93,7 +92,7 @@ def _resolve(event: Any, start: int) -> str | int | float | bool | None:
     text: str = event.value
     tag = None if event.ctag is None else str(event.ctag)
     if tag in ("!", _TAG + "str") or (tag is None and event.style):
-        return _text(text, start)
+        return text_of(text, start)
     value = _plain(text, start)
     if tag is not None:
         kinds: dict[str, type] = {"int": int, "float": float, "bool": bool, "null": type(None)}
@@ -105,15 +104,6 @@ def _resolve(event: Any, start: int) -> str | int | float | bool | None:
         if type(value) is not wanted:
             raise TextRefused(start, f'"{text}" is no {_short(tag)}')
     return value
-
-
-def _text(text: str, start: int) -> str:
-    if not _SURROGATE.search(text):
-        return text
-    try:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16")  # "\ud83d\ude00" is one character
-    except UnicodeDecodeError:
-        raise TextRefused(start, "half of a surrogate pair is no character") from None
 
 
 def _plain(text: str, start: int) -> str | int | float | bool | None:

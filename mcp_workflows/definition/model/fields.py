@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandle
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from mcp_workflows.definition.durations import PATTERN, parse_duration
-from mcp_workflows.definition.similar import did_you_mean
+from mcp_workflows.definition.phrases import describe, did_you_mean
 
 Json: TypeAlias = Any
 
@@ -109,23 +109,6 @@ def _plain(value: object) -> object:
 
 PlainText = Annotated[str, _check("expr", _plain), _check("value", _text), WithJsonSchema({"type": "string"})]
 """A text that is taken as it is."""
-
-
-def describe(value: object) -> str:
-    """What kind of value it is, in JSON's words."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return f"{value}".lower()
-        case int() | float():
-            return f"{value}"
-        case str():
-            return f'"{value[:40]}…"' if len(value) > 40 else f'"{value}"'
-        case list():
-            return "a list"
-        case _:
-            return "a mapping"
 
 
 def _retried(value: object) -> str:

@@ -1,11 +1,13 @@
-"""Numbers as both readers take them: what JSON and every store can keep, nothing else."""
+"""Numbers and texts as both readers take them: what JSON and every store can keep, nothing else."""
 
 from __future__ import annotations
 
 import math
+import re
 
 from mcp_workflows.definition.nodes import TextRefused
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LONGEST = 30
 """Digits: no integer within the bounds is written longer, and converting a very long one takes quadratic time."""
 
@@ -22,3 +24,13 @@ def float_of(text: str, start: int) -> float:
     if not math.isfinite(value):
         raise TextRefused(start, f"{text} is not a number that JSON can hold")
     return value
+
+
+def text_of(text: str, start: int) -> str:
+    """The text with surrogate pairs joined: ``\\ud83d\\ude00`` is one character."""
+    if not _SURROGATE.search(text):
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise TextRefused(start, "half of a surrogate pair is no character") from None

@@ -1,4 +1,4 @@
-"""Which name an author may have meant, and other turns of phrase that refusals share."""
+"""The turns of phrase that refusals share: which name was meant, lists of names, what a value is."""
 
 from __future__ import annotations
 
@@ -24,3 +24,20 @@ def listed(names: Iterable[str], last: str = "and") -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def describe(value: object) -> str:
+    """What kind of value it is, in JSON's words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return f"{value}".lower()
+        case int() | float():
+            return f"{value}"
+        case str():
+            return f'"{value[:40]}…"' if len(value) > 40 else f'"{value}"'
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
