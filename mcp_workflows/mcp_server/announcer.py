@@ -35,6 +35,10 @@ class Announcer:
         self._sessions: set[ServerSession] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def sessions(self) -> int:
+        return len(self._sessions)
+
     async def on_initialized(self, ctx: ServerRequestContext[Any, Any], _params: NotificationParams | None) -> None:
         """Keep the session until its connection ends."""
         session = ctx.session

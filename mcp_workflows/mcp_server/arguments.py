@@ -9,7 +9,10 @@ from datetime import datetime, timedelta
 from mcp_types import Tool
 
 from mcp_workflows.definition.durations import parse_duration
+from mcp_workflows.definition.input_schema import check_json
 from mcp_workflows.definition.program import Json
+from mcp_workflows.definition.violations import shown, violations
+from mcp_workflows.errors import InputRefused
 
 
 class ArgumentsRefused(Exception):
@@ -24,7 +27,7 @@ def idempotency_key_of(value: Json) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise ArgumentsRefused(f"_idempotency_key: {json.dumps(value)[:40]} is no string.")
+        raise ArgumentsRefused(f"_idempotency_key: {shown(value)} is not a string.")
     if not 1 <= len(value) <= _LONGEST_KEY or not value.isprintable():
         raise ArgumentsRefused(f"_idempotency_key: expected 1 to {_LONGEST_KEY} printable characters.")
     return value
@@ -58,10 +61,17 @@ def check_readable(arguments: Mapping[str, Json]) -> None:
         json.dumps(arguments, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
         half = ascii(error.object[error.start])
-        raise ArgumentsRefused(f"a text holds half of a surrogate pair ({half}), which is no character.") from None
+        raise ArgumentsRefused(f"A text holds half of a surrogate pair ({half}), which is no character.") from None
     except RecursionError:
-        raise ArgumentsRefused("arguments are nested too deeply.") from None
+        raise ArgumentsRefused("The arguments are nested too deeply.") from None
 
 
 def check_against(tool: Tool, arguments: Mapping[str, Json]) -> None:
     """Hold the arguments of a run tool against its published schema. Raises ``ArgumentsRefused``."""
+    try:
+        check_json(arguments)
+    except InputRefused as refused:
+        raise ArgumentsRefused(str(refused)) from None
+    wrong = violations(tool.input_schema, arguments)
+    if wrong:
+        raise ArgumentsRefused(" ".join(wrong))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import cast
 
+from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import Json
-from mcp_workflows.definition.similar import listed
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.wording import age, ago, instant
 from mcp_workflows.runtime.views import RunView
@@ -109,6 +109,8 @@ def _ended(view: RunView) -> str | None:
     if view.not_undone:
         left = listed([step for step, _ in view.not_undone])
         verb = "is" if len(view.not_undone) == 1 else "are"
+        if view.status is RunStatus.CANCELLED:
+            return f"{left} {verb} still in effect: tell the user."
         return f"resume_run tries the undoing again. Until then {left} {verb} still in effect: tell the user."
     if view.status is RunStatus.CANCELLED:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from mcp_workflows.definition.similar import did_you_mean
+from mcp_workflows.definition.phrases import did_you_mean
 from mcp_workflows.errors import CallerError, Problem, Stopping, StoreUnavailable, SystemUnwell
 from mcp_workflows.mcp_server.wording import age, cut
 from mcp_workflows.runtime.views import RunView

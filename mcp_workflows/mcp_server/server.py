@@ -63,6 +63,11 @@ class WorkflowServer(Server[dict[str, Any]]):
         self._toolbox = Toolbox(runs.catalog.definitions)
         runs.catalog.on_change(self._definitions_changed)
 
+    @property
+    def sessions(self) -> int:
+        """How many clients of the handshake era are connected."""
+        return self._announcer.sessions
+
     async def stop(self) -> None:
         """Answer the calls that wait, and end the streams: the service is about to go."""
         self.stopping.set()

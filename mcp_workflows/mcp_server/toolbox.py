@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from jsonschema import Draft202012Validator
 
 from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.definition.violations import violations
 from mcp_workflows.mcp_server.tools import tool_list
 
 
@@ -18,7 +16,6 @@ class Toolbox:
         self._definitions = {name: d for name, d in definitions.items() if d.mcp.expose == "tool"}
         self.tools = tool_list(definitions)
         self.names = [tool.name for tool in self.tools]
-        self._validators: dict[str, Any] = {}
 
     def definition(self, name: str) -> Definition | None:
         """The workflow that the tool of this name starts."""
@@ -32,8 +29,6 @@ class Toolbox:
         definition = self._definitions.get(name)
         if definition is None or definition.output_schema is None or "result" not in told:
             return None
-        if name not in self._validators:
-            tool = next(tool for tool in self.tools if tool.name == name)
-            self._validators[name] = Draft202012Validator(tool.output_schema or {})
-        error = next(iter(self._validators[name].iter_errors(dict(told))), None)
-        return None if error is None else f"{error.json_path.removeprefix('$.')}: {error.message}"
+        schema = next(tool.output_schema for tool in self.tools if tool.name == name)
+        wrong = violations(schema or {}, told)
+        return wrong[0] if wrong else None

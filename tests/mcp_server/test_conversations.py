@@ -1,0 +1,274 @@
+"""Whole conversations of an agent with the server, over every transport and in both eras, compared field by field."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from mcp_workflows.samples.faults import Fault
+from tests.mcp_server.place import SAGA, TRANSPORTS, edited, place, refused, told
+
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("transport", TRANSPORTS)]
+
+PAUSING = edited(SAGA, ("\nsteps:", "\non_failure: pause\nmcp: {wait: 300ms}\nsteps:"))
+UNDOING = edited(
+    SAGA, ("\nsteps:", "\nmcp: {wait: 20s}\nsteps:"), ("max_attempts: 6, delay: 1s", "max_attempts: 2, delay: 10ms")
+)
+ORDER = {"order_id": "o1", "amount": 12, "shipment_status": "2OO"}
+
+LARGE = """
+name: install_all_from_inventory
+description: Installs every device of the inventory.
+input: {properties: {count: {type: integer, default: 412}}}
+mcp: {wait: 20s}
+steps:
+  - id: installed
+    set:
+      devices: '${lists.range(input.count).map(i, {"device": "device-with-a-name-that-is-long-" + string(i)})}'
+output: {installed: "${steps.installed.output.devices}"}
+"""
+
+SLOW = """
+name: slow_one
+description: Waits for an hour between two steps.
+mcp: {wait: 200ms}
+steps:
+  - id: first
+    set: {x: 1}
+  - id: pause
+    wait: 1h
+"""
+
+
+async def test_an_order_is_refused_joined_paused_and_resumed(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"saga": PAUSING}) as here, here.client(transport) as client:
+        here.world.faults.add(Fault("shop", "POST", "/shipping/book", "slow", seconds=1.5))
+
+        answer = await client.call_tool("saga_order_fulfillment", {**ORDER, "amount": "12"})
+        assert refused(answer) == 'Input refused, no run was started. amount: "12" is a string, expected number.'
+
+        abandoned = asyncio.create_task(client.call_tool("saga_order_fulfillment", ORDER))
+        await here.called("/shipping/book")
+        abandoned.cancel()
+        await asyncio.gather(abandoned, return_exceptions=True)
+
+        joined = told(await client.call_tool("saga_order_fulfillment", ORDER))
+        run_id = joined["run_id"]
+        assert re.fullmatch("r_[0-9a-hjkmnp-tv-z]{26}", run_id)
+        following = joined.pop("next")
+        assert joined == {
+            "run_id": run_id,
+            "status": "running",
+            "joined": True,
+            "progress": {"completed": 2, "running": ["ship"]},
+        }
+        assert re.fullmatch(
+            r"This is the run started \d+ s ago with the same input \(for a second one set _idempotency_key\)\. "
+            r"Call get_run with wait_seconds 50\.",
+            following,
+        )
+
+        paused = told(await client.call_tool("get_run", {"run_id": run_id, "wait_seconds": 50}))
+        assert paused == {
+            "run_id": run_id,
+            "workflow": "saga_order_fulfillment",
+            "version": 1,
+            "status": "paused",
+            "error": {
+                "step": "ship",
+                "code": "http_422",
+                "in_doubt": False,
+                "message": paused["error"]["message"],
+                "attempts": 1,
+                "retry_helps": False,
+                "request": {"query": {"status": "2OO"}, "json": {"orderId": "o1"}},
+            },
+            "next": 'resume_run with request {"query":{…},"json":{…}} or input {…} corrected; '
+            "or cancel_run, which undoes charge and reserve.",
+        }
+        assert paused["error"]["message"].startswith("POST ")
+        assert "/shipping/book answered 422" in paused["error"]["message"]
+        assert "status must be 200 or 201" in paused["error"]["message"]
+
+        correction = {"run_id": run_id, "input": {"shipment_status": "200"}, "reason": "typo"}
+        assert await ended(client, told(await client.call_tool("resume_run", correction))) == {
+            "run_id": run_id,
+            "status": "completed",
+            "result": {"order_id": "o1", "reservation_id": "r_1", "charge_id": "c_1", "shipment_id": "s_1"},
+        }
+        assert here.times_called("/inventory/reserve") == 1
+        assert here.times_called("/payments/charge") == 1
+        first, second = here.keys_of("/shipping/book")
+        assert first != second
+
+        again = await client.call_tool("resume_run", {"run_id": run_id})
+        assert refused(again) == f"{run_id} is completed: nothing to resume."
+
+
+async def test_a_failed_order_is_undone_and_says_what_was(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"saga": UNDOING}) as here, here.client(transport) as client:
+        answer = await client.call_tool("saga_order_fulfillment", ORDER)
+        assert answer.is_error
+        failed = told(answer)
+        assert failed.pop("error")["step"] == "ship"
+        assert failed == {
+            "run_id": failed["run_id"],
+            "status": "failed",
+            "compensation": "done",
+            "undone": ["charge", "reserve"],
+            "next": "Everything was undone. Start again with other input.",
+        }
+        asked = await client.call_tool("get_run", {"run_id": failed["run_id"]})
+        assert not asked.is_error, "the question was answered"
+        assert told(asked)["status"] == "failed"
+        resumed = await client.call_tool("resume_run", {"run_id": failed["run_id"]})
+        assert refused(resumed).startswith(failed["run_id"])
+
+
+async def test_what_could_not_be_undone_is_named_and_undone_later(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"saga": UNDOING}) as here, here.client(transport) as client:
+        here.world.faults.add(Fault("shop", "POST", "/payments/refund", "answer", times=None, status=503))
+        answer = await client.call_tool("saga_order_fulfillment", ORDER)
+        assert answer.is_error
+        failed = told(answer)
+        assert (failed["status"], failed["compensation"]) == ("failed", "incomplete")
+        charge, reserve = failed["not_undone"]
+        assert charge["step"] == "charge"
+        assert "/payments/refund answered 503" in charge["error"]
+        assert "(2 attempts)" in charge["error"]
+        assert reserve == {"step": "reserve", "error": "not tried: charge must be undone first"}
+        assert failed["next"] == (
+            "resume_run tries the undoing again. Until then charge and reserve are still in effect: tell the user."
+        )
+
+        here.world.faults.clear()
+        resumed = await ended(client, told(await client.call_tool("resume_run", {"run_id": failed["run_id"]})))
+        assert (resumed["status"], resumed["compensation"]) == ("failed", "done")
+        assert sorted(resumed["undone"]) == ["charge", "reserve"]
+        assert "not_undone" not in resumed
+
+
+async def test_a_paused_order_is_cancelled_and_undone(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"saga": PAUSING}) as here, here.client(transport) as client:
+        paused = await ended(client, told(await client.call_tool("saga_order_fulfillment", ORDER)))
+        assert paused["status"] == "paused"
+        cancelled = told(
+            await client.call_tool("cancel_run", {"run_id": paused["run_id"], "reason": "the customer left"})
+        )
+        cancelled = await ended(client, cancelled)
+        assert (cancelled["status"], cancelled["compensation"]) == ("cancelled", "done")
+        assert cancelled["undone"] == ["charge", "reserve"]
+        assert here.times_called("/payments/refund") == 1
+
+        trace = told(await client.call_tool("get_run", {"run_id": paused["run_id"], "select": "trace"}))["selected"]
+        (message,) = trace["messages"]
+        assert (message["kind"], message["actor"], message["reason"]) == ("cancel", "local", "the customer left")
+
+
+async def test_a_run_is_cancelled_without_being_undone_where_asked(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"saga": PAUSING}) as here, here.client(transport) as client:
+        paused = await ended(client, told(await client.call_tool("saga_order_fulfillment", ORDER)))
+        asked = {"run_id": paused["run_id"], "compensate": False}
+        cancelled = await ended(client, told(await client.call_tool("cancel_run", asked)))
+        assert cancelled["status"] == "cancelled"
+        assert "undone" not in cancelled
+        assert here.times_called("/payments/refund") == 0
+
+
+async def test_a_large_result_is_read_in_pieces(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"large": LARGE}) as here, here.client(transport) as client:
+        large = told(await client.call_tool("install_all_from_inventory", {}))
+        assert large == {
+            "run_id": large["run_id"],
+            "status": "completed",
+            "result_omitted": {
+                "bytes": large["result_omitted"]["bytes"],
+                "shape": "{installed: [412 \N{MULTIPLICATION SIGN} {device}]}",
+            },
+            "next": "Read a part: get_run with select result.installed[0:20].",
+        }
+        read: list[Any] = []
+        select = "result.installed[0:20]"
+        while select:
+            part = told(await client.call_tool("get_run", {"run_id": large["run_id"], "select": select}))
+            assert part["of"] == 412
+            read += part["selected"]
+            select = part.get("next", "").removeprefix("For more: get_run with select ").removesuffix(".")
+        assert [one["device"] for one in read] == [f"device-with-a-name-that-is-long-{number}" for number in range(412)]
+
+        whole = told(await client.call_tool("get_run", {"run_id": large["run_id"], "select": "result.installed"}))
+        assert "selected" not in whole
+        smaller = re.fullmatch(r"Read less of it: get_run with select (.*)\.", whole["next"])
+        assert smaller is not None
+        part = told(await client.call_tool("get_run", {"run_id": large["run_id"], "select": smaller[1]}))
+        assert len(part["selected"]) > 50
+
+
+async def test_what_is_lost_is_found_again(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"slow": SLOW, "large": LARGE}) as here, here.client(transport) as client:
+        waiting = told(await client.call_tool("slow_one", {"_idempotency_key": "k1"}))
+        assert waiting["status"] == "waiting"
+        assert re.fullmatch(
+            r"It goes on by itself at \S+Z \(in 59 min\)\. Call get_run then; nobody has to answer\.", waiting["next"]
+        )
+        done = told(await client.call_tool("install_all_from_inventory", {"count": 1}))
+
+        (line,) = told(await client.call_tool("list_runs", {}))["runs"]
+        assert re.fullmatch(r"\d+ s", line.pop("age"))
+        assert line == {
+            "run_id": waiting["run_id"],
+            "workflow": "slow_one",
+            "version": 1,
+            "status": "waiting",
+            "idempotency_key": "k1",
+        }
+        listed = told(await client.call_tool("list_runs", {"status": "any", "since": "2h"}))["runs"]
+        assert [run["run_id"] for run in listed] == [done["run_id"], waiting["run_id"]]
+        by_key = told(await client.call_tool("list_runs", {"status": "any", "idempotency_key": "k1"}))["runs"]
+        assert [run["run_id"] for run in by_key] == [waiting["run_id"]]
+        first = told(await client.call_tool("list_runs", {"status": "any", "limit": 1}))
+        second = told(
+            await client.call_tool("list_runs", {"status": "any", "limit": 1, "cursor": first["next_cursor"]})
+        )
+        assert [page["runs"][0]["run_id"] for page in (first, second)] == [done["run_id"], waiting["run_id"]]
+
+        shortened = told(await client.call_tool("get_run", {"run_id": waiting["run_id"][:10]}))
+        assert shortened["run_id"] == waiting["run_id"]
+        unknown = refused(await client.call_tool("cancel_run", {"run_id": "r_zz"}))
+        assert re.fullmatch(
+            rf"No run r_zz that you may see\. Your open runs: {waiting['run_id']} slow_one waiting \d+ s\. "
+            r"list_runs with status any shows finished ones\.",
+            unknown,
+        )
+        late = told(await client.call_tool("cancel_run", {"run_id": done["run_id"]}))
+        assert (late["status"], late["next"]) == ("completed", "Nothing to cancel: it ended 0 s ago.")
+
+        cancelled = told(await client.call_tool("cancel_run", {"run_id": waiting["run_id"]}))
+        assert await ended(client, cancelled) == {"run_id": waiting["run_id"], "status": "cancelled"}
+
+
+async def test_the_same_key_is_the_same_run_and_never_another_input(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"large": LARGE}) as here, here.client(transport) as client:
+        keyed = {"count": 1, "_idempotency_key": "k1"}
+        first = told(await client.call_tool("install_all_from_inventory", keyed))
+        again = told(await client.call_tool("install_all_from_inventory", keyed))
+        assert (again["run_id"], again["joined"], again["result"]) == (first["run_id"], True, first["result"])
+        other = await client.call_tool("install_all_from_inventory", {**keyed, "count": 2})
+        assert refused(other) == (
+            f'_idempotency_key "k1" belongs to {first["run_id"]} with other input (differs in: count). Use another key.'
+        )
+        fresh = told(await client.call_tool("install_all_from_inventory", {"count": 1}))
+        assert fresh["run_id"] != first["run_id"], "a finished run is not joined without a key"
+
+
+async def ended(client: Client, run: dict[str, Any]) -> dict[str, Any]:
+    """Follow a run as the instructions say, until it needs nothing more; without the names that get_run adds."""
+    async with asyncio.timeout(30):
+        while run["status"] not in ("completed", "failed", "cancelled", "paused"):
+            run = told(await client.call_tool("get_run", {"run_id": run["run_id"], "wait_seconds": 20}))
+    return {name: value for name, value in run.items() if name not in ("workflow", "version")}
