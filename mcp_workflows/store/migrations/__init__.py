@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, inspect, text
 
 from mcp_workflows.errors import SettingsInvalid
@@ -25,7 +23,7 @@ def migrate(connection: Connection, name: str) -> None:
         _check_readable(connection, name)
     if present >= SCHEMA:
         return
-    command.upgrade(_config(connection), "head")
+    _upgrade(connection)
 
 
 def schema_of(connection: Connection) -> int:
@@ -44,9 +42,13 @@ def _check_readable(connection: Connection, name: str) -> None:
         )
 
 
-def _config(connection: Connection) -> Config:
+def _upgrade(connection: Connection) -> None:
+    # Here and not above: it takes longer to import than all else in the store, and most starts have nothing to migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    return config
+    command.upgrade(config, "head")
