@@ -21,6 +21,9 @@ _INDEXED = 64
 _LOOPED_TEXT = 64 * 1024
 """Characters of one text from outside that a loop may read: a loop can join it to every element."""
 
+_REPEATED_SIZE = 2_000
+"""Elements, counting 64 characters of a text as one, that each turn of a loop may have converted from outside."""
+
 
 @dataclass(slots=True)
 class _Read:
@@ -34,7 +37,7 @@ class _Read:
 class Binding:
     """What the chains of one expression read, as a plan that is followed at each evaluation."""
 
-    def __init__(self, chains: Iterable[Chain]) -> None:
+    def __init__(self, chains: Iterable[Chain], *, repeated: bool = False, local: frozenset[str] = frozenset()) -> None:
         roots: dict[str, tuple[str, str | None, _Read]] = {}
         for chain in chains:
             parts = chain.parts
@@ -43,7 +46,10 @@ class Binding:
                 step, parts = str(parts[0].key), parts[1:]
             _, _, read = roots.setdefault(chain.name, (chain.root, step, _Read()))
             _add(read, [part.key for part in parts], looped=chain.looped)
-        self._plan = tuple((name, root, step, _cutter(read)) for name, (root, step, read) in roots.items())
+        self._plan = tuple(
+            (name, root, step, _light(_cutter(read)) if repeated and root not in local else _cutter(read))
+            for name, (root, step, read) in roots.items()
+        )
 
     def bind(self, values: Mapping[str, Json]) -> dict[str, Json]:
         """The variables for one evaluation. A name that ``values`` lacks is left out. Raises ``Unusable``."""
@@ -91,6 +97,31 @@ def _cutter(read: _Read) -> Callable[[Json], Json]:
 
 def _any_looped(read: _Read) -> bool:
     return read.looped or any(_any_looped(part) for part in read.parts.values())
+
+
+def _light(cut: Callable[[Json], Json]) -> Callable[[Json], Json]:
+    """What is bound again for each element of a loop has to be small."""
+
+    def cut_light(value: Json) -> Json:
+        part = cut(value)
+        if _weight(part, _REPEATED_SIZE) < 0:
+            raise Unusable(f"more than {_REPEATED_SIZE:,} elements are read anew for each element of a loop")
+        return part
+
+    return cut_light
+
+
+def _weight(value: Json, room: int) -> int:
+    """What is left of ``room`` after ``value``; below zero, it does not fit."""
+    if isinstance(value, str):
+        return room - len(value) // 64 - 1
+    if isinstance(value, list | dict):
+        container = cast("list[Json] | dict[str, Json]", value)
+        for part in container.values() if isinstance(container, dict) else container:
+            if room < 0:
+                break
+            room = _weight(part, room)
+    return room - 1
 
 
 def _bounded(value: Json) -> Json:

@@ -11,6 +11,12 @@ from dataclasses import dataclass, replace
 from mcp_workflows.definition.expressions.tree import Call, Comprehension, Const, Ident, Node, Select, Tree, children
 from mcp_workflows.definition.expressions.variables import RUN, Reference
 
+TYPE_NAMES = frozenset(
+    {"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"}
+    | {"google.protobuf.Timestamp", "google.protobuf.Duration", "optional_type"}
+)
+"""Names of CEL's types, which are values of their own (``type(x) == int``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -53,9 +59,10 @@ class Chain:
 class ChainReader:
     """Finds the chains of one tree."""
 
-    def __init__(self, tree: Tree, source: str) -> None:
+    def __init__(self, tree: Tree, source: str, items: frozenset[str]) -> None:
         self._offsets = tree.offsets
         self._source = source
+        self._constants = TYPE_NAMES - items
 
     def all(self, node: Node, bound: frozenset[str] = frozenset()) -> list[Chain]:
         """Every chain in ``node`` at its longest, in the order of the source. ``bound``: comprehension variables."""
@@ -77,7 +84,7 @@ class ChainReader:
     def of(self, node: Node, bound: frozenset[str] = frozenset()) -> Chain | None:
         """``node`` as one chain, if it is nothing else."""
         match node:
-            case Ident(_, name) if name not in bound:
+            case Ident(_, name) if name not in bound and name not in self._constants:
                 return Chain(name, self._root_offset(node), (), looped=bool(bound))
             case Select() if (inner := self.of(node.operand, bound)) and not _tests(inner):
                 return _longer(inner, node.field, self._find(node.field, inner), tested=node.test_only)

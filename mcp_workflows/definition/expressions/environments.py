@@ -1,77 +1,67 @@
-"""What exists in expressions: CEL's libraries, the language's own functions, and the bounded stand-ins.
+"""What exists in expressions: CEL's libraries and the language's own functions.
 
-There are two environments. One checks what authors write, the other evaluates guarded trees. They differ since the
-library can evaluate mixed comparisons (``1 < 2.5``) but has its checker refuse them, and will not have them declared
-where it evaluates; and since guarded trees call functions that authors cannot name.
+There are two environments. One checks what authors write. The other evaluates trees, and has nothing of ours: the added
+functions are called outside of CEL (``evaluator.py``), and mixed arithmetic is spelled out in the tree (``guards.py``).
 """
 
 from __future__ import annotations
 
-import operator
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from mcp_workflows.definition.expressions import functions
 from mcp_workflows.definition.expressions.library import Environment, Overload, new_environment
 from mcp_workflows.definition.expressions.variables import INSTANTS, ROOTS, RUN
 
 _MIXED = (("INT", "DOUBLE"), ("DOUBLE", "INT"))
-
-_ARITHMETIC = tuple(
-    Overload(symbol, pair, "DOUBLE", run)
-    for symbol, run in (("_+_", operator.add), ("_-_", operator.sub), ("_*_", operator.mul), ("_/_", operator.truediv))
-    for pair in _MIXED
-)
-_COMPARISONS = tuple(
-    Overload(symbol, pair, "BOOL") for symbol in ("_<_", "_<=_", "_>_", "_>=_", "_==_", "_!=_") for pair in _MIXED
+_NUMBERS = (
+    *(Overload(symbol, pair, "DOUBLE") for symbol in ("_+_", "_-_", "_*_", "_/_") for pair in _MIXED),
+    *(Overload(symbol, pair, "BOOL") for symbol in ("_<_", "_<=_", "_>_", "_>=_", "_==_", "_!=_") for pair in _MIXED),
 )
 
-ADDED = (
-    Overload("get", ("DYN", "STRING"), "DYN", functions.get),
-    Overload("get", ("DYN", "STRING", "DYN"), "DYN", functions.get),
-    Overload("json", ("STRING",), "DYN", functions.from_json),
-    Overload("to_json", ("DYN",), "STRING", functions.to_json),
-    Overload("merge", ("MAP", "MAP"), "MAP", functions.merge, member=True),
-    Overload("sum", ("LIST",), "DYN", functions.total, member=True),
-    Overload("sort_by", ("LIST", "STRING"), "LIST", functions.sort_by, member=True),
-    Overload("to_map", ("LIST",), "MAP", functions.to_map, member=True),
-    Overload("compact", ("LIST",), "LIST", functions.compact, member=True),
-    Overload("compact", ("MAP",), "MAP", functions.compact, member=True),
-    Overload("time", ("STRING",), "TIMESTAMP", functions.time),
-    Overload("time", ("STRING", "STRING"), "TIMESTAMP", functions.time),
-    Overload("format", ("TIMESTAMP", "STRING"), "STRING", functions.format_instant, member=True),
-    Overload("format", ("TIMESTAMP", "STRING", "STRING"), "STRING", functions.format_instant, member=True),
-    Overload("days", ("INT",), "DURATION", functions.days),
-)
-"""The functions that the language adds."""
 
-BOUNDED = (
-    Overload("bounded_replace", ("STRING", "STRING", "STRING"), "STRING", functions.replace, member=True),
-    Overload("bounded_replace", ("STRING", "STRING", "STRING", "INT"), "STRING", functions.replace, member=True),
-    Overload("bounded_join", ("LIST",), "STRING", functions.join, member=True),
-    Overload("bounded_join", ("LIST", "STRING"), "STRING", functions.join, member=True),
-    Overload("bounded_contains", ("STRING", "STRING"), "BOOL", functions.contains, member=True),
-    Overload("bounded_index_of", ("STRING", "STRING"), "INT", functions.index_of, member=True),
-    Overload("bounded_index_of", ("STRING", "STRING", "INT"), "INT", functions.index_of, member=True),
-    Overload("bounded_split", ("STRING", "STRING"), "LIST", functions.split, member=True),
-    Overload("bounded_split", ("STRING", "STRING", "INT"), "LIST", functions.split, member=True),
-    Overload("bounded_range", ("INT",), "LIST", functions.number_range),
-    Overload("bounded_set_contains", ("LIST", "LIST"), "BOOL", functions.set_contains),
-    Overload("bounded_set_equivalent", ("LIST", "LIST"), "BOOL", functions.set_equivalent),
-    Overload("bounded_set_intersects", ("LIST", "LIST"), "BOOL", functions.set_intersects),
-    Overload("text_too_long", (), "BOOL", functions.text_too_long),
-    Overload("list_too_long", (), "BOOL", functions.list_too_long),
-)
-"""What guarded trees call instead of CEL's own; see ``guards.py``."""
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One that the language adds: what runs, what it takes (the receiver first) and gives, in CEL's types."""
+
+    run: Callable[..., Any]
+    forms: tuple[tuple[str, ...], ...]
+    returns: str
+    member: bool = False
+
+
+ADDED = {
+    "get": Function(functions.get, (("DYN", "STRING"), ("DYN", "STRING", "DYN")), "DYN"),
+    "json": Function(functions.from_json, (("STRING",),), "DYN"),
+    "to_json": Function(functions.to_json, (("DYN",),), "STRING"),
+    "merge": Function(functions.merge, (("MAP", "MAP"),), "MAP", member=True),
+    "sum": Function(functions.total, (("LIST",),), "DYN", member=True),
+    "sort_by": Function(functions.sort_by, (("LIST", "STRING"),), "LIST", member=True),
+    "to_map": Function(functions.to_map, (("LIST",),), "MAP", member=True),
+    "compact": Function(functions.compact, (("LIST",), ("MAP",)), "DYN", member=True),
+    "time": Function(functions.time, (("STRING",), ("STRING", "STRING")), "TIMESTAMP"),
+    "format": Function(
+        functions.format_instant, (("TIMESTAMP", "STRING"), ("TIMESTAMP", "STRING", "STRING")), "STRING", member=True
+    ),
+    "days": Function(functions.days, (("INT",),), "DURATION"),
+}
+"""The functions that the language adds, by name."""
 
 
 @lru_cache(maxsize=64)
 def checker(items: frozenset[str]) -> Environment:
     """The environment that checks; ``items`` are the names of loops' items."""
-    others = (ROOTS - {"run"}) | (RUN - INSTANTS) | items
-    return new_environment(INSTANTS, others, (*_ARITHMETIC, *_COMPARISONS, *ADDED))
+    added = [
+        Overload(name, form, function.returns, function.member)
+        for name, function in ADDED.items()
+        for form in function.forms
+    ]
+    return new_environment(INSTANTS, (ROOTS - {"run"}) | (RUN - INSTANTS) | items, (*_NUMBERS, *added))
 
 
 @lru_cache(maxsize=1)
 def runner() -> Environment:
-    """The environment that evaluates. It needs no variables: trees are checked, and what is bound is JSON."""
-    return new_environment((), (), (*_ARITHMETIC, *ADDED, *BOUNDED))
+    """The environment that evaluates. It needs no variables: what is bound is JSON."""
+    return new_environment((), (), ())

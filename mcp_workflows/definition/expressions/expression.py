@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mcp_workflows.definition.expressions import wire
-from mcp_workflows.definition.expressions.binding import Binding
-from mcp_workflows.definition.expressions.chains import Chain, ChainReader
-from mcp_workflows.definition.expressions.environments import checker, runner
+from mcp_workflows.definition.expressions.chains import TYPE_NAMES, Chain, ChainReader
+from mcp_workflows.definition.expressions.environments import checker
+from mcp_workflows.definition.expressions.evaluator import Evaluator
 from mcp_workflows.definition.expressions.failures import ExpressionFailed, ExpressionInvalid
-from mcp_workflows.definition.expressions.guards import guarded, optionals_into_python
-from mcp_workflows.definition.expressions.library import Program
-from mcp_workflows.definition.expressions.messages import reason, refusal
+from mcp_workflows.definition.expressions.island import Evaluate
+from mcp_workflows.definition.expressions.messages import refusal
 from mcp_workflows.definition.expressions.optionals import Kind, kind_of
 from mcp_workflows.definition.expressions.text import Inset, split
-from mcp_workflows.definition.expressions.tree import Call, Node, Tree, children
-from mcp_workflows.definition.expressions.values import ABSENT, Failure, Unusable, from_cel
-from mcp_workflows.definition.expressions.variables import Reference, Variables
-from mcp_workflows.definition.expressions.walk import Walk, kind_name, missing, walk_of
+from mcp_workflows.definition.expressions.tree import Call, Comprehension, Node, Tree, children
+from mcp_workflows.definition.expressions.values import ABSENT, kind_name
+from mcp_workflows.definition.expressions.variables import ROOTS, Reference, Variables
 
 Json = Any
 
@@ -38,11 +36,7 @@ class Expression:
     """It may have no value, without that being an error in itself."""
     start: int
     """Where ``source`` begins in the text it was found in."""
-    _chains: tuple[Chain, ...] = field(repr=False)
-    _walk: Walk | None = field(repr=False)
-    """The fast path, where there is one."""
-    _program: Program = field(repr=False)
-    _binding: Binding = field(repr=False)
+    _evaluate: Evaluate = field(repr=False)
 
     def evaluate(self, values: Mapping[str, Json]) -> Json:
         """The value as JSON, instants and durations as text. It may share structure with ``values``: do not change it.
@@ -65,27 +59,11 @@ class Expression:
     def evaluate_optional(self, values: Mapping[str, Json]) -> Json:
         """As ``evaluate``, but ``ABSENT`` when an optional has no value."""
         try:
-            return self._evaluate_in_cel(values) if self._walk is None else self._walk(values)
-        except Unusable as unusable:
-            raise ExpressionFailed(str(unusable), self.source) from None
-
-    def _evaluate_in_cel(self, values: Mapping[str, Json]) -> Json:
-        bound = self._binding.bind(values)
-        try:
-            result = from_cel(self._program.eval(data=bound))
-        except (RuntimeError, Failure) as error:
-            raise ExpressionFailed(self._why(str(error), values), self.source) from None
-        if self.optional:
-            return result[0] if result else ABSENT
-        return result
-
-    def _why(self, error: str, values: Mapping[str, Json]) -> str:
-        """The failure in words; if something was not there, what."""
-        if "Key not found" in error or "SELECT" in error or "Index error" in error or "No value with name" in error:
-            for chain in self._chains:
-                if said := missing(chain, values):
-                    return said
-        return reason(error)
+            return self._evaluate(values)
+        except (ValueError, OverflowError) as failure:
+            raise ExpressionFailed(str(failure), self.source) from None
+        except RecursionError:
+            raise ExpressionFailed("a value is nested too deeply", self.source) from None
 
 
 def compile_expression(source: str, variables: Variables, *, start: int = 0) -> Expression:
@@ -99,25 +77,24 @@ def compile_expression(source: str, variables: Variables, *, start: int = 0) -> 
         raise refusal(str(error), source, start) from None
     except TypeError:
         raise ExpressionInvalid("the expression is no valid Unicode", start, start) from None
+    reader = ChainReader(tree, source, variables.items)
+    chains = reader.all(tree.root)
     kind = kind_of(tree.root, {})
-    _refuse_in_tree(tree, kind, start)
-    reader = ChainReader(tree, source)
-    chains = tuple(reader.all(tree.root))
+    _refuse_in_tree(tree, variables, start)
     _refuse_in_chains(chains, variables, start)
-    alone = reader.of(tree.root)
+    evaluate = Evaluator(tree, reader, start).build()
+    if kind is Kind.MIXED:
+        message = 'the value may hold an optional: write {?"key": …} or [?…], or end it with .orValue(…)'
+        raise ExpressionInvalid(message, start, start)
     result_type, optional_type = _named(program.return_type().name())
-    optional = optional_type or kind is Kind.OPTIONAL
     return Expression(
         source=source,
         names=frozenset(chain.name for chain in chains),
         references=tuple(chain.reference for chain in chains),
         result_type=result_type,
-        optional=optional,
+        optional=optional_type or kind is Kind.OPTIONAL,
         start=start,
-        _chains=chains,
-        _walk=None if alone is None else walk_of(alone),
-        _program=runner().deserialize(wire.write(guarded(tree.root, optional=optional))),
-        _binding=Binding(chains),
+        _evaluate=evaluate,
     )
 
 
@@ -149,25 +126,25 @@ def _named(type_name: str) -> tuple[str, bool]:
     return name, optional
 
 
-def _refuse_in_tree(tree: Tree, kind: Kind, start: int) -> None:
-    if (node := _find(tree.root, "cel.@mapInsert")) is not None:
+def _refuse_in_tree(tree: Tree, variables: Variables, start: int) -> None:
+    for node in _all(tree.root):
         at = start + tree.offsets.get(node.id, 0)
-        raise ExpressionInvalid("transformMap is not available; use [[k, v]].to_map()", at, start)
-    for call in optionals_into_python(tree.root):
-        at = start + tree.offsets.get(call.id, 0)
-        raise ExpressionInvalid(f"{call.function}() takes no optional: end it with .orValue(…)", at, start)
-    if kind is Kind.MIXED:
-        message = 'the value may hold an optional: write {?"key": …} or [?…], or end it with .orValue(…)'
-        raise ExpressionInvalid(message, start, start)
+        if isinstance(node, Call) and node.function == "cel.@mapInsert":
+            raise ExpressionInvalid("transformMap is not available; use [[k, v]].to_map()", at, start)
+        if isinstance(node, Comprehension):
+            taken = {node.variable, node.second_variable, node.accumulator} & (ROOTS | variables.items | TYPE_NAMES)
+            if taken:
+                message = f'"{min(taken)}" already means something; give the variable another name'
+                raise ExpressionInvalid(message, at, start)
 
 
-def _find(node: Node, function: str) -> Call | None:
-    if isinstance(node, Call) and node.function == function:
-        return node
-    return next((found for child in children(node) if (found := _find(child, function)) is not None), None)
+def _all(node: Node) -> Iterator[Node]:
+    yield node
+    for child in children(node):
+        yield from _all(child)
 
 
-def _refuse_in_chains(chains: tuple[Chain, ...], variables: Variables, start: int) -> None:
+def _refuse_in_chains(chains: Sequence[Chain], variables: Variables, start: int) -> None:
     for chain in chains:
         if chain.root.split(".")[0] not in variables.roots and chain.root not in variables.roots:
             known = ", ".join(sorted({root.split(".")[0] for root in variables.roots}))

@@ -1,46 +1,41 @@
-"""The functions that the language adds to CEL. All are pure; ``ValueError`` is how they fail.
+"""The functions that the language adds to CEL, and those of CEL's own that are done again with bounds.
 
-What they get is JSON, with instants as aware datetimes; what they give back passes ``checked``, since the library cuts a
-text at its first NUL when it takes it from Python.
+They take and give JSON; an instant is ISO 8601 text and a duration is text such as ``90s``. All are pure; ``ValueError`` is
+how they fail. They are called by ``evaluator.py`` and never by the CEL library, which leaks what it passes to Python and
+what it gets back, and crashes on an optional among the arguments.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import wraps
-from typing import Any, ParamSpec, cast
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from mcp_workflows.definition.expressions.values import Unusable, checked, iso_text, seconds_text
+from mcp_workflows.definition.expressions.values import check_bounds, iso_text, kind_name, seconds_text
 
 Json = Any
-P = ParamSpec("P")
+T = TypeVar("T")
 
+MAX_TEXT = 1 << 20
+"""Characters of a text that a function may build."""
 _DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
-_DIRECTIVES = frozenset("aAbBdHIjmMpSUwWyYzZf%")
-_MAX_TEXT = 1 << 20
+_DIRECTIVES = "AHIMSUWYZabdfjmpwyz%"
+_List = list[Json]
+_Map = dict[str, Json]
 
 
-def giving_json(function: Callable[P, Json]) -> Callable[P, Json]:
-    """Let the result into CEL only if it arrives there unchanged."""
-
-    @wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> Json:
-        try:
-            return checked(function(*args, **kwargs))
-        except Unusable as unusable:
-            raise ValueError(str(unusable)) from None
-
-    return guarded
+def _expect(value: Json, kind: type[T], taker: str) -> T:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{taker}, found {kind_name(value)}")
+    return value
 
 
-@giving_json
-def get(value: Json, path: str, default: Json = None) -> Json:
+def get(value: Json, path: Json, default: Json = None) -> Json:
     """What is at ``path`` (keys and list indices between dots), or ``default`` where nothing or null is."""
-    found = at_path(value, path)
+    found = at_path(value, _expect(path, str, "get() takes a path as text"))
     return default if found is None else found
 
 
@@ -48,211 +43,206 @@ def at_path(value: Json, path: str) -> Json:
     """What is at ``path``, or ``None``."""
     for key in path.split("."):
         if isinstance(value, dict):
-            value = cast("dict[str, Json]", value).get(key)
+            value = cast("_Map", value).get(key)
         elif isinstance(value, list) and key.isascii() and key.isdigit() and len(key) < 10:
-            elements = cast("list[Json]", value)
+            elements = cast("_List", value)
             value = elements[int(key)] if int(key) < len(elements) else None
         else:
             return None
     return value
 
 
-@giving_json
-def from_json(text: str) -> Json:
+def from_json(text: Json) -> Json:
     """The value of a JSON text."""
 
     def refuse(constant: str) -> Json:
         raise ValueError(f"{constant} is no JSON")
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        value = json.loads(_expect(text, str, "json() takes a text"), parse_constant=refuse)
     except RecursionError:
-        raise ValueError("the JSON text is nested too deeply") from None
+        raise ValueError("json(): the text is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"no JSON text: {error}") from None
+        raise ValueError(f"json(): {error}") from None
+    check_bounds(value)
+    return value
 
 
-@giving_json
-def to_json(value: Json) -> Json:
-    """The compact JSON text of a value."""
-    return json_text(value)
-
-
-def json_text(value: Json) -> str:
+def to_json(value: Json) -> str:
     """The compact JSON text of a value, other scripts as they are."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_text)
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("the value is nested too deeply for a JSON text") from None
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, datetime):
-        return iso_text(value)
-    if isinstance(value, timedelta):
-        return seconds_text(value)
-    raise ValueError(f"{type(value).__name__} cannot be written as JSON")
-
-
-@giving_json
-def merge(first: dict[str, Json], second: dict[str, Json]) -> Json:
+def merge(first: Json, second: Json) -> _Map:
     """Both maps' entries; of a key in both, the second's."""
-    return first | second
+    return {**_expect(first, dict, "merge() takes a map"), **_expect(second, dict, "merge() takes a map")}
 
 
-@giving_json
-def total(numbers: list[Json]) -> Json:
+def total(numbers: Json) -> int | float:
     """The sum of a list; 0 of an empty one."""
-    if not all(type(number) in (int, float) for number in numbers):
+    elements = cast("_List", _expect(numbers, list, "sum() takes a list"))
+    if not all(type(number) in (int, float) for number in elements):
         raise ValueError("sum() takes a list of numbers")
-    return sum(numbers)
+    result = sum(elements)
+    check_bounds(result)
+    return result
 
 
-@giving_json
-def sort_by(elements: list[Json], path: str) -> Json:
+def sort_by(elements: Json, path: Json) -> _List:
     """The list in ascending order of what is at ``path``; elements without it come last, in their order."""
-    keyed = [(at_path(element, path), element) for element in elements]
+    where = _expect(path, str, "sort_by() takes a path as text")
+    keyed = [
+        (at_path(element, where), element)
+        for element in cast("_List", _expect(elements, list, "sort_by() takes a list"))
+    ]
     present = [pair for pair in keyed if pair[0] is not None]
-    kinds = {"number" if type(key) in (int, float) else type(key).__name__ for key, _ in present}
-    if len(kinds) > 1 or kinds & {"dict", "list"}:
-        raise ValueError(
-            f'sort_by("{path}") needs keys of one kind that has an order, found {", ".join(sorted(kinds))}'
-        )
+    kinds = sorted({kind_name(key) for key, _ in present})
+    if len(kinds) > 1 or not {"a map", "a list"}.isdisjoint(kinds):
+        raise ValueError(f'sort_by("{where}") needs keys of one kind that has an order, found {" and ".join(kinds)}')
     present.sort(key=lambda pair: pair[0])
     return [element for _, element in present] + [element for key, element in keyed if key is None]
 
 
-@giving_json
-def to_map(pairs: list[Json]) -> Json:
+def to_map(pairs: Json) -> _Map:
     """The map of ``[[key, value], …]``."""
-    result: dict[str, Json] = {}
-    for key, value in _pairs(pairs):
-        if key in result:
-            raise ValueError(f'to_map(): the key "{key}" comes twice')
-        result[key] = value
+    result: _Map = {}
+    for pair in cast("_List", _expect(pairs, list, "to_map() takes a list")):
+        match pair:
+            case [str() as key, value]:
+                if key in result:
+                    raise ValueError(f'to_map(): the key "{key}" comes twice')
+                result[key] = value
+            case _:
+                raise ValueError("to_map() takes a list of [key, value] with text keys")
     return result
 
 
-def _pairs(pairs: list[Json]) -> Iterator[tuple[str, Json]]:
-    for pair in pairs:
-        match pair:
-            case [str() as key, value]:
-                yield key, value
-            case _:
-                raise ValueError("to_map() takes a list of [key, value] with text keys")
-
-
-@giving_json
 def compact(value: Json) -> Json:
     """The list or map without nulls, at its top level."""
     if isinstance(value, dict):
-        return {key: part for key, part in cast("dict[str, Json]", value).items() if part is not None}
-    return [part for part in cast("list[Json]", value) if part is not None]
+        return {key: part for key, part in cast("_Map", value).items() if part is not None}
+    return [part for part in cast("_List", _expect(value, list, "compact() takes a list or a map")) if part is not None]
 
 
-def time(text: str, zone: str = "UTC") -> datetime:
+def time(text: Json, zone: Json = "UTC") -> str:
     """The instant of an ISO 8601 date or date and time, in ``zone`` unless the text has an offset."""
-    try:
-        instant = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError(f'time(): "{text[:40]}" is no ISO 8601 date or time') from None
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=_zone(zone))
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f'time(): "{text[:40]}" is out of range') from None
+    return iso_text(_instant(text, "time()", _zone(zone)))
 
 
-@giving_json
-def format_instant(instant: datetime, pattern: str, zone: str = "UTC") -> Json:
+def format_instant(instant: Json, pattern: Json, zone: Json = "UTC") -> str:
     """The instant as text by C's ``strftime`` directives, in ``zone``. The names of days and months are English."""
-    for directive in _DIRECTIVE.findall(pattern):
-        if directive not in _DIRECTIVES:
-            raise ValueError(f'format(): "%{directive}" is no directive; there are %{" %".join(sorted(_DIRECTIVES))}')
-    return instant.astimezone(_zone(zone)).strftime(pattern)
+    written = _expect(pattern, str, "format() takes a pattern as text")
+    for directive in cast("list[str]", _DIRECTIVE.findall(written)):
+        if not directive or directive not in _DIRECTIVES:
+            raise ValueError(f'format(): "%{directive}" is no directive; there are %{" %".join(_DIRECTIVES)}')
+    try:
+        return _instant(instant, "format()", UTC).astimezone(_zone(zone)).strftime(written)
+    except (OverflowError, UnicodeError):
+        raise ValueError("format(): the instant or the pattern is out of range") from None
 
 
-def days(count: int) -> timedelta:
+def days(count: Json) -> str:
     """A duration of whole days, which CEL's own ``duration`` has no unit for."""
-    if abs(count) > 3_652_500:
+    if abs(_expect(count, int, "days() takes a whole number")) > 3_652_500:
         raise ValueError("days(): more than 10,000 years")
-    return timedelta(days=count)
+    return seconds_text(timedelta(days=count))
 
 
-def _zone(name: str) -> tzinfo:
+def _instant(text: Json, taker: str, zone: tzinfo) -> datetime:
+    try:
+        instant = datetime.fromisoformat(_expect(text, str, f"{taker} takes an instant").strip())
+        return (instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f'{taker}: "{text[:40]}" is out of range') from None
+    except ValueError as error:
+        if taker in str(error):
+            raise
+        raise ValueError(f'{taker}: "{text[:40]}" is no ISO 8601 date or time') from None
+
+
+def _zone(name: Json) -> tzinfo:
     if name == "UTC":
         return UTC
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(_expect(name, str, "a time zone is a text"))
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f'"{name[:40]}" is no time zone (such as Europe/Berlin)') from None
+        raise ValueError(f'"{str(name)[:40]}" is no time zone (such as Europe/Berlin)') from None
 
 
-# CEL's own functions whose cost or result can be out of all proportion to what they are given, done again with bounds.
-# They stand in for the library's where a tree is guarded (``guards.py``).
+# CEL's own, whose cost or result can be out of all proportion to what they are given.
 
 
-@giving_json
-def replace(text: str, old: str, new: str, limit: int = -1) -> Json:
+def replace(text: Json, old: Json, new: Json, limit: Json = -1) -> str:
     """``text.replace(old, new[, limit])``."""
-    count = text.count(old)
-    _limit_text(len(text) + (count if limit < 0 else min(count, limit)) * (len(new) - len(old)), "replace")
-    return text.replace(old, new, limit if limit >= 0 else -1)
+    whole, part, by = (_expect(argument, str, "replace() takes texts") for argument in (text, old, new))
+    count = len(whole) + 1 if not part else whole.count(part)
+    most = _expect(limit, int, "replace() takes a number as limit")
+    _check_size(len(whole) + (count if most < 0 else min(count, most)) * (len(by) - len(part)), "replace")
+    return whole.replace(part, by, max(most, -1))
 
 
-@giving_json
-def join(elements: list[Json], separator: str = "") -> Json:
-    """``list.join(separator)``."""
-    if not all(isinstance(element, str) for element in elements):
-        raise ValueError("join() takes a list of texts")
-    _limit_text(sum(map(len, elements)) + len(separator) * len(elements), "join")
-    return separator.join(elements)
+def join(elements: Json, separator: Json = "") -> str:
+    """``list.join([separator])``."""
+    texts = [
+        _expect(text, str, "join() takes a list of texts")
+        for text in cast("_List", _expect(elements, list, "join() takes a list"))
+    ]
+    between = _expect(separator, str, "join() takes a text")
+    _check_size(sum(map(len, texts)) + len(between) * len(texts), "join")
+    return between.join(texts)
 
 
-def contains(text: str, part: str) -> bool:
+def contains(text: Json, part: Json) -> bool:
     """``text.contains(part)``, in linear time."""
-    return part in text
+    return _expect(part, str, "contains() takes a text") in _expect(text, str, "contains() takes a text")
 
 
-def index_of(text: str, part: str, start: int = 0) -> int:
+def index_of(text: Json, part: Json, start: Json = 0) -> int:
     """``text.indexOf(part[, start])``, in linear time."""
-    if not 0 <= start <= len(text):
+    whole = _expect(text, str, "indexOf() takes a text")
+    if not 0 <= _expect(start, int, "indexOf() takes a number") <= len(whole):
         raise ValueError(f"indexOf(): {start} is outside of the text")
-    return text.find(part, start)
+    return whole.find(_expect(part, str, "indexOf() takes a text"), start)
 
 
-@giving_json
-def split(text: str, separator: str, limit: int = -1) -> Json:
+def split(text: Json, separator: Json, limit: Json = -1) -> list[str]:
     """``text.split(separator[, limit])``."""
-    if limit == 0:
+    whole, by = _expect(text, str, "split() takes a text"), _expect(separator, str, "split() takes a text")
+    most = _expect(limit, int, "split() takes a number as limit")
+    if most == 0:
         return []
-    if not separator:
-        return list(text) if limit < 0 or limit >= len(text) else [*text[: limit - 1], text[limit - 1 :]]
-    return text.split(separator, limit - 1 if limit > 0 else -1)
+    if by:
+        return whole.split(by, most - 1 if most > 0 else -1)
+    return list(whole) if most < 0 or most >= len(whole) else [*whole[: most - 1], whole[most - 1 :]]
 
 
-def number_range(count: int) -> list[int]:
+def number_range(count: Json) -> list[int]:
     """``lists.range(count)``."""
-    if count > 10_000:
+    if _expect(count, int, "lists.range() takes a number") > 10_000:
         raise ValueError(f"lists.range({count}): the limit is 10,000")
     return list(range(count))
 
 
-def set_contains(whole: list[Json], part: list[Json]) -> bool:
+def set_contains(whole: Json, part: Json) -> bool:
     """``sets.contains``, in linear time."""
     return _set(part) <= _set(whole)
 
 
-def set_equivalent(first: list[Json], second: list[Json]) -> bool:
+def set_equivalent(first: Json, second: Json) -> bool:
     """``sets.equivalent``, in linear time."""
     return _set(first) == _set(second)
 
 
-def set_intersects(first: list[Json], second: list[Json]) -> bool:
+def set_intersects(first: Json, second: Json) -> bool:
     """``sets.intersects``, in linear time."""
     return not _set(first).isdisjoint(_set(second))
 
 
-def _set(elements: list[Json]) -> set[object]:
-    return {_hashable(element) for element in elements}
+def _set(elements: Json) -> set[object]:
+    return {_hashable(element) for element in cast("_List", _expect(elements, list, "sets take lists"))}
 
 
 def _hashable(value: Json) -> object:
@@ -260,26 +250,26 @@ def _hashable(value: Json) -> object:
     if isinstance(value, bool):
         return ("bool", value)
     if isinstance(value, list):
-        return ("list", *map(_hashable, cast("list[Json]", value)))
+        return ("list", *map(_hashable, cast("_List", value)))
     if isinstance(value, dict):
-        return ("map", frozenset((_hashable(k), _hashable(v)) for k, v in cast("dict[Json, Json]", value).items()))
-    if isinstance(value, bytearray):
-        return bytes(value)
+        return ("map", frozenset((key, _hashable(part)) for key, part in cast("_Map", value).items()))
     return value
 
 
-def _limit_text(size: int, name: str) -> None:
-    if size > _MAX_TEXT:
-        raise ValueError(f"{name}() would give a text of {size:,} characters; the limit is {_MAX_TEXT:,}")
+def _check_size(size: int, name: str) -> None:
+    if size > MAX_TEXT:
+        raise ValueError(f"{name}() would give a text of {size:,} characters; the limit is {MAX_TEXT:,}")
 
 
-def text_too_long() -> bool:
-    """Fails: what a guard evaluates instead of a text that would be too long."""
-    raise ValueError(f"the text would be longer than {_MAX_TEXT:,} characters")
-
-
-def list_too_long() -> bool:
-    """Fails: what a guard evaluates when a macro has built as many elements as it may."""
-    raise ValueError(
-        "map and filter give at most 2,000 elements here; a longer list belongs to a jq, python or worker step"
-    )
+BOUNDED: Mapping[str, Callable[..., Json]] = {
+    "replace": replace,
+    "join": join,
+    "contains": contains,
+    "indexOf": index_of,
+    "split": split,
+    "lists.range": number_range,
+    "sets.contains": set_contains,
+    "sets.equivalent": set_equivalent,
+    "sets.intersects": set_intersects,
+}
+"""By CEL's name, what is called instead of CEL's own."""

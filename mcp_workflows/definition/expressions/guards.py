@@ -1,22 +1,17 @@
-"""Makes a checked tree safe and cheap to evaluate, whatever it is given.
+"""Makes a checked tree safe, and right, for the library to evaluate.
 
-- Instants are bound as text, and parsed here: the library takes an instant only in a variable of its own.
-- ``map``, ``filter`` and ``transformList`` copy what they have built for each element (8,000 elements are 4 s and 1 GB with the GIL
-  held), so they stop at 2,000.
-- Functions whose cost or result is a product of what they are given (``replace``, ``join``, ``sets.…``) become bounded
-  stand-ins, unless an argument is a short constant.
-- An optional result becomes a list of none or one, which can be converted.
-
-An optional that reaches a Python function crashes the process, so one that may is refused at load.
+- Instants and durations are bound as text and parsed here: the library takes an instant only in a variable of its own.
+- JSON does not tell 100 from 100.0, so ``+ - * /`` take ints and doubles mixed. That is spelled out with CEL's own means:
+  an overload of ours would be a Python function, and what the library passes to those it never frees.
+- ``map``, ``filter`` and ``transformList`` copy what they have built for each element (8,000 elements: 4 s and 1 GB, with the
+  GIL held), so they stop at 2,000.
+- ``regex.replace`` is refused where its result could be out of proportion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from mcp_workflows.definition.expressions.environments import ADDED, BOUNDED
-from mcp_workflows.definition.expressions.optionals import Kind, kind_of, scopes
 from mcp_workflows.definition.expressions.tree import (
     Call,
     Comprehension,
@@ -26,123 +21,145 @@ from mcp_workflows.definition.expressions.tree import (
     MapLiteral,
     Node,
     Select,
+    Tree,
 )
-from mcp_workflows.definition.expressions.variables import INSTANTS
 
 MAX_BUILT = 2_000
-MAX_TEXT = 1 << 20
-_SHORT = 16
+"""Elements that a macro may build in one list."""
+_MAX_REPLACED = 1 << 24
 
-_STAND_INS = {
-    "replace": "bounded_replace",
-    "join": "bounded_join",
-    "contains": "bounded_contains",
-    "indexOf": "bounded_index_of",
-    "split": "bounded_split",
-    "lists.range": "bounded_range",
-    "sets.contains": "bounded_set_contains",
-    "sets.equivalent": "bounded_set_equivalent",
-    "sets.intersects": "bounded_set_intersects",
-}
-_CHEAP_WITH_SHORT_CONSTANT = frozenset({"join", "contains", "indexOf", "split", "lists.range"})
-_PYTHON = frozenset(overload.function for overload in (*ADDED, *BOUNDED)) | frozenset(_STAND_INS)
+LIST_TOO_LONG = "@list too long"
+TEXT_TOO_LONG = "@text too long"
+"""Keys that are looked up in an empty map, which is how a tree fails of its own accord."""
+
+_ARITHMETIC = frozenset({"_+_", "_-_", "_*_", "_/_"})
+_NUMBERS = frozenset({"int", "double", "dyn"})
 
 
-def optionals_into_python(root: Node) -> Iterator[Call]:
-    """Calls of Python functions that an optional may reach."""
+class Guard:
+    """Guards trees of one expression, whose types it knows."""
 
-    def walk(node: Node, bound: Mapping[str, Kind]) -> Iterator[Call]:
-        if isinstance(node, Call) and node.function in _PYTHON:
-            if any(kind_of(part, bound) is not Kind.PLAIN for part in node.operands):
-                yield node
-        for child, inner in scopes(node, bound):
-            yield from walk(child, inner)
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
 
-    return walk(root, {})
+    def guarded(self, node: Node) -> Node:
+        """The tree to evaluate instead of ``node``."""
+        match node:
+            case Ident() if (kind := self._tree.type_of(node)) in ("timestamp", "duration"):
+                return Call(0, kind, (node,))
+            case Select():
+                return replace(node, operand=self.guarded(node.operand))
+            case Call():
+                args = tuple(map(self.guarded, node.args))
+                target = None if node.target is None else self.guarded(node.target)
+                return self._call(node, replace(node, args=args, target=target))
+            case ListLiteral():
+                return replace(node, elements=tuple(map(self.guarded, node.elements)))
+            case MapLiteral():
+                entries = (
+                    replace(entry, key=entry.key and self.guarded(entry.key), value=self.guarded(entry.value))
+                    for entry in node.entries
+                )
+                return replace(node, entries=tuple(entries))
+            case Comprehension():
+                return self._comprehension(node)
+            case _:
+                return node
 
+    def _comprehension(self, node: Comprehension) -> Comprehension:
+        condition = self.guarded(node.condition)
+        if isinstance(node.init, ListLiteral) and not isinstance(node.step, Ident):
+            size = Call(0, "size", (Ident(0, node.accumulator),))
+            within = Call(0, "_<_", (size, Const(0, "int", MAX_BUILT)))
+            condition = _if(within, condition, _failing(LIST_TOO_LONG))
+        return replace(
+            node,
+            range=self.guarded(node.range),
+            init=self.guarded(node.init),
+            condition=condition,
+            step=self.guarded(node.step),
+            result=self.guarded(node.result),
+        )
 
-def guarded(root: Node, *, optional: bool) -> Node:
-    """The tree to evaluate instead of ``root``."""
-    tree = _guard(root)
-    return ListLiteral(0, (tree,), frozenset({0})) if optional else tree
-
-
-def _guard(node: Node) -> Node:
-    match node:
-        case Ident(_, name) if name in INSTANTS:
-            return Call(0, "timestamp", (node,))
-        case Select():
-            return replace(node, operand=_guard(node.operand))
-        case Call():
-            args = tuple(_guard(arg) for arg in node.args)
-            target = None if node.target is None else _guard(node.target)
-            return _bounded_call(replace(node, args=args, target=target))
-        case ListLiteral():
-            return replace(node, elements=tuple(_guard(part) for part in node.elements))
-        case MapLiteral():
-            entries = tuple(
-                replace(entry, key=None if entry.key is None else _guard(entry.key), value=_guard(entry.value))
-                for entry in node.entries
-            )
-            return replace(node, entries=entries)
-        case Comprehension():
-            return _bounded_comprehension(node)
-        case _:
-            return node
-
-
-def _bounded_comprehension(node: Comprehension) -> Comprehension:
-    condition = _guard(node.condition)
-    if isinstance(node.init, ListLiteral) and not isinstance(node.step, Ident):
-        size = Call(0, "size", (Ident(0, node.accumulator),))
-        within = Call(0, "_<_", (size, Const(0, "int", MAX_BUILT)))
-        condition = Call(0, "_?_:_", (within, condition, Call(0, "list_too_long", ())))
-    return replace(
-        node,
-        range=_guard(node.range),
-        init=_guard(node.init),
-        condition=condition,
-        step=_guard(node.step),
-        result=_guard(node.result),
-    )
-
-
-def _bounded_call(node: Call) -> Node:
-    if node.function == "regex.replace" and len(node.args) > 2:
-        return _bounded_regex_replace(node)
-    stand_in = _STAND_INS.get(node.function)
-    if stand_in is None:
+    def _call(self, original: Call, node: Call) -> Node:
+        if node.function == "regex.replace" and len(node.args) > 2:
+            return _bounded_regex_replace(node)
+        if node.function in _ARITHMETIC and len(node.args) == 2:
+            left, right = (self._tree.type_of(arg) for arg in original.args)
+            if {left, right} <= _NUMBERS and (left != right or left == "dyn"):
+                return _mixed(node, left, right)
         return node
-    if node.function in _CHEAP_WITH_SHORT_CONSTANT and (not node.args or _is_short(node.args[0])):
-        return node
-    return replace(node, function=stand_in)
 
 
-def _is_short(node: Node) -> bool:
-    match node:
-        case Const(value=str() as text):
-            return len(text) <= _SHORT
-        case Const(value=bool() | int() as number):
-            return number <= MAX_BUILT
+def _mixed(node: Call, left: str, right: str) -> Node:
+    """``left op right`` where one may be an int and the other a double."""
+    names = (_copyable(node.args[0]) or Ident(0, "@left")), (_copyable(node.args[1]) or Ident(0, "@right"))
+    plain = replace(node, args=names)
+    widen_left = replace(node, args=(_double(names[0]), names[1]))
+    widen_right = replace(node, args=(names[0], _double(names[1])))
+    match left, right:
+        case "int", "double":
+            return replace(node, args=(_double(node.args[0]), node.args[1]))
+        case "double", "int":
+            return replace(node, args=(node.args[0], _double(node.args[1])))
+        case "dyn", "int":
+            body = _if(_is(names[0], "double"), widen_right, plain)
+        case "int", "dyn":
+            body = _if(_is(names[1], "double"), widen_left, plain)
+        case "dyn", "double":
+            body = _if(_is(names[0], "int"), widen_left, plain)
+        case "double", "dyn":
+            body = _if(_is(names[1], "int"), widen_right, plain)
         case _:
-            return False
-
-
-def _bounded_regex_replace(node: Call) -> Node:
-    """As it stands where every character could become the replacement and the text still be short enough."""
-    text, pattern, new, *rest = node.args
-    names = "@text", "@new"
-    bound = replace(node, args=(Ident(0, names[0]), pattern, Ident(0, names[1]), *rest))
-    one = Const(0, "int", 1)
-    sizes = [Call(0, "_+_", (Call(0, "size", (Ident(0, name),)), one)) for name in names]
-    within = Call(0, "_<=_", (Call(0, "_*_", tuple(sizes)), Const(0, "int", MAX_TEXT * _SHORT)))
-    body: Node = Call(0, "_?_:_", (within, bound, Call(0, "text_too_long", ())))
-    for name, value in reversed(list(zip(names, (text, new), strict=True))):
-        body = _let(name, value, body)
+            int_double = Call(0, "_&&_", (_is(names[0], "int"), _is(names[1], "double")))
+            double_int = Call(0, "_&&_", (_is(names[0], "double"), _is(names[1], "int")))
+            body = _if(int_double, widen_left, _if(double_int, widen_right, plain))
+    for name, value in zip(reversed(names), reversed(node.args), strict=True):
+        if isinstance(name, Ident) and name.name in ("@left", "@right"):
+            body = _let(name.name, value, body)
     return body
 
 
-def _let(name: str, value: Node, body: Node) -> Comprehension:
+def _copyable(node: Node) -> Node | None:
+    """A node that may be evaluated several times at no cost to speak of."""
+    inner = node
+    while isinstance(inner, Select):
+        inner = inner.operand
+    return node if isinstance(inner, Const) or (isinstance(inner, Ident) and not inner.name.startswith("@")) else None
+
+
+def _is(node: Node, kind: str) -> Call:
+    return Call(0, "_==_", (Call(0, "type", (node,)), Ident(0, kind)))
+
+
+def _double(node: Node) -> Node:
+    match node:
+        case Const(kind="int", value=int() as value):
+            return Const(0, "double", float(value))
+        case _:
+            return Call(0, "double", (node,))
+
+
+def _bounded_regex_replace(node: Call) -> Node:
+    """As it stands where every character could become the replacement and the text still be bounded."""
+    text, pattern, new, *rest = node.args
+    names = Ident(0, "@text"), Ident(0, "@new")
+    one = Const(0, "int", 1)
+    sizes = tuple(Call(0, "_+_", (Call(0, "size", (name,)), one)) for name in names)
+    within = Call(0, "_<=_", (Call(0, "_*_", sizes), Const(0, "int", _MAX_REPLACED)))
+    body = _if(within, replace(node, args=(names[0], pattern, names[1], *rest)), _failing(TEXT_TOO_LONG))
+    return _let(names[0].name, text, _let(names[1].name, new, body))
+
+
+def _let(name: str, value: Node, body: Node) -> Node:
     """``cel.bind(name, value, body)``."""
     never = Const(0, "bool", False)
     return Comprehension(0, "#unused", "", ListLiteral(0, ()), name, value, never, Ident(0, name), body)
+
+
+def _if(condition: Node, then: Node, otherwise: Node) -> Node:
+    return Call(0, "_?_:_", (condition, then, otherwise))
+
+
+def _failing(key: str) -> Node:
+    return Call(0, "_[_]", (MapLiteral(0, "", ()), Const(0, "string", key)))

@@ -1,12 +1,12 @@
 """The one place that touches the CEL library. Its type stubs need a package that it does not bring: ``Any`` ends here.
 
-What is built here is immutable. The library holds the GIL while it compiles and evaluates, and gives it up only inside
-the functions of ``functions.py``, which share nothing: one program may be evaluated by several threads at once.
+What is built here is immutable, and the library holds the GIL while it compiles and evaluates and calls nothing back. So
+programs may be shared by threads; they take turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -47,13 +47,12 @@ class Environment(Protocol):
 class Overload:
     """One form of a function. Types are CEL's names in capitals: ``DYN STRING INT DOUBLE BOOL LIST MAP TIMESTAMP DURATION``.
 
-    ``parameters`` begin with the receiver of a ``member`` function. Without ``run`` it exists for the checker only.
+    ``parameters`` begin with the receiver of a ``member`` function. It exists for the checker only.
     """
 
     function: str
     parameters: tuple[str, ...]
     returns: str
-    run: Callable[..., Any] | None = None
     member: bool = False
 
 
@@ -70,7 +69,6 @@ def new_environment(instants: Iterable[str], others: Iterable[str], overloads: I
             return_type=getattr(types, overload.returns),
             parameters=parameters,
             is_member=overload.member,
-            **({} if overload.run is None else {"impl": overload.run}),
         )
         by_name.setdefault(overload.function, []).append(made)
     # As an extension: declared any other way, an overload of an existing operator is a duplicate.

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from mcp_workflows.definition.expressions.environments import ADDED
 from mcp_workflows.definition.expressions.failures import ExpressionInvalid
+from mcp_workflows.definition.expressions.guards import LIST_TOO_LONG, TEXT_TOO_LONG
 from mcp_workflows.definition.expressions.variables import ROOTS, RUN
 
 _ISSUE = re.compile(r"^(?:INVALID_ARGUMENT: )?ERROR: <input>:(-?\d+):(-?\d+): (.*)$", re.MULTILINE)
@@ -15,11 +17,17 @@ _UNDECLARED = re.compile(r"undeclared reference to '(.*?)' \(in container '.*'\)
 _UNEXPECTED = re.compile(
     r"Syntax error: (?:mismatched|extraneous|no viable alternative at) input '(.*?)'(?: expecting|$)", re.DOTALL
 )
+_RESERVED = re.compile(r"reserved identifier: (\w+)")
+_NO_FIELDS_IN = re.compile(r"expression of type '([\w.]+).*' cannot be the operand of a select operation")
 _UNREADABLE = re.compile(r"Syntax error: token recognition error at: '(.*)'", re.DOTALL)
 
 _FOREIGN = {"and": "&&", "or": "||", "not": "!", "is": "==", "=": "==", "===": "==", "<>": "!="}
+_NO_FIELDS = frozenset({"in", "true", "false", "null"})
 _CONSTANTS = {"True": "true", "False": "false", "None": "null", "nil": "null", "undefined": "null"}
 _TYPES = {"null_type": "null", "google.protobuf.Timestamp": "timestamp", "google.protobuf.Duration": "duration"}
+
+_NAMESPACES = frozenset({"math", "sets", "lists", "strings", "regex", "optional", "base64", "cel", "google"})
+_ADDED = frozenset(ADDED)
 
 
 def refusal(error: str, source: str, start: int) -> ExpressionInvalid:
@@ -50,6 +58,10 @@ def _refused(text: str, source: str, offset: int) -> tuple[str, int]:
         return _no_overload(found[1], _split(found[3])), offset
     if "Syntax error" in text:
         return _syntax(text, source, offset)
+    if found := _RESERVED.search(text):
+        return f'"{found[1]}" is a reserved word of CEL', offset
+    if found := _NO_FIELDS_IN.search(text):
+        return f"a value of type {found[1]} has no fields", offset
     return text.strip(), offset
 
 
@@ -65,24 +77,32 @@ def _syntax(text: str, source: str, offset: int) -> tuple[str, int]:
         return f'syntax: "{before[1]}" is not CEL; use {_FOREIGN[before[1]]}', before.start(1)
     if found := _UNREADABLE.search(text):
         if found[1][:1] in "\"'":
-            return "syntax: a quote is not closed", offset
+            return "syntax: a quote is not closed, or an escape in it is none that CEL knows", offset
         return f'syntax: "{found[1][:20]}" is not CEL', offset
     if not source[offset:].strip():
         return "syntax: the expression is not complete", offset
+    if word in _NO_FIELDS and source[:offset].rstrip().endswith("."):
+        return f'syntax: "{word}" is a word of CEL; as a key write ["{word}"]', offset
     if _UNEXPECTED.search(text):
         return f'syntax: "{word}" cannot stand here', offset
-    return "syntax: " + text.split("Syntax error: ", 1)[1].split(" expecting ")[0].strip(), offset
+    return "syntax: " + text.split("Syntax error: ", 1)[1].split(" expecting ", maxsplit=1)[0].strip(), offset
 
 
 def _unknown(name: str, source: str, offset: int) -> tuple[str, int]:
-    root = name.split(".")[0]
+    root = name.split(".", maxsplit=1)[0]
     if root == "run":
         at = source.rfind("run", 0, offset + 1)
         return f'unknown name "{name}". Run has {_listed(part[4:] for part in sorted(RUN))}', max(at, 0)
+    if root in _NAMESPACES:
+        at = max(source.rfind(root, 0, offset + 1), 0)
+        called = re.compile(r"[\w.]*").match(source, at)
+        return f'unknown function "{called[0] if called else root}"', at
     at = source.rfind(name, 0, offset + len(name))
     at = at if at >= 0 else source.rfind(root, 0, offset + 1)
     at = at if at >= 0 else offset
     if source[offset : offset + 1] == "(" or source[at + len(name) :].lstrip().startswith("("):
+        if name in _ADDED:
+            return f"{name}() does not take these arguments", at
         return f'unknown function "{name}"', at
     if name in _CONSTANTS:
         return f'unknown name "{name}"; write {_CONSTANTS[name]}', at
@@ -91,6 +111,8 @@ def _unknown(name: str, source: str, offset: int) -> tuple[str, int]:
 
 
 def _no_overload(function: str, types: list[str]) -> str:
+    if "optional_type" in types and function != "_?_:_":
+        return "this takes no optional: end it with .orValue(…)"
     operator = function.replace("_", " ").strip() if function.startswith(("_", "!", "-")) else None
     if function == "_?_:_" and len(types) == 3:
         if types[0] not in ("bool", "dyn"):
@@ -115,9 +137,16 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
+LIST_IS_TOO_LONG = (
+    "map and filter give at most 2,000 elements here; a longer list belongs to a jq, python or worker step"
+)
+TOO_MANY_ITERATIONS = "more than 10,000 iterations; a longer list belongs to a jq, python or worker step"
+
 _STATUS = re.compile(r"^[A-Z_]+: ")
 _TAIL = re.compile(r" \[[A-Z_]+\]$")
 _SAID = (
+    (re.compile(f'"{LIST_TOO_LONG}"'), LIST_IS_TOO_LONG),
+    (re.compile(f'"{TEXT_TOO_LONG}"'), "regex.replace() would give too long a text"),
     (re.compile(r"^Key not found in map : (.*)$", re.DOTALL), r"there is no key \1"),
     (re.compile(r"^Index error: index=(-?\d+) size=(\d+)$"), r"index \1 is outside of a list of \2"),
     (
@@ -143,6 +172,6 @@ def reason(error: str) -> str:
     """Why an evaluation failed, from the library's message."""
     text = _TAIL.sub("", _STATUS.sub("", error.strip()))
     for pattern, said in _SAID:
-        if pattern.search(text):
-            return pattern.sub(said, text)
+        if found := pattern.search(text):
+            return found.expand(said)
     return text

@@ -19,7 +19,6 @@ from mcp_workflows.definition.expressions.tree import (
     MapLiteral,
     Node,
     Select,
-    children,
 )
 
 
@@ -64,19 +63,7 @@ def kind_of(node: Node, bound: Mapping[str, Kind]) -> Kind:
         case MapLiteral():
             return max((_of_part(e.value, e.optional, bound) for e in node.entries), default=Kind.PLAIN)
         case Comprehension():
-            return kind_of(node.result, _in_comprehension(node, bound))
-
-
-def scopes(node: Node, bound: Mapping[str, Kind]) -> list[tuple[Node, Mapping[str, Kind]]]:
-    """The children of ``node``, each with what is bound around it."""
-    if isinstance(node, Comprehension):
-        inner = _in_comprehension(node, bound)
-        return [
-            (node.range, bound),
-            (node.init, bound),
-            *((part, inner) for part in (node.condition, node.step, node.result)),
-        ]
-    return [(child, bound) for child in children(node)]
+            return kind_of(node.result, in_comprehension(node, bound))
 
 
 def _of_part(value: Node, optional: bool, bound: Mapping[str, Kind]) -> Kind:
@@ -106,7 +93,8 @@ def _of_call(node: Call, bound: Mapping[str, Kind]) -> Kind:
     return Kind.OPTIONAL if name in _GIVES_OPTIONAL else max(kinds, default=Kind.PLAIN)
 
 
-def _in_comprehension(node: Comprehension, bound: Mapping[str, Kind]) -> Mapping[str, Kind]:
+def in_comprehension(node: Comprehension, bound: Mapping[str, Kind]) -> Mapping[str, Kind]:
+    """What is bound inside ``node``."""
     # Elements of a plain list are plain; of anything else, who knows.
     element = Kind.PLAIN if kind_of(node.range, bound) is Kind.PLAIN else Kind.MIXED
     inner = {**bound, node.variable: element}

@@ -16,7 +16,7 @@ class Const:
 
     id: int
     kind: Literal["null", "bool", "int", "uint", "double", "string", "bytes"]
-    value: None | bool | int | float | str | bytes
+    value: bool | int | float | str | bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class MapLiteral:
 
 @dataclass(frozen=True, slots=True)
 class Comprehension:
-    """What macros become: ``accumulator`` begins as ``init``; for each element of ``range``, while ``condition``, becomes ``step``."""
+    """What macros become: ``accumulator`` is ``init``, then ``step`` for each of ``range``, while ``condition``."""
 
     id: int
     variable: str
@@ -103,6 +103,11 @@ class Tree:
     root: Node
     offsets: Mapping[int, int]
     """Characters from the beginning of the source, by a node's id."""
+    types: Mapping[int, str]
+    """What the checker knows, by a node's id: ``int double string timestamp …``, ``other``; absent or ``dyn`` for nothing."""
+
+    def type_of(self, node: Node) -> str:
+        return self.types.get(node.id, "dyn")
 
 
 def children(node: Node) -> tuple[Node, ...]:

@@ -7,6 +7,7 @@ bytes, types, NaN and infinities are no JSON. All of that ends here, as ``Unusab
 
 from __future__ import annotations
 
+import ctypes
 import math
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,9 +19,12 @@ Json = Any
 
 DEPTH = 64
 """Levels of lists and maps in one value."""
-_SIZE = 1_000_000
+_SIZE = 4_000_000
 """Elements and characters, roughly, of one result: what a run can keep is 1 MiB."""
 _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
+_give_reference = ctypes.pythonapi.Py_IncRef
+_give_reference.argtypes = [ctypes.py_object]
+_give_reference.restype = None
 _MAYBE_ERROR = re.compile(r"[A-Z_]+: ")
 
 
@@ -37,8 +41,8 @@ ABSENT = Absent()
 """What an optional expression gives where there is no value."""
 
 
-class Unusable(Exception):
-    """A value that cannot pass; the message says why."""
+class Unusable(ValueError):
+    """There is no usable value; the message says why."""
 
 
 class Failure(Exception):
@@ -46,20 +50,37 @@ class Failure(Exception):
 
 
 def checked(value: Json, depth: int = DEPTH) -> Json:
-    """``value`` as CEL may be given it: JSON within bounds, instants as ISO 8601 text. Raises ``Unusable``."""
-    kind = type(value)
+    """A copy of ``value`` as CEL may be given it: instants as text, texts that arrive whole. Raises ``Unusable``."""
+    kind = cast("type[object]", type(value))
     if kind is str:
         return _checked_text(value)
     if kind is dict:
-        if depth <= 0:
-            raise Unusable(f"a value is nested deeper than {DEPTH} levels")
+        _check_depth(depth)
         entries = cast("dict[Any, Json]", value)
         return {_checked_key(key): checked(part, depth - 1) for key, part in entries.items()}
     if kind is list:
-        if depth <= 0:
-            raise Unusable(f"a value is nested deeper than {DEPTH} levels")
+        _check_depth(depth)
         return [checked(part, depth - 1) for part in cast("list[Json]", value)]
     return scalar(value)
+
+
+def check_bounds(value: Json, depth: int = DEPTH) -> None:
+    """Depth, integers and numbers as a value may have them. Raises ``Unusable``."""
+    if isinstance(value, dict):
+        _check_depth(depth)
+        for part in cast("dict[str, Json]", value).values():
+            check_bounds(part, depth - 1)
+    elif isinstance(value, list):
+        _check_depth(depth)
+        for part in cast("list[Json]", value):
+            check_bounds(part, depth - 1)
+    elif type(value) is not str:
+        scalar(value)
+
+
+def _check_depth(depth: int) -> None:
+    if depth <= 0:
+        raise Unusable(f"a value is nested deeper than {DEPTH} levels")
 
 
 def scalar(value: Any) -> Json:
@@ -144,7 +165,12 @@ class _Conversion:
             raise Unusable('it holds an optional: write {?"key": …} or [?…], or end it with .orValue(…)') from None
         except UnicodeDecodeError:
             raise Unusable("a text is no valid Unicode") from None
-        kind = type(plain)
+        kind = cast("type[object]", type(plain))
+        if plain is None:
+            # The library gives out a reference to None that it does not own. Where None is mortal (before Python 3.12),
+            # some thousands of nulls would end the process.
+            _give_reference(None)
+            return None
         if kind is str:
             if _MAYBE_ERROR.match(plain) and value.type() == ERROR:
                 raise Failure(plain)
@@ -169,3 +195,20 @@ class _Conversion:
         self._room -= size
         if self._room < 0:
             raise Unusable(f"the value is larger than {_SIZE:,} characters and elements together")
+
+
+def kind_name(value: Json) -> str:
+    """The kind of a JSON value, in words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a bool"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case _:
+            return "a map"

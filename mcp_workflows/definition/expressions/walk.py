@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any, cast
 
 from mcp_workflows.definition.expressions.chains import Chain, Part
-from mcp_workflows.definition.expressions.values import ABSENT, Unusable, iso_text
+from mcp_workflows.definition.expressions.values import ABSENT, Unusable, iso_text, kind_name
 
 Json = Any
 Walk = Callable[[Mapping[str, Json]], Json]
 
-_MISSING = object()
+MISSING = object()
 
 
 def walk_of(chain: Chain) -> Walk | None:
@@ -54,24 +54,21 @@ def _plain_walk(name: str, chain: Chain, keys: tuple[str, ...]) -> Walk:
 
 
 def _walk(name: str, chain: Chain, parts: tuple[Part, ...]) -> Walk:
-    steps: list[tuple[str | int, bool]] = []
-    optional = False
-    for part in parts:
-        # Behind an optional element every further one is optional too.
-        optional = optional or part.optional
-        steps.append((part.key, optional))
-
     def walk(values: Mapping[str, Json]) -> Json:
         try:
             value = values[name]
         except KeyError:
             raise Unusable(missing(chain, values)) from None
-        for key, may_lack in steps:
-            value = child(value, key)
-            if value is _MISSING and may_lack:
+        optional = False
+        for part in parts:
+            optional = optional or part.optional
+            found = child(value, part.key)
+            # Behind an optional element every key is optional too; an index is not.
+            if found is MISSING and optional and (part.optional or type(value) is dict):
                 return ABSENT
-            if value is _MISSING or value is _WRONG_KIND:
+            if found is MISSING or found is WRONG_KIND:
                 raise Unusable(missing(chain, values))
+            value = found
         return iso_text(value) if isinstance(value, datetime) else value
 
     return walk
@@ -81,7 +78,7 @@ def _tester(name: str, chain: Chain, parts: tuple[Part, ...]) -> Walk:
     *above, last = parts
 
     def walk(values: Mapping[str, Json]) -> Json:
-        value = values.get(name, _MISSING)
+        value = values.get(name, MISSING)
         for part in above:
             value = child(value, part.key)
         if not isinstance(value, dict):
@@ -91,17 +88,17 @@ def _tester(name: str, chain: Chain, parts: tuple[Part, ...]) -> Walk:
     return walk
 
 
-_WRONG_KIND = object()
+WRONG_KIND = object()
 
 
 def child(value: Json, key: str | int) -> Json:
-    """What ``key`` is in ``value``; ``_MISSING`` where it is not, ``_WRONG_KIND`` where ``value`` can have no such key."""
+    """What ``key`` is in ``value``; ``MISSING`` where it is not, ``WRONG_KIND`` where ``value`` can have no such key."""
     if isinstance(value, dict):
-        return cast("dict[str | int, Json]", value).get(key, _MISSING)
+        return cast("dict[str | int, Json]", value).get(key, MISSING)
     if isinstance(value, list) and isinstance(key, int):
         elements = cast("list[Json]", value)
-        return elements[key] if key < len(elements) else _MISSING
-    return _WRONG_KIND
+        return elements[key] if key < len(elements) else MISSING
+    return WRONG_KIND
 
 
 def missing(chain: Chain, values: Mapping[str, Json]) -> str | None:
@@ -116,29 +113,12 @@ def missing(chain: Chain, values: Mapping[str, Json]) -> str | None:
         if part.optional:
             return None
         found = child(value, part.key)
-        if found is _MISSING:
+        if found is MISSING:
             if isinstance(value, list):
                 return f"{written} has {len(cast('list[Json]', value))} elements, so no [{part.key}]"
             return None if part.tested else f'{written} has no "{part.key}"'
-        if found is _WRONG_KIND:
+        if found is WRONG_KIND:
             return f'{written} is {kind_name(value)}, so it has no "{part.key}"'
         value = found
         written += f".{part.key}" if isinstance(part.key, str) else f"[{part.key}]"
     return None
-
-
-def kind_name(value: Json) -> str:
-    """What CEL calls the kind of a JSON value."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a bool"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a text"
-        case list():
-            return "a list"
-        case _:
-            return "a map"

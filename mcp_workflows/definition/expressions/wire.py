@@ -8,7 +8,6 @@ then finds overloads when it evaluates, by the kinds of the arguments. Done by h
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
 from collections.abc import Mapping
 
 from mcp_workflows.definition.expressions.tree import (
@@ -37,7 +36,11 @@ def read(serialized: bytes) -> Tree:
     for entry in _fields(_bytes(checked[5][0])).get(4, []) if 5 in checked else []:
         pair = _fields(_bytes(entry))
         positions[_number(pair, 1)] = _number(pair, 2)
-    return Tree(_node(_bytes(checked[4][0])), positions)
+    types: dict[int, str] = {}
+    for entry in checked.get(3, []):
+        pair = _fields(_bytes(entry))
+        types[_number(pair, 1)] = _type(_fields(_bytes(pair[2][0])))
+    return Tree(_node(_bytes(checked[4][0])), positions, types)
 
 
 def write(root: Node) -> bytes:
@@ -46,6 +49,17 @@ def write(root: Node) -> bytes:
 
 
 # ---- reading
+
+_PRIMITIVES = {1: "bool", 2: "int", 3: "uint", 4: "double", 5: "string", 6: "bytes"}
+_WELL_KNOWN = {2: "timestamp", 3: "duration"}
+
+
+def _type(fields: _Fields) -> str:
+    if 3 in fields:
+        return _PRIMITIVES.get(_number(fields, 3), "other")
+    if 5 in fields:
+        return _WELL_KNOWN.get(_number(fields, 5), "other")
+    return "dyn" if 1 in fields or not fields else "other"
 
 
 def _node(data: bytes) -> Node:
@@ -138,19 +152,22 @@ _BUILDERS = {
 
 def _fields(data: bytes) -> dict[int, list[int | bytes]]:
     """Protobuf's wire format: the raw values of each field, in order."""
-    found: defaultdict[int, list[int | bytes]] = defaultdict(list)
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
+    found: dict[int, list[int | bytes]] = {}
+    at, end = 0, len(data)
+    while at < end:
+        tag = data[at]  # one byte: no field here has a number above 15
         kind = tag & 7
+        size = data[at + 1] if kind in (0, 2) else (8 if kind == 1 else 4)
+        at += 2 if kind in (0, 2) else 1
+        if kind in (0, 2) and size > 127:
+            size, at = _varint(data, at - 1)
         if kind == 0:
-            value, at = _varint(data, at)
-            found[tag >> 3].append(value)
-            continue
-        size, at = _varint(data, at) if kind == 2 else (8 if kind == 1 else 4, at)
-        found[tag >> 3].append(data[at : at + size])
-        at += size
-    return dict(found)
+            value: int | bytes = size
+        else:
+            value = data[at : at + size]
+            at += size
+        found.setdefault(tag >> 3, []).append(value)
+    return found
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
