@@ -1,0 +1,122 @@
+"""Warnings: what is valid and probably not meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mcp_workflows.definition.loader import load_paths, warnings_of
+from tests.definition.loading import HEAD, text_of
+
+
+def advised(tmp_path: Path, body: str, *, head: str = HEAD) -> list[str]:
+    path = tmp_path / "a.yaml"
+    path.write_text(text_of(body, head=head), encoding="utf-8")
+    return [str(warning).removeprefix(f"{path}:") for warning in warnings_of(path)]
+
+
+CASES: dict[str, tuple[str, list[str]]] = {
+    "an enum without a type": (
+        "input: {properties: {plan: {enum: [a, b]}}}\nsteps: [{set: {a: '${input.plan}'}}]",
+        ['3:29 input: "plan": an enum without type'],
+    ),
+    "an effect that stays": (
+        """
+        steps:
+          - id: charge
+            http: {url: "https://x.test", method: POST}
+          - http: {url: "https://x.test", method: POST}
+        """,
+        ['4:5 compensate: "charge" changes something and has no compensate: it stays, if a later step fails'],
+    ),
+    "an effect that is meant to stay": (
+        """
+        on_failure: pause
+        steps:
+          - http: {url: "https://x.test", method: POST}
+          - http: {url: "https://x.test", method: POST}
+        """,
+        [],
+    ),
+    "a retry of what is attempted once": (
+        """
+        steps:
+          - http: {url: "https://x.test", method: POST}
+            at_most_once: true
+            retry: {max_attempts: 3}
+        """,
+        ["6:5 at_most_once: retry has no effect: the step is attempted once"],
+    ),
+    "a step that is never reached": (
+        """
+        steps:
+          - when: ${run.name == "b"}
+            return: 1
+          - return: 2
+          - set: {a: 1}
+        """,
+        ['7:5 step: is never reached: "return#2" ends the run'],
+    ),
+    "what nothing reads": (
+        """
+        vars: {A: 1, B: 2}
+        secrets: [C, D]
+        services:
+          e: {base_url: "https://x.test/${vars.A}"}
+          f: {base_url: "https://x.test/${secrets.C}"}
+        steps:
+          - http: {service: e, path: /x}
+          - id: g
+            http: {service: e, path: /x}
+          - id: h
+            set: {a: 1}
+          - id: i
+            http: {service: e, path: /x, method: POST}
+            output: ${result.status}
+          - id: j
+            http: {service: e, path: /x}
+          - id: k
+            http: {service: e, path: /x, method: POST}
+        output: ${steps.j.status}
+        on_failure: fail
+        """,
+        [
+            '3:14 unused: nothing reads the variable "B"',
+            '4:14 unused: nothing reads the secret "D"',
+            '7:3 unused: nothing reads the service "f"',
+            '10:5 unused: nothing reads the output of step "g"',
+            '12:5 unused: nothing reads the output of step "h"',
+            '14:5 unused: nothing reads the output of step "i"',
+        ],
+    ),
+    "the last step is the result where there is no output": (
+        """
+        steps:
+          - set: {a: 1}
+        """,
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_what_is_probably_not_meant_is_said(case: str, tmp_path: Path) -> None:
+    body, expected = CASES[case]
+    assert advised(tmp_path, body) == expected
+
+
+def test_a_short_description_is_no_help_to_an_agent(tmp_path: Path) -> None:
+    said = "a description of 5 characters does not tell an agent when to call this"
+    assert advised(tmp_path, "steps: [{set: {a: 1}}]", head="name: a\ndescription: Short\n") == [
+        f"2:1 description: {said}"
+    ]
+    said = "a description of 0 characters does not tell an agent when to call this"
+    assert advised(tmp_path, "steps: [{set: {a: 1}}]", head="name: a\n") == [f"1:7 description: {said}"]
+
+
+def test_warnings_come_with_what_was_loaded(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("name: a\nsteps: [{set: {a: 1}}]\n", encoding="utf-8")
+    loaded = load_paths([tmp_path])
+    assert list(loaded.definitions) == ["a"]
+    assert [warning.code for warning in loaded.warnings] == ["description"]

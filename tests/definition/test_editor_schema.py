@@ -1,0 +1,65 @@
+"""The JSON Schema that editors complete from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from mcp_workflows.definition.document import read_document
+from mcp_workflows.definition.loader import json_schema
+from mcp_workflows.definition.nodes import to_json
+
+SHIPPED = sorted(path for folder in ("definitions", "examples") for path in Path(folder).glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    schema = json_schema()
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_it_takes_the_shipped_workflows(validator: Any, path: Path) -> None:
+    value = to_json(read_document(path.read_text(encoding="utf-8"), path.name).root)
+    assert [error.message for error in validator.iter_errors(value)] == []
+
+
+SPOILT: list[dict[str, Any]] = [
+    {"tiemout": "3s"},
+    {"name": "A-b"},
+    {"timeout": 90},
+    {"timeout": "90"},
+    {"steps": []},
+    {"steps": [{}]},
+    {"steps": [{"set": {}, "wait": "3s"}]},
+    {"steps": [{"set": {}, "when": "input.x"}]},
+    {"steps": [{"http": {"method": "get"}}]},
+    {"steps": [{"set": {}, "on_error": "stop"}]},
+    {"steps": [{"set": {}, "compensate": {"wait": "3s", "id": "x"}}]},
+    {"steps": [{"set": {}, "retry": None}]},
+    {"mcp": {"join": "of"}},
+    {"secrets": ["a b"]},
+]
+
+
+@pytest.mark.parametrize("change", SPOILT, ids=str)
+def test_it_refuses_what_the_loader_refuses_for_its_form(validator: Any, change: dict[str, Any]) -> None:
+    good = {"name": "a", "steps": [{"set": {"a": 1}}]}
+    assert validator.is_valid(good)
+    assert not validator.is_valid({**good, **change})
+
+
+def test_anchors_have_a_place(validator: Any) -> None:
+    assert validator.is_valid({"name": "a", "steps": [{"set": {}}], "x-shared": {"anything": 1}})
+
+
+def test_every_key_that_does_not_explain_itself_is_described() -> None:
+    schema = json_schema()
+    for name in ("Step", "Http", "Retry", "Workflow"):
+        properties = schema["properties"] if name == "Workflow" else schema["$defs"][name]["properties"]
+        described = [key for key, part in properties.items() if "description" in part]
+        assert len(described) >= len(properties) * 0.6, (name, sorted(set(properties) - set(described)))
