@@ -13,6 +13,11 @@ from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.terminal import complain, remark
 from mcp_workflows.errors import CallerError, SystemUnwell
 
+try:
+    from uvloop import new_event_loop
+except ImportError:  # Windows has none
+    from asyncio import new_event_loop
+
 P = ParamSpec("P")
 
 
@@ -29,7 +34,10 @@ def command(function: Callable[P, Exit | Coroutine[Any, Any, Exit]]) -> Callable
 def _exit_code(call: Callable[[], Exit | Coroutine[Any, Any, Exit]]) -> Exit:
     try:
         answer = call()
-        return answer if isinstance(answer, Exit) else asyncio.run(answer)
+        if isinstance(answer, Exit):
+            return answer
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(answer)
     except CallerError as error:
         complain(str(error))
         return Exit.REFUSED

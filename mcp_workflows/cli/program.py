@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -54,6 +58,17 @@ for panel, commands in {
 
 
 def main() -> None:
-    """The entry point of the ``mcp-workflows`` script."""
+    """The entry point of the ``mcp-workflows`` script.
+
+    The process ends without taking the interpreter apart: all that matters is on disk by then, and a client that closes
+    a stdio server kills it after two seconds.
+    """
     tolerate_any_encoding()
-    program()
+    try:
+        program()
+    except SystemExit as end:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # whoever read it is gone
+                stream.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)
