@@ -16,7 +16,7 @@ from functools import lru_cache
 from weakref import WeakSet
 
 from aiohttp import ClientError, ClientRequest, ClientResponse, ClientTimeout, TCPConnector
-from aiohttp.client_exceptions import ClientConnectionError, ClientConnectorError
+from aiohttp.client_exceptions import ClientConnectionError, ClientConnectionResetError, ClientConnectorError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
@@ -55,18 +55,20 @@ class Client:
         ``on_sent`` is called right before the first byte may leave, once. Raises ``AddressBlocked``, ``NotConnected``,
         ``Broken`` and ``NotHttp``.
         """
+        headers = request.headers
+        if request.body is not None:
+            headers = {**headers, "Content-Length": str(len(request.body))}
         wire = ClientRequest(
             request.method,
             request.url,
-            headers=request.headers,
-            data=request.payload,
+            headers=headers,
             skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
             loop=asyncio.get_running_loop(),
         )
         connection = await self._connect(wire, _timeouts(connect_timeout))
         on_sent()
         try:
-            return await _exchange(wire, connection)
+            return await _exchange(wire, request.body, connection)
         except BaseException as error:
             connection.close()
             if isinstance(error, ClientConnectionError | OSError):
@@ -114,12 +116,17 @@ class Client:
             await connector.close()
 
 
-async def _exchange(wire: ClientRequest, connection: Connection) -> ClientResponse:
+async def _exchange(wire: ClientRequest, body: bytes | None, connection: Connection) -> ClientResponse:
+    """Bodies are whole in memory, so they are handed to the transport at once: a task that writes them in pieces, as
+    aiohttp starts it, costs a fifth of the request."""
     protocol = connection.protocol
     assert protocol is not None
+    assert not protocol.writing_paused, "the head would be sent after the body"
     protocol.set_response_params(skip_payload=wire.method == "HEAD", read_until_eof=True)
     response = await wire.send(connection)
     try:
+        if body:
+            _write(protocol, body)
         await response.start(connection)
     except BaseException:
         response.close()
@@ -127,13 +134,23 @@ async def _exchange(wire: ClientRequest, connection: Connection) -> ClientRespon
     return response
 
 
+def _write(protocol: ResponseHandler, body: bytes) -> None:
+    transport = protocol.transport
+    if transport is None or transport.is_closing():
+        raise ClientConnectionResetError("the connection closed while the request was sent")
+    transport.write(body)
+
+
 def _fit(protocol: ResponseHandler) -> bool:
-    """Nothing lies in the socket before anything was asked: neither its end nor an answer to nobody.
+    """Nothing lies in the socket before anything was asked, neither its end nor an answer to nobody; and nothing of an
+    earlier request still waits to be sent.
 
     Sockets under TLS are not looked into: session tickets arrive there unasked.
     """
     transport = protocol.transport
     if transport is None or protocol.should_close or transport.is_closing():
+        return False
+    if transport.get_write_buffer_size():
         return False
     sock = transport.get_extra_info("socket")
     if sock is None or transport.get_extra_info("sslcontext") is not None or not hasattr(select, "poll"):

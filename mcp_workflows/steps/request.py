@@ -7,7 +7,6 @@ and never the value: line breaks in headers, texts that are no Unicode, credenti
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
-_LARGE_BODY = 1 << 20
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _BASE_HEADERS = {
     "User-Agent": f"mcp-workflows/{__version__}",
@@ -63,10 +61,6 @@ class Request:
     @property
     def origin(self) -> Origin:
         return origin(self.url)
-
-    @property
-    def payload(self) -> bytes | io.BytesIO | None:
-        return io.BytesIO(self.body) if self.body is not None and len(self.body) > _LARGE_BODY else self.body
 
 
 def render(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> Request:
