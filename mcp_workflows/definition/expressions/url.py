@@ -21,6 +21,7 @@ class Url:
 
     def __init__(self) -> None:
         self._text = ""
+        self._base = ""
         # The source of an expression in the segment that is being written, until it is known to be sound.
         self._inserted = ""
 
@@ -30,12 +31,14 @@ class Url:
             self._text += literal[: end.start()]
             self._end_segment()
             literal = literal[end.start() :]
+        if self._base and self._text == self._base and literal.startswith("/"):
+            self._text = self._base.rstrip("/")  # a setting "http://crm/" and a path "/accounts" meet at one slash
         self._text += literal
 
     def insert(self, piece: str, source: str) -> None:
         """What the expression ``source`` gave."""
         if not self._text:
-            self._text = piece
+            self._text = self._base = piece
             return
         authority = _AUTHORITY.match(self._text)
         if authority is None or authority.end() == len(self._text):
