@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format bench soak install lock clean
+.PHONY: demo test check format bench soak install node lock clean
 
 install: $(VENV)/.installed
 
@@ -35,6 +35,13 @@ bench: install         ## steps per second, with the bare HTTP client as the cei
 
 soak: install          ## the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600
+
+node: node_modules/.installed   ## Node and the MCP Inspector, for the tests marked "node"; needs npm
+
+node_modules/.installed: Makefile
+	@echo "Installing into node_modules …"
+	@npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@24 @modelcontextprotocol/inspector@2.12.0
+	@touch $@
 
 lock:                  ## resolve pyproject.toml anew into requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

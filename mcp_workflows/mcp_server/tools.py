@@ -18,6 +18,7 @@ IDEMPOTENCY_KEY = "_idempotency_key"
 
 DURABLE = "Durable: follow it with get_run."
 
+_ANY_RESULT: Json = {"description": "What the workflow gives."}
 _KEY_SCHEMA: Json = {"type": "string", "description": "Same key, same run. Set it only to repeat on purpose."}
 
 
@@ -50,7 +51,7 @@ def _output_schema(result: Mapping[str, Json] | None) -> dict[str, Json]:
 
     The author's schema moves below ``result``, so its ``$defs`` move to the top, where its references look for them.
     """
-    inner = dict(result or {})
+    inner = dict(result or _ANY_RESULT)
     definitions = {key: inner.pop(key) for key in ("$defs", "definitions") if key in inner}
     inner.pop("$schema", None)
     return {
