@@ -15,7 +15,7 @@ from typing import Any
 
 from mcp_workflows.clock import Clock, new_id
 from mcp_workflows.definition.input_schema import validate_input
-from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.definition.program import Definition, HttpWork, Json
 from mcp_workflows.engine import moves
 from mcp_workflows.engine.corrections import composed, corrected
 from mcp_workflows.engine.records import Run, RunRecord, StepRecord
@@ -25,6 +25,7 @@ from mcp_workflows.errors import InputRefused, RunRefused, Stopping, UnknownRun
 from mcp_workflows.runtime.catalog import Catalog, Served
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.views import Progress, RunPage, RunQuery, RunView, Trace, TraceMessage
+from mcp_workflows.steps import refuse_correction
 from mcp_workflows.store import NewRun, Store
 
 OnProgress = Callable[[RunView], Awaitable[None]]
@@ -193,6 +194,18 @@ class Runs:
                 raise InputRefused(f"Input refused, {run.run_id} was not resumed. {refused}") from None
         steps = {step.path: step for step in await self._store.load_steps(run.run_id)}
         self._check_step(run, definition, steps, given[0] if given else None)
+        self._check_request(run, definition, correction.get("request"))
+
+    def _check_request(self, run: Run, definition: Definition, request: Json) -> None:
+        """What of a request may be corrected: never where it goes to, nor as whom."""
+        path = run.record.error.step if run.record.error else None
+        step = next((step for step in definition.steps if step.name == path), None)
+        if request is None or step is None:
+            return
+        if not isinstance(step.work, HttpWork):
+            raise RunRefused(f"{run.run_id} was not resumed: {path} makes no request that could be corrected.")
+        if refused := refuse_correction(step.work, request):
+            raise InputRefused(f"{run.run_id} was not resumed. {refused}.")
 
     def _check_step(self, run: Run, definition: Definition, steps: Mapping[str, StepRecord], given: str | None) -> None:
         """What the failed step allows."""
