@@ -26,6 +26,9 @@ _PLACES = {
     "state": "repeat, which this version does not have",
 }
 _STEP_PARTS = ("status", "output", "error")
+_ERROR_PARTS = ("code", "message", "in_doubt", "status", "body", "attempts", "step", "path", "details", "request")
+_SURE_ERROR_PARTS = frozenset({"code", "message", "in_doubt"})
+"""What every error says; the others are there only of some, such as the status of an answer."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -99,6 +102,8 @@ class Scope:
                 yield from self._secrets(reference)
             case "steps":
                 yield from self._steps(reference)
+            case "error":
+                yield from _parts_of_error(reference, 1)
             case _:
                 pass
 
@@ -170,6 +175,8 @@ class Scope:
             message = f'unknown name "steps.{step.id}.{part}". A step has {listed(_STEP_PARTS)}.{near}'
             yield Fault(reference.offsets[2], "expr", message.removesuffix("."))
             return
+        if part == "error":
+            yield from _parts_of_error(reference, 3)
         if reference.optional[2]:
             return
         why = self._may_lack(step, str(part))
@@ -190,6 +197,18 @@ class Scope:
         if step.continue_line is not None:
             return f"may fail (on_error, line {step.continue_line})"
         return None
+
+
+def _parts_of_error(reference: Reference, position: int) -> Iterator[Fault]:
+    """``position`` is that of the error's part, if one is named."""
+    if len(reference.path) <= position:
+        return
+    part = str(reference.path[position])
+    if part not in _ERROR_PARTS:
+        yield _unknown(reference, position, list(_ERROR_PARTS))
+    elif part not in _SURE_ERROR_PARTS and not any(reference.optional[position - 1 : position + 1]):
+        error = _written(reference.path[:position])
+        yield Fault(reference.offsets[position], "expr", f"not every error has {part}: write {error}.?{part}")
 
 
 def _unknown(reference: Reference, position: int, known: Mapping[str, object] | list[str]) -> Fault:

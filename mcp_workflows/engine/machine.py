@@ -23,6 +23,9 @@ from mcp_workflows.engine.scope import Lexical, RunValues, Scope
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.engine.undo import SUFFIX, Plan, Undo, plan
 
+CANCELLED = StepError("cancelled", "the run was cancelled")
+"""What ``error`` is while a run is undone in which nothing failed: a compensation that reads it must not fail for it."""
+
 HOLD = timedelta(seconds=5)
 """A run that waits longer than this is released: it costs a row then, and no memory."""
 
@@ -293,7 +296,7 @@ class Machine:
         if record.status is not StepStatus.COMPENSATING:
             self.write(record._replace(status=StepStatus.COMPENSATING))
         extra = {
-            "error": self.record.error.to_json() if self.record.error else None,
+            "error": (self.record.error or CANCELLED).to_json(),
             "idempotency_key": idempotency_key(self._run.run_id, record),
         }
         steps = undo.compensation.steps

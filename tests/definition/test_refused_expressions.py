@@ -213,6 +213,30 @@ EXPRESSIONS = {
             '17:23 expr: step "one" is inside the compensate of "ship"; from outside it cannot be read',
         ],
     ),
+    "an error is read as what it may lack": (
+        """
+        steps:
+          - id: one
+            http: {url: "https://x.test", method: POST}
+            on_error: continue
+            compensate:
+              http: {url: "https://x.test/${error.mesage}/${error.status}/${error.?status}", method: POST}
+        output:
+          a: ${steps.one.?error.?body}
+          b: ${steps.one.?error.?stauts}
+        """,
+        [
+            (
+                '8:43 expr: unknown name "error.mesage". Error has code, message, in_doubt, status, body, attempts, '
+                "step, path, details, request"
+            ),
+            "8:59 expr: not every error has status: write error.?status",
+            (
+                '11:26 expr: unknown name "steps.one.error.stauts". Steps.one.error has code, message, in_doubt, '
+                "status, body, attempts, step, path, details, request"
+            ),
+        ],
+    ),
     "services are the same for every step": (
         """
         input: {properties: {host: {type: string}}}

@@ -244,6 +244,15 @@ def test_cancel_lets_what_is_in_flight_end_and_undoes_it() -> None:
     assert (simulation.record.status, simulation.record.compensation) == ("cancelled", "done")
 
 
+def test_a_compensation_that_says_why_says_that_the_run_was_cancelled() -> None:
+    simulation = run(post("a", compensate=UNDO), post("b"))
+    simulation.pump()
+    simulation.send("cancel", compensate=True)
+    simulation.to_the_end()
+    assert simulation.calls[-1].values["error"]["message"] == "the run was cancelled"
+    assert simulation.record.error is None
+
+
 def test_cancel_without_compensation_leaves_what_is_done() -> None:
     simulation = run(post("a", compensate=UNDO), Step("w", "wait", WaitWork(3600.0)))
     simulation.step()
