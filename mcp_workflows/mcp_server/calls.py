@@ -32,6 +32,7 @@ from mcp_workflows.runtime.views import RunQuery, RunView
 logger = logging.getLogger(__name__)
 
 CORRECTIONS = ("input", "request", "output", "skip", "again")
+_SETTLING_SECONDS = 0.5
 _USUAL_WAIT = 10.0
 """Seconds that a resumed run is waited for if its workflow is no longer served here."""
 
@@ -51,7 +52,7 @@ class Calls:
         self._stopping = True
         for scope in self._waits:
             scope.cancel()
-        await self._durably.settled()
+        await self._durably.settled(_SETTLING_SECONDS)
 
     async def start(
         self, definition: Definition, toolbox: Toolbox, given: Mapping[str, Json], caller: Caller
@@ -100,7 +101,7 @@ class Calls:
                 idempotency_key=arguments.get("idempotency_key"),
                 since=since_of(arguments.get("since"), now),
                 actor=caller.actor if arguments.get("mine", True) else None,
-                limit=arguments.get("limit", 10),
+                limit=int(arguments.get("limit", 10)),  # 10.0 is an integer to JSON Schema
                 cursor=arguments.get("cursor"),
             )
             page = await self._runs.list(query)

@@ -22,7 +22,7 @@ class Durably:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
-    async def settled(self) -> None:
-        """Once all of it has ended."""
-        while self._under_way:
-            await asyncio.wait(set(self._under_way))
+    async def settled(self, seconds: float) -> None:
+        """Once all of it has ended, or ``seconds`` passed: the end of the process does not wait for a sick database."""
+        if self._under_way:
+            await asyncio.wait(set(self._under_way), timeout=seconds)

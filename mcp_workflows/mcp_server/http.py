@@ -151,6 +151,8 @@ class _EndStreams:
             await self._app(scope, receive, send)
             return
 
+        unfinished = False
+
         async def receive_or_stop() -> Message:
             received = asyncio.ensure_future(receive())
             stopped = asyncio.ensure_future(self._stopping.wait())
@@ -161,4 +163,11 @@ class _EndStreams:
                 received.cancel()
                 stopped.cancel()
 
-        await self._app(scope, receive_or_stop, send)
+        async def send_and_note(message: Message) -> None:
+            nonlocal unfinished
+            unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
+            await send(message)
+
+        await self._app(scope, receive_or_stop, send_and_note)
+        if unfinished and self._stopping.is_set():
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -8,7 +8,7 @@ from typing import cast
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.run_object import LARGEST_RESULT, size_of
-from mcp_workflows.mcp_server.selection import Selected, select_from, step_path
+from mcp_workflows.mcp_server.selection import Selected, member_path, select_from, step_path
 from mcp_workflows.mcp_server.shape import shape_of
 from mcp_workflows.mcp_server.trace_document import step_line, step_whole, trace_whole
 from mcp_workflows.runtime.runs import Runs
@@ -71,7 +71,7 @@ def _smaller(select: str, found: Selected, size: int) -> str:
         return f"{_unsliced(select)}[{found.start}:{found.start + fitting}]"
     if isinstance(value, dict) and value:
         members = cast("dict[str, Json]", value)
-        return f"{select}.{max(members, key=lambda name: size_of(members[name]))}"
+        return member_path(select, max(members, key=lambda name: size_of(members[name])))
     return f"{select} and a name or an index after it"
 
 

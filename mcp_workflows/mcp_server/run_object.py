@@ -12,6 +12,7 @@ from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.next_step import CORRECTABLE, next_step
+from mcp_workflows.mcp_server.selection import member_path
 from mcp_workflows.mcp_server.shape import shape_of
 from mcp_workflows.mcp_server.wording import age, cut
 from mcp_workflows.runtime.views import RunView
@@ -129,7 +130,7 @@ def largest_part(result: Json) -> str:
         return "result[0:8000]"
     members = cast("dict[str, Json]", result)
     name = max(members, key=lambda key: size_of(members[key]))
-    path = f"result.{name}" if name.isidentifier() and name.isascii() else f"result[{json.dumps(name)}]"
+    path = member_path("result", name)
     match members[name]:
         case list():
             return f"{path}[0:20]"

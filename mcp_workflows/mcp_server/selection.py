@@ -38,6 +38,12 @@ class Selected:
     start: int = 0
 
 
+def member_path(path: str, name: str) -> str:
+    """The selection of a member, as ``select_from`` reads it."""
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name)
+    return f"{path}.{name}" if plain else f"{path}[{json.dumps(name)}]"
+
+
 def root_of(select: str) -> str:
     """The first name: which part of the run is needed to answer.
 

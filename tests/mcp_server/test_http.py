@@ -140,7 +140,9 @@ async def test_an_address_that_is_taken_is_said_to_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_server_ends_at_once_though_clients_keep_streams_open(tmp_path: Path, mode: Any) -> None:
+async def test_the_server_ends_at_once_though_clients_keep_streams_open(
+    tmp_path: Path, mode: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     async with place(tmp_path, {"slow": SLOW}) as here:
         stop, url = asyncio.Event(), asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve_http(here.server, "127.0.0.1", 0, stop=stop, listening=url.set_result))
@@ -153,6 +155,7 @@ async def test_the_server_ends_at_once_though_clients_keep_streams_open(tmp_path
                 answer = told(await waiting)
                 await serving
         assert answer["next"].startswith("The service is stopping")
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def _call(arguments: str) -> str:
