@@ -101,7 +101,7 @@ def _storable(text: str) -> str:
 
 def _parsed(text: str) -> Json:
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = _DECODE(text)
     except json.JSONDecodeError as error:
         raise AnswerUnreadable(f"is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
@@ -117,6 +117,9 @@ def _parsed(text: str) -> Json:
 
 def _no_constant(name: str) -> Json:
     raise AnswerUnreadable(f"is no JSON: it holds {name}")
+
+
+_DECODE = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 def _check_depth(value: Json) -> None:

@@ -13,12 +13,15 @@ import select
 import ssl
 from collections.abc import Callable
 from functools import lru_cache
-from weakref import WeakSet
+from typing import cast
+from weakref import WeakKeyDictionary
 
-from aiohttp import ClientError, ClientRequest, ClientResponse, ClientTimeout, TCPConnector
+from aiohttp import ClientError, ClientRequest, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from aiohttp.client_exceptions import ClientConnectionError, ClientConnectionResetError, ClientConnectorError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.helpers import TimerNoop
+from aiohttp.http import StreamWriter
 
 from mcp_workflows.steps.guard import Guard, GuardedResolver
 from mcp_workflows.steps.request import Request
@@ -26,7 +29,8 @@ from mcp_workflows.steps.request import Request
 IDLE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 s after which common servers (uvicorn, Node) hang up, so that
 a request rarely meets a connection that is just being closed."""
-_NO_CONTENT_TYPE = ("Content-Type",)
+_ONE_WRITE = 1 << 15
+"""Bytes; below what a transport takes without asking its writer to wait."""
 
 
 class NotConnected(Exception):
@@ -47,7 +51,8 @@ class Client:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._connector: TCPConnector | None = None
-        self._used: WeakSet[ResponseHandler] = WeakSet()
+        self._used: WeakKeyDictionary[ResponseHandler, select.poll | None] = WeakKeyDictionary()
+        """Every connection that was used, and what asks its socket; ``None`` where that cannot be asked."""
 
     async def send(self, request: Request, connect_timeout: float, on_sent: Callable[[], None]) -> ClientResponse:
         """The answer's head; redirects are not followed. The response must be released.
@@ -58,17 +63,17 @@ class Client:
         headers = request.headers
         if request.body is not None:
             headers = {**headers, "Content-Length": str(len(request.body))}
-        wire = ClientRequest(
+        wire = _Wire(
             request.method,
             request.url,
             headers=headers,
-            skip_auto_headers=_NO_CONTENT_TYPE if request.body is None else None,
             loop=asyncio.get_running_loop(),
         )
+        wire.content = request.body or b""
         connection = await self._connect(wire, _timeouts(connect_timeout))
         on_sent()
         try:
-            return await _exchange(wire, request.body, connection)
+            return await _exchange(wire, connection)
         except BaseException as error:
             connection.close()
             if isinstance(error, ClientConnectionError | OSError):
@@ -94,10 +99,10 @@ class Client:
             protocol = connection.protocol
             assert protocol is not None
             if protocol not in self._used:
-                self._used.add(protocol)
+                self._used[protocol] = _asking(protocol)
                 _read_its_end(protocol)
                 return connection
-            if _fit(protocol):
+            if _fit(protocol, self._used[protocol]):
                 return connection
             connection.close()
 
@@ -116,22 +121,39 @@ class Client:
             await connector.close()
 
 
-async def _exchange(wire: ClientRequest, body: bytes | None, connection: Connection) -> ClientResponse:
-    """Bodies are whole in memory, so they are handed to the transport at once: a task that writes them in pieces, as
-    aiohttp starts it, costs a fifth of the request."""
-    protocol = connection.protocol
-    assert protocol is not None
-    assert not protocol.writing_paused, "the head would be sent after the body"
-    protocol.set_response_params(skip_payload=wire.method == "HEAD", read_until_eof=True)
-    response = await wire.send(connection)
-    try:
-        if body:
-            _write(protocol, body)
-        await response.start(connection)
-    except BaseException:
-        response.close()
-        raise
-    return response
+class _Wire(ClientRequest):
+    """A request that leaves at once: its body is whole in memory, so head and body go out in one write.
+
+    aiohttp would start a task for the body, which on Python 3.11 costs a fifth of the whole request.
+    """
+
+    content = b""
+
+    async def send(self, conn: Connection) -> ClientResponse:
+        protocol = conn.protocol
+        assert protocol is not None
+        writer = StreamWriter(protocol, self.loop)
+        await writer.write_headers(f"{self.method} {self.url.raw_path_qs} HTTP/1.1", self.headers)
+        if len(self.content) <= _ONE_WRITE:
+            await writer.write_eof(self.content)
+        else:
+            # Not waited for: a service may refuse it without reading to the end.
+            writer.send_headers()
+            _write(protocol, self.content)
+        return ClientResponse(
+            self.method,
+            self.url,
+            writer=None,
+            continue100=None,
+            timer=TimerNoop(),
+            request_info=self.request_info,
+            traces=[],
+            loop=self.loop,
+            session=cast(
+                "ClientSession", None
+            ),  # as aiohttp's own tests make it; it would only lend a charset detector
+            stream_writer=writer,
+        )
 
 
 def _write(protocol: ResponseHandler, body: bytes) -> None:
@@ -141,23 +163,36 @@ def _write(protocol: ResponseHandler, body: bytes) -> None:
     transport.write(body)
 
 
-def _fit(protocol: ResponseHandler) -> bool:
-    """Nothing lies in the socket before anything was asked, neither its end nor an answer to nobody; and nothing of an
-    earlier request still waits to be sent.
+async def _exchange(wire: _Wire, connection: Connection) -> ClientResponse:
+    protocol = connection.protocol
+    assert protocol is not None
+    protocol.set_response_params(skip_payload=wire.method == "HEAD", read_until_eof=True)
+    response = await wire.send(connection)
+    try:
+        await response.start(connection)
+    except BaseException:
+        response.close()
+        raise
+    return response
 
-    Sockets under TLS are not looked into: session tickets arrive there unasked.
-    """
+
+def _fit(protocol: ResponseHandler, poll: select.poll | None) -> bool:
+    """Nothing lies in the socket before anything was asked, neither its end nor an answer to nobody; and nothing of an
+    earlier request still waits to be sent."""
     transport = protocol.transport
-    if transport is None or protocol.should_close or transport.is_closing():
+    if transport is None or protocol.should_close or transport.is_closing() or transport.get_write_buffer_size():
         return False
-    if transport.get_write_buffer_size():
-        return False
-    sock = transport.get_extra_info("socket")
-    if sock is None or transport.get_extra_info("sslcontext") is not None or not hasattr(select, "poll"):
-        return True
+    return poll is None or not poll.poll(0)
+
+
+def _asking(protocol: ResponseHandler) -> select.poll | None:
+    """Sockets under TLS are not looked into: session tickets arrive there unasked. Windows has no ``poll``."""
+    transport = protocol.transport
+    if transport is None or transport.get_extra_info("sslcontext") is not None or not hasattr(select, "poll"):
+        return None
     poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return not poll.poll(0)
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return poll
 
 
 def _read_its_end(protocol: ResponseHandler) -> None:

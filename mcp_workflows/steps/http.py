@@ -8,7 +8,6 @@ POST answered 200 with an unreadable body did take effect, so it is neither done
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import ClientResponse
@@ -20,7 +19,7 @@ from mcp_workflows.engine.outcome import Completed, Failed, Outcome
 from mcp_workflows.steps import redirect, verdict
 from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_leniently
 from mcp_workflows.steps.attempt import Attempt, Values, cut
-from mcp_workflows.steps.body import Body, read_body
+from mcp_workflows.steps.body import read_body
 from mcp_workflows.steps.client import Broken, Client, NotConnected, NotHttp
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.gate import Gate
@@ -35,11 +34,11 @@ class Http:
     """The doer of ``HttpWork``."""
 
     def __init__(self, environment: Environment, clock: Clock) -> None:
-        self._guard = Guard(environment.http_allowed_hosts)
-        self._client = Client(self._guard)
+        self.guard = Guard(environment.http_allowed_hosts)
+        self.client = Client(self.guard)
         self._gate = Gate(environment.max_per_host)
-        self._max_bytes = environment.max_answer_bytes
-        self._clock = clock
+        self.max_bytes = environment.max_answer_bytes
+        self.clock = clock
 
     async def attempt(self, attempt: Attempt) -> Outcome:
         work = attempt.call.work
@@ -77,26 +76,7 @@ class Http:
         deadline.reschedule(asyncio.get_running_loop().time() + attempt.call.timeout)
 
     async def close(self) -> None:
-        await self._client.close()
-
-    # What a flight needs of its doer.
-
-    def check(self, request: Request) -> None:
-        self._guard.check_url(request.url)
-
-    async def send(self, request: Request, connect_timeout: float, on_sent: Callable[[], None]) -> ClientResponse:
-        return await self._client.send(request, connect_timeout, on_sent)
-
-    async def read(self, response: ClientResponse) -> Body:
-        return await read_body(response, self._max_bytes)
-
-    async def read_explanation(self, response: ClientResponse) -> bytes:
-        """As much of the body as explains a refusal, whatever becomes of the rest."""
-        return (await read_body(response, min(self._max_bytes, MAX_EXPLANATION), beginning=True)).raw
-
-    def retry_after(self, response: ClientResponse) -> float | None:
-        value = response.headers.get("Retry-After")
-        return verdict.retry_after(value, self._clock()) if value is not None else None
+        await self.client.close()
 
 
 @dataclass(slots=True)
@@ -113,8 +93,8 @@ class _Flight:
     async def run(self) -> Outcome:
         for hops in range(redirect.MAX_REDIRECTS + 1):
             try:
-                self.http.check(self.request)
-                response = await self.http.send(self.request, self.work.connect_timeout, self.on_sent)
+                self.http.guard.check_url(self.request.url)
+                response = await self.http.client.send(self.request, self.work.connect_timeout, self.on_sent)
             except AddressBlocked as blocked:
                 return self.attempt.failed("blocked_address", self._while("was not sent", f"{blocked}"))
             except NotConnected as failure:
@@ -162,7 +142,7 @@ class _Flight:
             return self.attempt.failed("too_many_redirects", message, status=status)
         try:
             self.request = redirect.redirected(self.request, status, response.headers["Location"])
-            self.http.check(self.request)
+            self.http.guard.check_url(self.request.url)
         except redirect.LocationInvalid as invalid:
             return self.attempt.failed(f"http_{status}", f"{what}, but {invalid}", status=status)
         except AddressBlocked as blocked:
@@ -182,9 +162,9 @@ class _Flight:
             return self._kept(response, None, b"")
         content_type = response.headers.get("Content-Type", "")
         if explains:
-            raw = await self.http.read_explanation(response)
+            raw = await self._explanation(response)
             return self._kept(response, decode_leniently(raw, content_type, work.response), raw)
-        body = await self.http.read(response)
+        body = await read_body(response, self.http.max_bytes)
         if body.trouble is not None:
             message = f"{attempt.label} answered {status}, but its body {body.trouble}"
             return attempt.failed(body.code, message, status=status, retryable=body.retryable)
@@ -221,9 +201,13 @@ class _Flight:
         return self._says_no(response, result["body"])
 
     async def _refused(self, response: ClientResponse) -> Failed:
-        raw = await self.http.read_explanation(response)
+        raw = await self._explanation(response)
         content = decode_leniently(raw, response.headers.get("Content-Type", ""), "auto")
         return self._says_no(response, content)
+
+    async def _explanation(self, response: ClientResponse) -> bytes:
+        """As much of the body as explains a refusal, whatever becomes of the rest."""
+        return (await read_body(response, min(self.http.max_bytes, MAX_EXPLANATION), beginning=True)).raw
 
     def _says_no(self, response: ClientResponse, body: Json) -> Failed:
         status = response.status
@@ -233,5 +217,5 @@ class _Flight:
             status=status,
             body=body,
             retryable=verdict.retryable(status),
-            retry_after=self.http.retry_after(response),
+            retry_after=verdict.retry_after(response.headers.get("Retry-After"), self.http.clock()),
         )

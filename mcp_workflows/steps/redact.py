@@ -40,7 +40,10 @@ class Redactor:
 
     def touches(self, text: str) -> bool:
         """Some secret stands in ``text``, in some form."""
-        return any(form in text for form in self._forms)
+        for form in self._forms:  # noqa: SIM110  # any() with a generator takes three times as long
+            if form in text:
+                return True
+        return False
 
     def may_touch(self, raw: bytes, texts: Iterable[str]) -> bool:
         """Whether an answer must be searched value by value: cheap, and never wrongly false.
@@ -49,7 +52,7 @@ class Redactor:
         """
         if b"\\" in raw or not raw.isascii():
             return True
-        return self.touches(raw.decode("ascii")) or any(map(self.touches, texts))
+        return self.touches("\n".join((raw.decode("ascii"), *texts)))
 
     def text(self, text: str) -> str:
         if self._pattern is None or not self.touches(text):
