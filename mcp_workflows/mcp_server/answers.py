@@ -34,7 +34,7 @@ def refusal(text: str) -> CallToolResult:
 
 
 def _without_surrogates(value: Json) -> Json:
-    """A service may answer half of a surrogate pair, which is JSON but no text: no transport could carry it."""
+    """Half of a surrogate pair, as a variable of the environment may hold, is no text: no transport could carry it."""
     match value:
         case str():
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -31,4 +31,4 @@ class Toolbox:
             return None
         schema = next(tool.output_schema for tool in self.tools if tool.name == name)
         wrong = violations(schema or {}, told)
-        return wrong[0] if wrong else None
+        return wrong[0].removesuffix(".") if wrong else None

@@ -136,7 +136,7 @@ def test_an_answer_that_breaks_the_promise_of_its_tool_is_noticed() -> None:
     good = {"run_id": "r_1", "status": "completed", "result": {"account_id": "a"}}
     assert toolbox.misfit("onboard_customer", good) is None
     assert toolbox.misfit("onboard_customer", good | {"result": {"account_id": 7}}) == (
-        "result.account_id: 7 is an integer, expected string."
+        "result.account_id: 7 is an integer, expected string"
     )
 
 
