@@ -20,6 +20,7 @@ def advice(compiled: Compiled, document: Document) -> tuple[Problem, ...]:
         *_description(compiled, document),
         *_enums(document),
         *_steps(compiled, document),
+        *_absent(compiled, document),
         *_unused(compiled, document),
     ]
     return tuple(sorted(set(found)))
@@ -64,7 +65,7 @@ def _steps(compiled: Compiled, document: Document) -> Iterator[Problem]:
         if step.kind in _ENDS_THE_RUN and step.when is None:
             ended = step
         last = index == len(definition.steps) - 1
-        if definition.on_failure == "compensate" and _has_effect(step) and step.compensate is None and not last:
+        if definition.on_failure == "compensate" and step.has_effect and step.compensate is None and not last:
             message = f'"{step.name}" changes something and has no compensate: it stays, if a later step fails'
             yield document.problem(place, "compensate", message)
         retry = document.key((*path, "retry"))
@@ -72,8 +73,10 @@ def _steps(compiled: Compiled, document: Document) -> Iterator[Problem]:
             yield document.problem(retry, "at_most_once", "retry has no effect: the step is attempted once")
 
 
-def _has_effect(step: Step) -> bool:
-    return isinstance(step.work, HttpWork) and step.work.method not in SAFE_METHODS
+def _absent(compiled: Compiled, document: Document) -> Iterator[Problem]:
+    for node, offset, name in compiled.reads.unsure:
+        message = f'the argument "{name}" may be absent, and then this fails: write input.?{name}, or give it a default'
+        yield document.problem(node, "input", message, offset)
 
 
 def _unused(compiled: Compiled, document: Document) -> Iterator[Problem]:

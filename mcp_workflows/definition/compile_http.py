@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mcp_workflows.definition.expressions import Expression, Template
@@ -17,6 +17,8 @@ from mcp_workflows.definition.program import Auth, HttpWork
 from mcp_workflows.definition.site import EMPTY, Site
 
 CONNECT_TIMEOUT = 10.0
+HTTP_RESULT = ("status", "headers", "body")
+"""What ``result`` is of a request."""
 _TARGET = "give service + path or url, not both; and only one of json, form, text, multipart, blob"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
@@ -176,7 +178,8 @@ def _success(model: Http, site: Site) -> tuple[str, ...] | Expression:
         message = f"success is a list of codes, [{model.success[:20]}], or an expression on result"
         site.document.refuse(site.under("success").node, "http", message)
         return ("2xx",)
-    return site.at("success", "result").condition("success") or ("2xx",)
+    here = site.within(replace(site.scope, result_parts=HTTP_RESULT)).at("success", "result")
+    return here.condition("success") or ("2xx",)
 
 
 def _idempotency_key(model: Http, site: Site) -> Template | Literal[False] | None:

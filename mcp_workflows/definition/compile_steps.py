@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mcp_workflows.definition import model
-from mcp_workflows.definition.compile_http import CompiledService, compile_http
+from mcp_workflows.definition.compile_http import HTTP_RESULT, CompiledService, compile_http
 from mcp_workflows.definition.document import Document
 from mcp_workflows.definition.expressions import Expression, Template
 from mcp_workflows.definition.model.step import KINDS, LATER_KINDS
@@ -26,7 +26,7 @@ from mcp_workflows.definition.program import (
     Work,
 )
 from mcp_workflows.definition.scope import Names, Scope
-from mcp_workflows.definition.site import Reads, Site
+from mcp_workflows.definition.site import Reads, Site, given_by
 
 HTTP_TIMEOUT = 30.0
 HTTP_RETRY = Retry(max_attempts=5)
@@ -63,6 +63,8 @@ def compile_steps(
 def _step(step: model.Step, name: str, site: Site, around: Surroundings) -> Step | None:
     kind = the_kind(site)
     when = site.at("when").condition("when") if step.when is not None else None
+    if when is not None:
+        site = site.within(replace(site.scope, given=given_by(when)))
     work = _work(step, kind, site, around) if kind is not None else None
     output = _output(step, kind, site)
     compensate = _compensation(step, name, site, around)
@@ -157,7 +159,9 @@ def _output(step: model.Step, kind: str | None, site: Site) -> Template | None:
         return None
     if kind in _ENDS_THE_RUN:
         site.refuse("output", f'"{kind}" ends the run and has no output', key="output")
-    return site.at("output", "result").shape("output", needs_value=True)
+    parts = HTTP_RESULT if kind == "http" else ()
+    here = site.within(replace(site.scope, result_parts=parts)).at("output", "result")
+    return here.shape("output", needs_value=True)
 
 
 def _retry(own: model.Retry | None, kind: str, at_most_once: bool, around: Surroundings) -> Retry:

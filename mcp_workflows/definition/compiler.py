@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from mcp_workflows.definition import model
@@ -27,13 +27,13 @@ from mcp_workflows.definition.site import Reads, Site
 from mcp_workflows.errors import DefinitionInvalid
 
 
+@dataclass(frozen=True, slots=True)
 class Compiled:
-    """A definition and what was learnt while it was compiled, which warnings are made from."""
+    """A definition, and what was learnt while it was compiled, which warnings are made from."""
 
-    def __init__(self, definition: Definition, form: model.Workflow, reads: Reads) -> None:
-        self.definition = definition
-        self.form = form
-        self.reads = reads
+    definition: Definition
+    form: model.Workflow
+    reads: Reads
 
 
 def compile_document(document: Document) -> Compiled:

@@ -79,6 +79,10 @@ class Scope:
     """Secrets may be named: what is rendered here is not recorded."""
     own: str | None = None
     """The step this place belongs to."""
+    result_parts: tuple[str, ...] = ()
+    """What ``result`` has, where that is known."""
+    given: frozenset[str] = frozenset()
+    """Arguments that are there for sure here: the step's ``when`` asks for them."""
     undoing: str | None = None
     """Inside ``compensate``: the step that is undone."""
     in_doubt_line: int | None = None
@@ -102,10 +106,23 @@ class Scope:
                 yield from self._secrets(reference)
             case "steps":
                 yield from self._steps(reference)
+            case "result":
+                if self.result_parts and len(reference.path) > 1 and reference.path[1] not in self.result_parts:
+                    yield _unknown(reference, 1, list(self.result_parts))
             case "error":
                 yield from _parts_of_error(reference, 1)
             case _:
                 pass
+
+    def may_lack_input(self, reference: Reference) -> str | None:
+        """The argument that this reads as if it were always given, or ``None``."""
+        if reference.path[0] != "input" or len(reference.path) < 2 or reference.optional[1]:
+            return None
+        properties, required = (self.names.input_schema.get(word) for word in ("properties", "required"))
+        name = str(reference.path[1])
+        rules = cast("dict[str, Any]", properties).get(name) if isinstance(properties, dict) else None
+        always = isinstance(required, list) and name in required
+        return None if always or name in self.given or not isinstance(rules, dict) or "default" in rules else name
 
     def _input(self, reference: Reference) -> Iterator[Fault]:
         schema: Any = self.names.input_schema

@@ -38,6 +38,8 @@ class Reads:
     """By step, who reads its output without ``.?``, and at which line first."""
     everything: set[str] = field(default_factory=set[str])
     """Roots that are read as a whole, such as ``vars``."""
+    unsure: list[tuple[Scalar, int, str]] = field(default_factory=list[tuple[Scalar, int, str]])
+    """Arguments that are read as if they were always given: where, and which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,11 @@ class Site:
 
     def _check(self, expressions: Iterable[Expression], node: Scalar) -> None:
         for expression in expressions:
+            asked = given_by(expression)
             for reference in expression.references:
+                name = self.scope.may_lack_input(reference)
+                if name is not None and name not in asked:
+                    self.reads.unsure.append((node, expression.start + reference.offsets[1], name))
                 for fault in self.scope.faults(reference):
                     self.document.refuse(node, fault.code, fault.message, expression.start + fault.offset)
                 self._remember(reference.path, reference.optional, node)
@@ -156,3 +162,12 @@ class Site:
                     self.reads.needed[name].setdefault(self.reader, self.document.line(node))
             case _:
                 pass
+
+
+def given_by(expression: Expression) -> frozenset[str]:
+    """Arguments that the expression asks for before it reads them: ``has(input.x)``, ``input.?x``."""
+    return frozenset(
+        str(reference.path[1])
+        for reference in expression.references
+        if reference.path[0] == "input" and len(reference.path) > 1 and reference.optional[1]
+    )

@@ -18,8 +18,8 @@ def advised(tmp_path: Path, body: str, *, head: str = HEAD) -> list[str]:
 
 CASES: dict[str, tuple[str, list[str]]] = {
     "an enum without a type": (
-        "input: {properties: {plan: {enum: [a, b]}}}\nsteps: [{set: {a: '${input.plan}'}}]",
-        ['3:29 input: "plan": an enum without type'],
+        "input: {required: [plan], properties: {plan: {enum: [a, b]}}}\nsteps: [{set: {a: '${input.plan}'}}]",
+        ['3:47 input: "plan": an enum without type'],
     ),
     "an effect that stays": (
         """
@@ -88,6 +88,26 @@ CASES: dict[str, tuple[str, list[str]]] = {
             '10:5 unused: nothing reads the output of step "g"',
             '12:5 unused: nothing reads the output of step "h"',
             '14:5 unused: nothing reads the output of step "i"',
+        ],
+    ),
+    "an argument that may be absent": (
+        """
+        input:
+          required: [a]
+          properties: {a: {type: string}, b: {type: string}, c: {type: string, default: x}}
+        steps:
+          - set: {a: "${input.a}", b: "${input.?b}", c: "${input.c}", d: "${has(input.b) ? input.b : ''}"}
+          - when: ${has(input.b)}
+            set: {b: "${input.b}"}
+          - set: {b: "b is ${input.b}"}
+          - set: {all: "${input}"}
+        on_failure: fail
+        """,
+        [
+            '7:5 unused: nothing reads the output of step "set#1"',
+            '8:5 unused: nothing reads the output of step "set#2"',
+            '10:5 unused: nothing reads the output of step "set#3"',
+            '10:28 input: the argument "b" may be absent, and then this fails: write input.?b, or give it a default',
         ],
     ),
     "the last step is the result where there is no output": (

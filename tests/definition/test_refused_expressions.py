@@ -139,6 +139,19 @@ EXPRESSIONS = {
             '8:11 expr: unknown name "result": it is there only in a step\'s output and success',
         ],
     ),
+    "the result of a request has three parts": (
+        """
+        steps:
+          - http: {url: "https://x.test/", success: '${result.code == 200 && result.?body.ok.orValue(true)}'}
+            output: ${result.header["x"]}
+          - set: {a: 1}
+            output: ${result.a}
+        """,
+        [
+            '4:55 expr: unknown name "result.code". Result has status, headers, body',
+            '5:22 expr: unknown name "result.header". Result has status, headers, body',
+        ],
+    ),
     "what must have a value": (
         """
         input: {properties: {x: {type: string}}}
