@@ -11,6 +11,7 @@ from functools import lru_cache
 from mcp_workflows.definition.program import Json
 
 _RETRYABLE = frozenset({408, 425, 429})
+_LONGEST_WAIT = 86_400.0
 
 
 @lru_cache(maxsize=512)
@@ -29,19 +30,22 @@ def retryable(status: int) -> bool:
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """``Retry-After`` in seconds from ``now``: a number of seconds or an HTTP date (RFC 9110, 10.2.3). Unreadable: ``None``."""
+    """``Retry-After`` in seconds from ``now``, a day at most: a number of seconds or an HTTP date (RFC 9110, 10.2.3).
+
+    Unreadable: ``None``.
+    """
     if value is None:
         return None
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return float(value[:12])
+        return min(float(value[:12]), _LONGEST_WAIT)
     try:
         at = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())
+    return min(max(0.0, (at - now).total_seconds()), _LONGEST_WAIT)
 
 
 def header_map(headers: Mapping[str, str]) -> dict[str, str]:

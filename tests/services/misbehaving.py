@@ -9,6 +9,7 @@ since no server library can be brought to break HTTP in all these ways.
 | ``/ok`` ``/echo`` | answers; ``/echo`` with the request's method, target, headers and body |
 | ``/status/422?retry_after=…`` | answers with that status |
 | ``/body?type=…&b64=…`` | answers with these bytes of that content type |
+| ``/raw?b64=…`` | sends these bytes, HTTP or not, and closes |
 | ``/header?name=…&value=…`` | answers with that header, ``value`` percent-decoded to bytes |
 | ``/redirect/302?to=…`` | redirects |
 | ``/reset-before`` ``/reset-after`` | resets the connection before reading the body, or after |
@@ -185,7 +186,7 @@ class _Connection:
 
     async def answer_bytes(self, status: int, body: bytes, *headers: str) -> None:
         lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers]
-        await self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        await self.send("\r\n".join([*lines, "", ""]).encode() + body)
 
     # Behaviours: each answers whether the connection goes on.
 
@@ -222,6 +223,10 @@ class _Connection:
         headers = [f"Content-Type: {kind}"] if kind else []
         await self.answer_bytes(status, base64.urlsafe_b64decode(call.query("b64")), *headers)
         return True
+
+    async def raw(self, call: Call) -> bool:
+        await self.send(base64.urlsafe_b64decode(call.query("b64")))
+        return False
 
     async def header(self, call: Call) -> bool:
         _, _, value = call.target.partition("value=")
@@ -345,6 +350,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "echo": _Connection.echo,
     "status": _Connection.status,
     "body": _Connection.body,
+    "raw": _Connection.raw,
     "header": _Connection.header,
     "redirect": _Connection.redirect,
     "reset-after": _Connection.reset_after,

@@ -150,12 +150,18 @@ async def test_a_large_request_is_shown_cut() -> None:
     [
         ("7", 7.0, 7.0),
         ("0", 0.0, 0.0),
+        ("9" * 40, 86_400.0, 86_400.0),
         ("Wed,%2021%20Oct%202015%2007:28:00%20GMT", 0.0, 0.0),
+        ("Wed,%2021%20Oct%202915%2007:28:00%20GMT", 86_400.0, 86_400.0),
+        ("Wed,%2021%20Oct%2099999999999999999999%2007:28:00%20GMT", None, None),
         ("soon", None, None),
         ("-5", None, None),
+        ("%D9%A3", None, None),
     ],
 )
-async def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, least: float | None, most: float | None) -> None:
+async def test_retry_after_is_read_as_seconds_or_as_a_date_and_is_a_day_at_most(
+    value: str, least: float | None, most: float | None
+) -> None:
     async with bench() as b:
         error = await b.failed(f"/status/503?retry_after={value}", "POST")
     if least is None or most is None:
