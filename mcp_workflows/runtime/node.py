@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 TICK = 1.0
 """Seconds between two looks at the database when nothing happens."""
+CLAIM = 100
+"""Runs claimed at once."""
 MAX_RECOVERIES = 3
 """How many nodes a run may take down in a row before it is set aside for a person to look at."""
 
@@ -50,6 +52,7 @@ class Node:
         self._max_runs = max_runs
         self._slots = asyncio.Semaphore(max_attempts)
         self._movers: dict[str, Mover] = {}
+        self._reserved = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._cannot: set[int] = set()
         self._watches: dict[str, list[Watch]] = {}
@@ -62,10 +65,15 @@ class Node:
     def leaving(self) -> bool:
         return self._leaving
 
-    @property
-    def has_room(self) -> bool:
-        """Another run can be moved here at once."""
-        return not self._leaving and len(self._movers) < self._max_runs
+    def reserve(self) -> bool:
+        """Keep a place for a run that is about to begin here; false when the node is full. ``adopt`` or ``unreserve`` it."""
+        if self._leaving or self._room() < 1:
+            return False
+        self._reserved += 1
+        return True
+
+    def unreserve(self) -> None:
+        self._reserved -= 1
 
     def mover_of(self, run_id: str) -> Mover | None:
         return self._movers.get(run_id)
@@ -91,7 +99,10 @@ class Node:
                 del self._watches[run_id]
 
     def adopt(self, run: Run, definition: Definition) -> None:
-        """Move a run that was just begun here and is this node's."""
+        """Move a run that was just begun here, in a reserved place."""
+        self._reserved -= 1
+        if self._leaving:
+            return  # the store gives it to others, with all else that is this node's
         self._move(run, Machine(definition, run, (), variables=self._vars_of(definition)))
 
     # Its life
@@ -133,8 +144,8 @@ class Node:
         await self._store.beat(now)
         for dead in await self._store.take_over(now):
             logger.warning("took over %d runs of node %s", dead.runs, dead.node_id)
-        while self.has_room:
-            claimed = await self._store.claim_runs(now, self._room(), frozenset(self._cannot))
+        while not self._leaving and self._room() > 0:
+            claimed = await self._store.claim_runs(now, min(self._room(), CLAIM), frozenset(self._cannot))
             for run in claimed:
                 await self._take(run)
             if not claimed:
@@ -145,7 +156,7 @@ class Node:
                 mover.deliver([message])
 
     def _room(self) -> int:
-        return min(self._max_runs - len(self._movers), 100)
+        return self._max_runs - len(self._movers) - self._reserved
 
     async def _listen(self) -> None:
         """Other processes' commits: look at what they put there, and let those who watch runs look."""

@@ -59,14 +59,17 @@ class Runs:
             names = ", ".join(f"MCP_WORKFLOWS_SECRET_{name}" for name in lacking)
             raise RunRefused(f"No run was started: the server has no value for the secrets of {workflow}. Set {names}.")
         value = validate_input(definition, arguments)
-        new = self._new_run(served, value, actor, idempotency_key)
-        started = await self._store.start(new)
+        own = self._node.reserve()
+        try:
+            started = await self._store.start(self._new_run(served, value, actor, idempotency_key, own=own))
+            if own and not started.joined:
+                self._node.adopt(started.run, definition)
+                own = False
+        finally:
+            if own:
+                self._node.unreserve()
         if started.joined:
             return replace(await self._view(started.run), joined=True)
-        if new.own:
-            self._node.adopt(started.run, definition)
-        else:
-            self._node.stir()
         return await self._view(started.run)
 
     async def get(self, run_id: str, *, actor: str | None) -> RunView:
@@ -123,10 +126,9 @@ class Runs:
         told = [TraceMessage(m.kind, m.actor, m.received_at, m.reason, m.body) for m in messages]
         return Trace(view, steps, attempts, told)
 
-    def _new_run(self, served: Served, value: Json, actor: str, idempotency_key: str | None) -> NewRun:
+    def _new_run(self, served: Served, value: Json, actor: str, idempotency_key: str | None, *, own: bool) -> NewRun:
         now = self._clock()
         definition = served.definition
-        own = self._node.has_room
         return NewRun(
             run_id=new_id("r_"),
             workflow=definition.name,
