@@ -22,19 +22,11 @@ FORGET_NODES_AFTER = timedelta(days=7)
 
 def plain(text: str | None, what: str) -> str | None:
     """``text``, if every database can hold it and compare it. ``InputRefused``: it cannot."""
-    if text is not None and ("\0" in text or not _is_unicode(text)):
+    if text is not None and not rows.is_plain(text):
         raise InputRefused(
             f"{what} {json.dumps(text)[:100]} holds a NUL character or half a surrogate pair. Use another one."
         )
     return text
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _row(cursor: Cursor) -> RunRow | None:
@@ -75,7 +67,14 @@ class Start:
         return RunRow(key=cursor.fetchall()[0][0], **self._values), False
 
     def result(self, row: RunRow, *, joined: bool) -> StartResult:
-        return StartResult(rows.run(row), joined)
+        if joined:
+            return StartResult(rows.run(row), joined=True)
+        new = self._new
+        run = Run(
+            new.run_id, new.workflow, new.version, new.definition_id, new.input, new.actor, new.created_at, new.record,
+            new.idempotency_key, self._values["owner"],
+        )  # fmt: skip
+        return StartResult(run, joined=False)
 
     def _by_key(self, cursor: Cursor) -> RunRow | None:
         new = self._new
@@ -116,10 +115,7 @@ class Deliver:
         self._message = message
 
     def __call__(self, cursor: Cursor, now: int) -> int:
-        self._statements.run_by_run_id.run(cursor, run_id=self._run_id)
-        there = _row(cursor)
-        if there is None:
-            raise UnknownRun(f"No run {self._run_id} that you may see.")
+        there = self._find(cursor)
         self._statements.deliver.run(cursor, run=there.key, **self._message)
         inserted = cursor.fetchall()
         if not inserted:
@@ -127,6 +123,14 @@ class Deliver:
             return cursor.fetchall()[0][0]
         self._statements.wake.run(cursor, run_key=there.key, now=now)
         return inserted[0][0]
+
+    def _find(self, cursor: Cursor) -> RunRow:
+        if rows.is_plain(self._run_id):
+            self._statements.run_by_run_id.run(cursor, run_id=self._run_id)
+            there = _row(cursor)
+            if there is not None:
+                return there
+        raise UnknownRun(f"No run {self._run_id} that you may see.")
 
 
 class Claim:

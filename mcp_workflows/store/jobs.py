@@ -10,10 +10,22 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from mcp_workflows.engine.records import Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.store.holdings import Holdings
-from mcp_workflows.store.rows import RECORD_COLUMNS, Values, attempt_values, micros, record_values, step_values
+from mcp_workflows.store.rows import (
+    ATTEMPT_COLUMNS,
+    RECORD_COLUMNS,
+    STEP_COLUMNS,
+    Values,
+    attempt_values,
+    micros,
+    record_values,
+    step_values,
+)
 from mcp_workflows.store.statements import Cursor
 
 T = TypeVar("T")
+
+_OUTPUT, _ERROR = STEP_COLUMNS.index("output"), STEP_COLUMNS.index("error")
+_ATTEMPT_ERROR = ATTEMPT_COLUMNS.index("error")
 
 
 @dataclass(eq=False, slots=True)
@@ -69,16 +81,16 @@ def turn_job(turn: Turn, key: int, holdings: Holdings, future: asyncio.Future[No
     attempts = [attempt_values(key, record) for record in turn.attempts]
     size = 0
     for row in steps:
-        size += 200 + len(row[5] or "") + len(row[6] or "")
+        size += len(row[_OUTPUT] or "") + len(row[_ERROR] or "")
     for row in attempts:
-        size += 200 + len(row[3])
+        size += len(row[_ATTEMPT_ERROR])
     status: RunStatus | None = None
     run: dict[str, Any] | None = None
     release = turn.release
     if turn.run is not None:
         status = turn.run.status
         values = record_values(turn.run)
-        size += 400 + len(values[1] or "")
+        size += len(values[1] or "")
         run = dict(zip(RECORD_COLUMNS, values, strict=True))
         release = release or status.finished
         if release:

@@ -60,6 +60,14 @@ class FileLock:
         """``False``: somebody else holds it."""
         return self._take(wait=False)
 
+    def acquire_before(self, deadline: float) -> bool:
+        """``False``: somebody else held it until the monotonic ``deadline``."""
+        while not self.try_acquire():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
     def release(self) -> None:
         _unlock(self._descriptor)
 

@@ -6,7 +6,6 @@ stands still. No wall clocks are compared.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,15 +27,23 @@ class Dead:
 
 
 class Observer:
-    """Remembers since when each node's beat stands still, on this process's own monotonic clock."""
+    """Remembers since when each node's beat stands still, on this process's own monotonic clock.
+
+    An observer that was held up itself, by a locked or full disk or a sleeping machine, has seen nothing: the others may
+    have been held up by the same. It begins to count anew.
+    """
 
     def __init__(self, database: Sqlite, lease_seconds: float) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
         self._seen: dict[str, tuple[int, float]] = {}
+        self._looked = -float("inf")
 
-    def find_dead(self, nodes: Sequence[Any]) -> list[Dead]:
-        """Of ``(node_id, name, beat)`` rows, those that are dead. The caller closes their locks."""
+    def find_dead(self, nodes: Sequence[Any], now: float) -> list[Dead]:
+        """Of ``(node_id, name, beat)`` rows, those that are dead. ``now`` is monotonic. The caller closes their locks."""
+        if now - self._looked > self._lease_seconds / 3:
+            self._seen.clear()
+        self._looked = now
         self._seen = {node_id: self._seen[node_id] for node_id, _, _ in nodes if node_id in self._seen}
         dead: list[Dead] = []
         for node_id, name, beat in nodes:
@@ -46,12 +53,11 @@ class Observer:
                 dead.append(Dead(node_id, name, lock))
                 continue
             lock.close()
-            if self._silent(node_id, beat):
+            if self._silent(node_id, beat, now):
                 dead.append(Dead(node_id, name, None))
         return dead
 
-    def _silent(self, node_id: str, beat: int) -> bool:
-        now = time.monotonic()
+    def _silent(self, node_id: str, beat: int, now: float) -> bool:
         seen = self._seen.get(node_id)
         if seen is None or seen[0] != beat:
             self._seen[node_id] = (beat, now)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, select, true
 from sqlalchemy.exc import DBAPIError
 
 from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord
@@ -21,6 +22,8 @@ from mcp_workflows.store.values import NodeRow, RunFilter, RunList, StoredDefini
 T = TypeVar("T")
 
 THREADS = 4
+
+_CURSOR = re.compile(r"[0-9]{1,18}")
 
 _run, _step, _attempt, _inbox, _node = tables.run, tables.step, tables.attempt, tables.inbox, tables.node
 
@@ -55,13 +58,15 @@ def _key_of(run_id: str) -> Any:
 
 
 def run(connection: Connection, run_id: str) -> Run | None:
+    if not rows.is_plain(run_id):
+        return None
     row = connection.execute(select(_run).where(_run.c.run_id == run_id)).one_or_none()
     return None if row is None else rows.run(row)
 
 
 def run_ids(connection: Connection, prefix: str, actor: str | None) -> list[str]:
     """Up to ten ids that begin with ``prefix``, of ``actor``'s runs or of all."""
-    if not prefix:
+    if not prefix or not rows.is_plain(prefix):
         return []
     beyond = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # a range, so that an index serves, and no character is special
     found = connection.execute(
@@ -152,16 +157,15 @@ def runs(connection: Connection, query: RunFilter) -> RunList:
 
 def _conditions(query: RunFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [_run.c.status.in_(_statuses(query.status))]
-    if query.workflow is not None:
-        conditions.append(_run.c.workflow == query.workflow)
-    if query.actor is not None:
-        conditions.append(_run.c.actor == query.actor)
-    if query.idempotency_key is not None:
-        conditions.append(_run.c.idempotency_key == query.idempotency_key)
+    for column, wanted in (
+        (_run.c.workflow, query.workflow), (_run.c.actor, query.actor), (_run.c.idempotency_key, query.idempotency_key),
+    ):  # fmt: skip
+        if wanted is not None:
+            conditions.append(column == wanted if rows.is_plain(wanted) else false())
     if query.since is not None:
         conditions.append(_run.c.created_at >= query.since)
     if query.cursor is not None:
-        if not query.cursor.isdecimal():
+        if not _CURSOR.fullmatch(query.cursor):
             raise InputRefused(f'cursor: "{query.cursor}" is not a next_cursor that list_runs gave.')
         conditions.append(_run.c.key < int(query.cursor))
     return conditions

@@ -36,6 +36,15 @@ _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", 
 _encode_sorted = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
 
+def is_plain(text: str) -> bool:
+    """Whether every database can hold and compare ``text``: no NUL, no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 def to_text(value: Json) -> str | None:
     """``value`` as ASCII JSON; ``None`` for null. ``RecordRefused``: it is no JSON."""
     if value is None:

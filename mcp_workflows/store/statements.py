@@ -82,7 +82,8 @@ class Prepared:
 
     def run(self, cursor: Cursor, **values: Any) -> int:
         """Executes, and answers with the number of rows changed. The caller may fetch from ``cursor`` afterwards."""
-        cursor.execute(self.sql, [values[name] if name in values else self._fixed[name] for name in self._names])
+        values |= self._fixed
+        cursor.execute(self.sql, [values[name] for name in self._names])
         return cursor.rowcount
 
 
@@ -238,7 +239,9 @@ class Statements:
             select(node.c.node_id, node.c.name, node.c.beat).where(node.c.ended_at.is_(None), ~mine)
         )
         self.insert_node = prepare(insert(node).values({name: bindparam(name) for name in node.columns.keys()}))  # noqa: SIM118
-        self.forget_nodes = prepare(tables.node.delete().where(node.c.ended_at < bindparam("before")))
+        self.forget_nodes = prepare(
+            node.delete().where(node.c.ended_at < _instant("before"), ~exists().where(run.c.owner == node.c.node_id))
+        )
         self.end_node = prepare(
             update(node)
             .where(node.c.node_id == bindparam("node"), node.c.ended_at.is_(None))

@@ -41,8 +41,11 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LEASE_SECONDS = 15.0
-CLOSING_SECONDS = 5.0
-"""How long closing waits for a database that does not answer. The process may end all the same: nothing is lost by it."""
+CLOSING_SECONDS = 1.0
+"""How long leaving, and then closing, waits for a database that does not answer: who is told to stop has two seconds.
+
+Nothing is lost by it: a process that could not leave is taken for crashed.
+"""
 
 
 class Store:
@@ -127,16 +130,25 @@ class Store:
             await asyncio.to_thread(_bury, dead)
 
     async def leave(self) -> None:
-        """A graceful end: what this node owns can be claimed at once. Nothing can be written after it."""
+        """A graceful end: what this node owns can be claimed at once. Nothing can be written after it.
+
+        ``StoreUnavailable``: the database did not answer within ``CLOSING_SECONDS``.
+        """
         holdings = self._writer.holdings
         if holdings.ended:
             return
         statements = self._database.statements
-        await self._call(
-            lambda cursor, now: nodes.leave(statements, holdings.node_id, cursor, now),
-            committed=lambda _none: holdings.end(),
-            last=True,
-        )
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await self._call(
+                    lambda cursor, now: nodes.leave(statements, holdings.node_id, cursor, now),
+                    committed=lambda _none: holdings.end(),
+                    last=True,
+                )
+        except TimeoutError:
+            raise StoreUnavailable(
+                self.unwell or f"Another process keeps the database {self._database} locked."
+            ) from None
         await asyncio.to_thread(nodes.remove_lock, holdings.lock)
 
     async def rejoin(self) -> None:
@@ -310,14 +322,13 @@ class Store:
         return await future
 
     def _find_dead(self, living: Sequence[Any]) -> list[Dead]:
-        return self._observer.find_dead([row for row in living if row.node_id != self.node_id])
+        return self._observer.find_dead([row for row in living if row.node_id != self.node_id], time.monotonic())
 
     async def _close(self) -> None:
         """Leaves, if that was not done, and ends the threads, without waiting for ever."""
         try:
-            async with asyncio.timeout(CLOSING_SECONDS):
-                await self.leave()
-        except (TimeoutError, StoreUnavailable, NodeLost) as error:
+            await self.leave()
+        except (StoreUnavailable, NodeLost) as error:
             logger.warning("this node could not leave, others will notice: %s", error)
         await asyncio.to_thread(self._end_threads)
 
@@ -330,8 +341,9 @@ class Store:
             logger.warning("somebody keeps the database locked; what waits for it ends with this process")
             return
         lock = self._database.lock()
-        with lock:
+        if lock.acquire_before(deadline):
             self._reads.close()
+            lock.release()
         lock.close()
         self._writer.holdings.lock.close()
 

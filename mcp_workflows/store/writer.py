@@ -135,7 +135,7 @@ class Writer(threading.Thread):
                     try:
                         self._try(batch)
                     except Exception as error:
-                        self._recover(error)
+                        self._recover(error, batch.holdings)
                         raise
             except Exception as error:
                 if not self._database.is_unwell(error):
@@ -175,7 +175,7 @@ class Writer(threading.Thread):
             self._connection = self._database.connect()
         cursor = self._connection.cursor()
         cursor.execute(self._database.begin)
-        if self._in_doubt is not None and self._took_place(batch):
+        if self._in_doubt is not None and self._took_place(batch.holdings):
             cursor.execute("ROLLBACK")
             self._in_doubt = None
             return
@@ -188,20 +188,22 @@ class Writer(threading.Thread):
         self.renewed = started
         self._written(sum(job.size for job in batch.jobs), sum(job.rows for job in batch.jobs))
 
-    def _took_place(self, batch: Batch) -> bool:
+    def _took_place(self, holdings: Holdings) -> bool:
         """Whether the COMMIT that was not answered was done all the same."""
         assert self._connection is not None
         cursor = self._connection.cursor()
-        self._database.statements.last_beat.run(cursor, me=batch.holdings.node_id)
+        self._database.statements.last_beat.run(cursor, me=holdings.node_id)
         return cursor.fetchall() == [(self._in_doubt,)]
 
-    def _recover(self, error: Exception) -> None:
-        """After a failure inside a transaction, under the lock: nothing of it may stay."""
+    def _recover(self, error: Exception, holdings: Holdings) -> None:
+        """After a failure inside a transaction, under the lock: nothing of it may stay, and a lost COMMIT is looked up."""
         if self._connection is None:
             return
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            if self._in_doubt is not None and not self._took_place(holdings):
+                self._in_doubt = None
         except self._database.errors as another:
             logger.warning("a transaction could not be rolled back: %s", another)
             self._disconnect()

@@ -1,0 +1,154 @@
+"""Whatever comes from outside lands in the inbox, once, and is never overlooked: owned, waiting or finished."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from mcp_workflows.engine.records import Message, RunRecord, Turn
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.errors import RecordRefused, UnknownRun
+from mcp_workflows.store import Store
+from tests.store.conftest import OpenStore
+from tests.store.material import NOW, begin, claimed, done, finished, waiting
+
+pytestmark = pytest.mark.anyio
+
+FAR = NOW + timedelta(days=3000)
+
+
+async def cancel(store: Store, run_id: str, **changes: str) -> int:
+    return await store.deliver(run_id, "cancel", {"compensate": True}, actor="web:7", reason="typo", now=NOW, **changes)
+
+
+async def test_a_message_reaches_the_owner_wherever_it_was_delivered(open_store: OpenStore) -> None:
+    async with open_store() as owner, open_store() as other:
+        run_id = await begin(owner)
+        message_id = await cancel(other, run_id)
+        message = Message(message_id, run_id, "cancel", {"compensate": True}, "web:7", NOW, "typo")
+        assert await owner.owned_messages() == [message]
+        assert await other.owned_messages() == []
+        assert await owner.load_messages(run_id, unconsumed_only=True) == [message]
+
+
+async def test_a_message_is_consumed_with_what_was_decided_of_it_and_stays_on_record(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        message_id = await cancel(store, run_id)
+        assert not await store.consumed(message_id)
+        await store.record(Turn(run_id, [done("a", 1)], consumed=[message_id]))
+        assert await store.consumed(message_id)
+        assert await store.owned_messages() == []
+        assert await store.load_messages(run_id, unconsumed_only=True) == []
+        assert [message.message_id for message in await store.load_messages(run_id, unconsumed_only=False)] == [
+            message_id
+        ]
+
+
+async def test_a_message_is_consumed_once_and_by_its_own_run(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id, another = await begin(store), await begin(store)
+        message_id = await cancel(store, run_id)
+        with pytest.raises(RecordRefused, match="consumed before"):
+            await store.record(Turn(another, consumed=[message_id]))
+        await store.record(Turn(run_id, consumed=[message_id]))
+        with pytest.raises(RecordRefused, match="consumed before"):
+            await store.record(Turn(run_id, [done("a", 1)], consumed=[message_id]))
+        assert await store.load_steps(run_id) == []
+
+
+async def test_messages_keep_their_order(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        ids = [await cancel(store, run_id) for _ in range(20)]
+        assert [message.message_id for message in await store.owned_messages()] == ids == sorted(ids)
+
+
+async def test_a_repeated_delivery_is_the_first_one(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        run_id, another = await begin(store), await begin(store)
+        ids = await asyncio.gather(*(cancel(one, run_id, dedupe_key="d") for one in (store, other) * 10))
+        assert len(set(ids)) == 1
+        assert await cancel(store, another, dedupe_key="d") != ids[0]
+        assert len(await store.load_messages(run_id, unconsumed_only=False)) == 1
+
+
+async def test_a_message_makes_a_waiting_run_claimable_and_leaves_what_it_waits_for(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        run_id = await begin(store)
+        await store.record(waiting(run_id, FAR))
+        assert await claimed(other, NOW + timedelta(days=1)) == []
+        await cancel(other, run_id)
+        [run] = await other.claim_runs(FAR - timedelta(days=1), 9, [])
+        assert run.run_id == run_id
+        assert run.record.wake_at == FAR
+
+
+async def test_a_message_to_a_finished_run_can_be_taken_in(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        await store.record(finished(run_id))
+        message_id = await cancel(store, run_id)
+        [run] = await store.claim_runs(FAR, 9, [])
+        assert run.record.status is RunStatus.COMPLETED
+        await store.record(Turn(run_id, run=run.record, consumed=[message_id], release=True))
+        assert await claimed(store, FAR) == []
+
+
+async def test_a_run_released_with_an_unread_message_can_be_claimed_at_once(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        await cancel(store, run_id)
+        await store.record(waiting(run_id, None))
+        assert await claimed(store, FAR) == [run_id]
+
+
+async def test_a_message_that_races_with_the_release_is_never_overlooked(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        for _ in range(20):
+            run_id = await begin(store)
+            await asyncio.gather(store.record(waiting(run_id, None)), cancel(other, run_id))
+            assert await claimed(other, FAR) == [run_id]
+            await other.record(finished(run_id))
+            assert await claimed(store, FAR) == [run_id]  # its message is still unread
+            await store.record(
+                Turn(
+                    run_id, run=RunRecord(RunStatus.COMPLETED), consumed=[(await store.owned_messages())[0].message_id]
+                )
+            )
+
+
+async def test_a_message_to_no_run_is_refused(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        with pytest.raises(UnknownRun):
+            await cancel(store, "r_none")
+
+
+async def test_any_reason_can_be_kept(open_store: OpenStore) -> None:
+    reason = "NUL \0, half \ud83d, Gruß"
+    async with open_store() as store:
+        run_id = await begin(store)
+        await store.deliver(run_id, "resume", {"output": reason}, actor="a", reason=reason, now=NOW)
+        [message] = await store.owned_messages()
+        assert (message.reason, message.body) == (reason, {"output": reason})
+
+
+async def test_those_who_wait_learn_of_deliveries_by_this_process_and_by_others(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other, asyncio.timeout(10):
+        run_id = await begin(store)
+        for deliverer in (store, other):
+            before = store.change
+            waits = asyncio.create_task(store.wait_for_change(before))
+            await cancel(deliverer, run_id)
+            assert await waits > before
+
+
+async def test_own_records_wake_nobody(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        before = store.change
+        for number in range(20):
+            await store.record(Turn(run_id, [done(f"s{number}", number)]))
+        assert store.change == before

@@ -1,0 +1,322 @@
+"""Nodes: who may write, who is dead, and what happens to the runs of the dead."""
+
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
+from mcp_workflows.engine.states import RunStatus, StepStatus
+from mcp_workflows.errors import NodeLost
+from mcp_workflows.store import Store
+from mcp_workflows.store.nodes import Observer
+from tests.store.conftest import OpenStore
+from tests.store.material import NOW, begin, claimed, done, finished, kill, waiting
+
+pytestmark = pytest.mark.anyio
+
+FAR = NOW + timedelta(days=3000)
+
+
+async def test_a_dead_nodes_runs_go_to_whoever_comes(open_store: OpenStore) -> None:
+    async with open_store(node_name="dead") as dead, open_store() as store:
+        run_id = await begin(dead)
+        assert await store.take_over(FAR) == []
+        kill(dead)
+        [taken] = await store.take_over(FAR)
+        assert (taken.node_id, taken.name, taken.runs) == (dead.node_id, "dead", 1)
+        [run] = await store.claim_runs(FAR, 9, [])
+        assert (run.run_id, run.interrupted, run.recoveries, run.owner) == (run_id, True, 1, store.node_id)
+        assert await store.take_over(FAR) == []
+
+
+async def test_a_node_declared_dead_can_write_nothing_more(open_store: OpenStore) -> None:
+    async with open_store() as dead, open_store() as store:
+        run_id = await begin(dead)
+        waits = await begin(dead)
+        await dead.record(waiting(waits, NOW))
+        kill(dead)
+        await store.take_over(FAR)
+        with pytest.raises(NodeLost):
+            await dead.record(Turn(run_id, [done("a", 1)]))
+        with pytest.raises(NodeLost):
+            await dead.record(finished(run_id))
+        with pytest.raises(NodeLost):
+            await begin(dead)
+        with pytest.raises(NodeLost):
+            await dead.claim_runs(FAR, 9, [])
+        with pytest.raises(NodeLost):
+            await dead.beat(FAR)
+        assert await store.load_steps(run_id) == []
+        run = await store.load_run(run_id)
+        assert run is not None
+        assert run.owner is None
+
+
+async def test_everything_in_flight_fails_when_a_node_learns_that_it_is_dead(open_store: OpenStore) -> None:
+    async with open_store() as dead, open_store() as store:
+        runs = [await begin(dead) for _ in range(20)]
+        kill(dead)
+        await store.take_over(FAR)
+        results = await asyncio.gather(
+            *(dead.record(Turn(run_id, [done("a", 1)])) for run_id in runs), return_exceptions=True
+        )
+        assert all(isinstance(result, NodeLost) for result in results)
+
+
+async def test_a_lost_node_starts_as_a_new_incarnation_that_owns_nothing(open_store: OpenStore) -> None:
+    async with open_store() as dead, open_store() as store:
+        before, run_id = dead.node_id, await begin(dead)
+        kill(dead)
+        await store.take_over(FAR)
+        with pytest.raises(NodeLost):
+            await dead.record(Turn(run_id, [done("a", 1)]))
+        await dead.rejoin()
+        assert dead.node_id != before
+        with pytest.raises(NodeLost):
+            await dead.record(Turn(run_id, [done("a", 1)]))
+        assert await claimed(dead, FAR) == [run_id]
+        await dead.record(Turn(run_id, [done("a", 1)]))
+        assert await store.take_over(FAR) == []
+
+
+async def test_a_turn_of_the_old_incarnation_is_not_recorded_by_the_new_one(open_store: OpenStore) -> None:
+    async with open_store() as dead, open_store() as store:
+        run_id = await begin(dead)
+        old = dead._writer.holdings
+        kill(dead)
+        await store.take_over(FAR)
+        await dead.rejoin()
+        assert await claimed(dead, FAR) == [run_id]
+        claimed_again, dead._writer.holdings = dead._writer.holdings, old
+        old.runs[run_id] = claimed_again.runs[run_id]
+        late = asyncio.create_task(dead.record(Turn(run_id, [done("late", 1)])))
+        await asyncio.sleep(0)
+        dead._writer.holdings = claimed_again
+        with pytest.raises(NodeLost):
+            await late
+        assert await store.load_steps(run_id) == []
+
+
+async def test_a_node_that_leaves_hands_its_runs_over_and_nothing_counts_as_a_crash(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        async with open_store() as leaving:
+            run_id = await begin(leaving)
+            await leaving.leave()
+            with pytest.raises(NodeLost):
+                await leaving.record(Turn(run_id, [done("a", 1)]))
+            await leaving.leave()
+        assert await store.take_over(FAR) == []
+        [run] = await store.claim_runs(FAR, 9, [])
+        assert (run.interrupted, run.recoveries) == (True, 0)
+
+
+async def test_closing_leaves(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        async with open_store() as other:
+            run_id = await begin(other)
+        assert await claimed(store, FAR) == [run_id]
+
+
+async def test_a_release_says_that_nothing_is_in_flight(open_store: OpenStore) -> None:
+    async with open_store() as dead, open_store() as store:
+        run_id = await begin(dead)
+        kill(dead)
+        await store.take_over(FAR)
+        assert await claimed(store, FAR) == [run_id]
+        await store.record(waiting(run_id, NOW))
+        [run] = await store.claim_runs(FAR, 9, [])
+        assert not run.interrupted
+
+
+async def _die(open_store: OpenStore, observer: Store, *progress: StepRecord) -> list[int]:
+    """A node claims what it can, records ``progress`` and dies. Answers with the recoveries it saw."""
+    async with open_store() as victim:
+        runs = await victim.claim_runs(FAR, 9, [])
+        for run in runs:
+            for step in progress:
+                await victim.record(Turn(run.run_id, [step]))
+        kill(victim)
+        await observer.take_over(FAR)
+        return [run.recoveries for run in runs]
+
+
+async def test_deaths_without_progress_are_counted_and_progress_begins_anew(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store, own=False)
+        seen = [await _die(open_store, store) for _ in range(3)]
+        seen.append(await _die(open_store, store, done("a", 1)))
+        seen.append(await _die(open_store, store))
+        assert seen == [[0], [1], [2], [3], [1]]
+        run = await store.load_run(run_id)
+        assert run is not None
+        assert run.recoveries == 2
+
+
+async def test_an_open_step_is_no_progress_once_it_was_counted(open_store: OpenStore) -> None:
+    begun = StepRecord("a", 1, "http", StepStatus.RUNNING)
+    async with open_store() as store:
+        await begin(store, own=False)
+        assert [await _die(open_store, store, begun) for _ in range(3)] == [[0], [1], [2]]
+
+
+async def test_suspects_are_tried_one_at_a_time_and_the_next_once_one_has_recorded_something(
+    open_store: OpenStore,
+) -> None:
+    async with open_store() as store:
+        runs = {await begin(store, own=False) for _ in range(3)}
+        for _ in range(2):
+            await _die(open_store, store)
+        innocent = await begin(store, own=False)
+        first = await claimed(store, FAR)
+        assert len(first) == 2
+        assert innocent in first
+        assert await claimed(store, FAR) == []
+        [suspect] = set(first) - {innocent}
+        before = store.change
+        await store.record(Turn(suspect, [done("a", 1)]))
+        async with asyncio.timeout(10):
+            await store.wait_for_change(before)
+        [second] = await claimed(store, FAR)
+        assert {suspect, second} < runs
+        await store.record(waiting(second, None))
+        assert len(await claimed(store, FAR)) == 1
+
+
+async def test_a_person_who_resumes_a_suspect_has_it_tried_afresh(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store, own=False)
+        for _ in range(3):
+            await _die(open_store, store)
+        assert await claimed(store, FAR) == [run_id]
+        await store.record(Turn(run_id, run=RunRecord(RunStatus.PAUSED), release=True))
+        await store.deliver(run_id, "resume", {}, actor="a", reason=None, now=NOW)
+        [run] = await store.claim_runs(FAR, 9, [])
+        assert run.recoveries == 0
+
+
+async def test_runs_are_claimed_when_they_are_due_in_that_order(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        due = {}
+        for minutes in (30, 10, 20):
+            run_id = await begin(store)
+            await store.record(waiting(run_id, NOW + timedelta(minutes=minutes)))
+            due[minutes] = run_id
+        assert await claimed(store, NOW + timedelta(minutes=9)) == []
+        assert await claimed(store, NOW + timedelta(minutes=20)) == [due[10], due[20]]
+        assert await claimed(store, NOW + timedelta(minutes=30)) == [due[30]]
+
+
+async def test_no_more_are_claimed_than_asked_for_and_none_of_what_this_node_cannot_move(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        runs = [await begin(store, own=False) for _ in range(5)]
+        one = await store.load_run(runs[0])
+        assert one is not None
+        assert await store.claim_runs(FAR, 9, [one.definition_id]) == []
+        assert await store.claim_runs(FAR, 0, []) == []
+        assert [run.run_id for run in await store.claim_runs(FAR, 2, [one.definition_id + 1])] == runs[:2]
+
+
+async def test_two_nodes_that_claim_at_once_share_what_is_due(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        runs = {await begin(store, own=False) for _ in range(40)}
+        took = await asyncio.gather(*(one.claim_runs(FAR, 3, []) for one in (store, other) * 10))
+        ids = [run.run_id for batch in took for run in batch]
+        assert len(ids) == 40
+        assert set(ids) == runs
+
+
+async def test_a_run_given_back_is_as_it_was_found(open_store: OpenStore) -> None:
+    async with open_store() as dead, open_store() as store, open_store() as other:
+        run_id = await begin(dead)
+        kill(dead)
+        await store.take_over(FAR)
+        [found] = await store.claim_runs(FAR, 9, [])
+        await store.give_back(run_id)
+        await store.give_back(run_id)
+        with pytest.raises(NodeLost):
+            await store.record(Turn(run_id, [done("a", 1)]))
+        [again] = await other.claim_runs(FAR, 9, [])
+        assert (again.interrupted, again.recoveries, again.record) == (True, found.recoveries, found.record)
+
+
+async def test_a_beat_is_written_only_when_no_commit_renewed_the_lease(open_store: OpenStore) -> None:
+    async with open_store(lease_seconds=0.5) as store:
+        await begin(store)
+        [before] = await store.nodes()
+        await store.beat(NOW)
+        assert await store.nodes() == [before]
+        await asyncio.sleep(0.11)  # it is the passing of time that is tested
+        await store.beat(NOW)
+        [after] = await store.nodes()
+        assert after.beat_at > before.beat_at
+
+
+class _Silence:
+    """An observer of one node whose lock is held, on a clock that stands where it is put."""
+
+    def __init__(self, store: Store, lease_seconds: float) -> None:
+        self._observer = Observer(store._database, lease_seconds)
+        self._node_id = store.node_id
+
+    def dead(self, beat: int, now: float) -> bool:
+        return bool(self._observer.find_dead([(self._node_id, "name", beat)], now))
+
+
+async def test_a_node_that_hangs_is_dead_after_a_lease_of_silence(open_store: OpenStore) -> None:
+    async with open_store() as hanging:
+        silence = _Silence(hanging, 15.0)
+        assert not any(silence.dead(5, float(second)) for second in range(16))
+        assert silence.dead(5, 15.5)
+
+
+async def test_a_node_that_beats_is_not_dead(open_store: OpenStore) -> None:
+    async with open_store() as living:
+        silence = _Silence(living, 15.0)
+        assert not any(silence.dead(second // 14, float(second)) for second in range(100))
+
+
+async def test_an_observer_that_was_held_up_itself_has_seen_nothing(open_store: OpenStore) -> None:
+    async with open_store() as hanging:
+        silence = _Silence(hanging, 15.0)
+        assert not silence.dead(5, 0.0)
+        assert not silence.dead(5, 3600.0)
+        assert not silence.dead(5, 3604.0)
+
+
+async def test_a_living_node_whose_lock_file_was_removed_is_not_taken_for_dead(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    async with open_store() as living, open_store() as store:
+        (tmp_path / "runs.db.nodes" / living.node_id).unlink()
+        assert await store.take_over(FAR) == []
+        await begin(living)
+
+
+async def test_nodes_that_ended_leave_no_lock_files(open_store: OpenStore, tmp_path: Path) -> None:
+    folder = tmp_path / "runs.db.nodes"
+    async with open_store() as store:
+        async with open_store() as dead:
+            kill(dead)
+            await store.take_over(FAR)
+        async with open_store():
+            pass
+        (folder / "n_orphan").touch()
+        async with open_store() as third:
+            assert {path.name for path in folder.iterdir()} == {store.node_id, third.node_id}
+
+
+async def test_nodes_say_who_they_are_and_what_they_own(open_store: OpenStore) -> None:
+    async with open_store(node_name="one") as one, open_store(node_name="two") as two:
+        await begin(one)
+        listed = {node.node_id: node for node in await two.nodes()}
+        assert (listed[one.node_id].name, listed[one.node_id].runs, listed[one.node_id].ended_at) == ("one", 1, None)
+        assert (listed[two.node_id].name, listed[two.node_id].runs) == ("two", 0)
+        await one.leave()
+        ended = next(node for node in await two.nodes() if node.node_id == one.node_id)
+        assert ended.ended_at is not None
+        assert not ended.crashed

@@ -1,0 +1,152 @@
+"""Starting is idempotent where it should be: by key, or by joining the run that is going already."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from mcp_workflows.clock import new_id
+from mcp_workflows.engine.records import RunRecord, Turn
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.errors import InputRefused, KeyConflict, RecordRefused
+from tests.store.conftest import OpenStore
+from tests.store.material import NOW, begin, claimed, definition, finished, new_run
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_run_begun_here_is_this_nodes_at_once(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        definition_id, _ = await store.define(definition())
+        new = new_run(definition_id)
+        result = await store.start(new)
+        assert not result.joined
+        assert result.run == await store.load_run(new.run_id)
+        assert result.run.owner == store.node_id
+        assert await claimed(other, NOW + timedelta(days=1)) == []
+
+
+async def test_a_run_left_to_others_can_be_claimed_by_one_of_them(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        run_id = await begin(store, own=False, record=RunRecord(RunStatus.PENDING))
+        took = await asyncio.gather(claimed(store, NOW), claimed(other, NOW))
+        assert sorted(took) == [[], [run_id]]
+
+
+async def test_the_same_key_and_input_give_the_same_run_from_any_process(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        first = await begin(store, idempotency_key="k1", input={"b": [1], "a": 2})
+        second = await begin(other, idempotency_key="k1", input={"a": 2, "b": [1]})
+        await store.record(finished(first))
+        third = await begin(other, idempotency_key="k1", input={"a": 2, "b": [1]})
+        assert first == second == third
+
+
+async def test_a_key_with_other_input_is_refused_and_says_what_differs(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store, idempotency_key="k1", input={"amount": 1, "same": 0, "gone": 1})
+        with pytest.raises(KeyConflict) as refused:
+            await begin(store, idempotency_key="k1", input={"amount": True, "same": 0})
+        assert str(refused.value) == (
+            f'_idempotency_key "k1" belongs to {run_id} with other input (differs in: amount, gone). Use another key.'
+        )
+
+
+async def test_a_key_belongs_to_one_actor_and_one_workflow(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        runs = [
+            await begin(store, idempotency_key="k1"),
+            await begin(store, idempotency_key="k1", actor="other"),
+            await begin(store, idempotency_key="k1", workflow="other"),
+        ]
+        assert len(set(runs)) == 3
+
+
+async def test_one_key_called_many_times_at_once_from_two_processes_starts_one_run(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        results = await asyncio.gather(*(begin(one, idempotency_key="k1") for one in (store, other) * 25))
+        assert len(set(results)) == 1
+
+
+async def test_many_calls_at_once_join_one_run(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        definition_id, _ = await store.define(definition())
+        results = await asyncio.gather(
+            *(one.start(new_run(definition_id, join_key="j")) for one in (store, other) * 25)
+        )
+        assert len({result.run.run_id for result in results}) == 1
+        assert sum(not result.joined for result in results) == 1
+
+
+@pytest.mark.parametrize("status", [RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.COMPENSATING])
+async def test_an_unfinished_run_is_joined(open_store: OpenStore, status: RunStatus) -> None:
+    async with open_store() as store:
+        run_id = await begin(store, join_key="j")
+        await store.record(Turn(run_id, run=RunRecord(status)))
+        assert await begin(store, join_key="j") == run_id
+
+
+async def test_a_finished_run_is_joined_only_within_the_time_that_was_asked_for(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store, join_key="j")
+        await store.record(finished(run_id, at=NOW))
+        assert await begin(store, join_key="j", join_since=NOW) == run_id
+        assert await begin(store, join_key="j", join_since=NOW + timedelta(microseconds=1)) != run_id
+    async with open_store() as store:
+        assert await begin(store, join_key="j2") != await begin(store, join_key="j3")
+
+
+async def test_a_finished_run_is_not_joined_without_such_a_time(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store, join_key="j")
+        await store.record(finished(run_id))
+        assert await begin(store, join_key="j") != run_id
+
+
+async def test_runs_of_others_are_not_joined(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store, join_key="j")
+        assert await begin(store, join_key="j", actor="other") != run_id
+        assert await begin(store, join_key="j", workflow="other") != run_id
+
+
+@pytest.mark.parametrize("key", ["a\0b", "half \ud83d"])
+async def test_a_key_that_some_database_cannot_compare_is_refused(open_store: OpenStore, key: str) -> None:
+    async with open_store() as store:
+        with pytest.raises(InputRefused, match="Use another one"):
+            await begin(store, idempotency_key=key)
+
+
+async def test_a_run_that_cannot_be_recorded_fails_alone(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        definition_id, _ = await store.define(definition())
+        run_id = new_id("r_")
+        results = await asyncio.gather(
+            *(store.start(new_run(definition_id)) for _ in range(9)),
+            store.start(new_run(definition_id + 99)),  # no such definition
+            store.start(new_run(definition_id, run_id=run_id)),
+            store.start(new_run(definition_id, run_id=run_id)),  # twice the same id
+            *(store.start(new_run(definition_id)) for _ in range(9)),
+            return_exceptions=True,
+        )
+        assert [index for index, result in enumerate(results) if isinstance(result, BaseException)] == [9, 11]
+        assert all(isinstance(results[index], RecordRefused) for index in (9, 11))
+
+
+async def test_versions_count_contents_of_a_name(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        first = await store.define(definition("a", "d1"))
+        second = await other.define(definition("a", "d2"))
+        assert (first[1], second[1]) == (1, 2)
+        assert await store.define(definition("a", "d1")) == first
+        assert (await store.define(definition("b", "d1")))[1] == 1
+        stored = await store.load_definition(second[0])
+        assert stored == ("a", 2, definition("a", "d2").content)
+
+
+async def test_one_content_defined_by_many_at_once_has_one_version(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        results = await asyncio.gather(*(one.define(definition("a", "d1")) for one in (store, other) * 10))
+        assert len(set(results)) == 1

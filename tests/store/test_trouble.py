@@ -1,0 +1,254 @@
+"""A database that cannot be written for a while, an answer to COMMIT that never came: waited out, looked up, never guessed."""
+
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import asyncio
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_workflows.engine.records import Turn
+from mcp_workflows.errors import NodeLost, StoreUnavailable
+from mcp_workflows.store import Store
+from mcp_workflows.store.sqlite import Sqlite
+from tests.store.conftest import OpenStore
+from tests.store.material import begin, done
+
+pytestmark = pytest.mark.anyio
+
+
+def trouble(name: str) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(f"injected {name}")
+    error.sqlite_errorcode = getattr(sqlite3, name)
+    error.sqlite_errorname = name
+    return error
+
+
+class Faulty:
+    """The writer's connection, whose cursors ask ``fault`` before and ``after`` after every statement they execute."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, before: Callable[[str], None], after: Callable[[str], None]
+    ) -> None:
+        self._connection = connection
+        self._before = before
+        self._after = after
+        self._cursor = connection.cursor()
+
+    def cursor(self) -> Faulty:
+        return Faulty(self._connection, self._before, self._after)
+
+    def execute(self, sql: str, *parameters: Any) -> Any:
+        self._before(sql)
+        answer = self._cursor.execute(sql, *parameters)
+        self._after(sql)
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor if name in {"fetchall", "fetchone", "rowcount"} else self._connection, name)
+
+
+def nothing(_sql: str) -> None:
+    return None
+
+
+def times(count: int, error: Exception, *, at: str) -> Callable[[str], None]:
+    """Raises ``error`` at the first ``count`` statements that begin with ``at``."""
+    left = [count]
+
+    def fault(sql: str) -> None:
+        if sql.startswith(at) and left[0] > 0:
+            left[0] -= 1
+            raise error
+
+    return fault
+
+
+class FaultyDatabase:
+    """The database as the writer sees it."""
+
+    def __init__(self, database: Sqlite, before: Callable[[str], None], after: Callable[[str], None]) -> None:
+        self._database = database
+        self._faults = before, after
+
+    def connect(self) -> Any:
+        return Faulty(self._database.connect(), *self._faults)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+
+def break_down(
+    store: Store, *, before: Callable[[str], None] = nothing, after: Callable[[str], None] = nothing
+) -> None:
+    """From the next transaction on, every connection of ``store``'s writer is faulty."""
+    writer: Any = store._writer
+    writer._database = FaultyDatabase(store._database, before, after)
+    writer._connection = Faulty(writer._connection, before, after)
+
+
+@pytest.mark.parametrize("name", ["SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN"])
+@pytest.mark.parametrize("at", ["BEGIN", "INSERT INTO step", "COMMIT"])
+async def test_trouble_of_the_database_is_waited_out(open_store: OpenStore, name: str, at: str) -> None:
+    async with open_store() as store:
+        runs = [await begin(store) for _ in range(5)]
+        break_down(store, before=times(2, trouble(name), at=at))
+        recording = [asyncio.create_task(store.record(Turn(run_id, [done("a", 1)]))) for run_id in runs]
+        await asyncio.gather(*recording)
+        assert store.unwell is None
+        for run_id in runs:
+            assert await store.load_steps(run_id) == [done("a", 1)]
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_done_twice(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        lost = trouble("SQLITE_IOERR")
+        break_down(store, after=times(1, lost, at="COMMIT"))
+        await store.record(Turn(run_id, [done("a", 1, {"x": 1})]))
+        assert await store.load_steps(run_id) == [done("a", 1, {"x": 1})]
+        break_down(store, after=times(1, lost, at="COMMIT"))
+        started = await begin(store)  # a call's result is kept too
+        await store.record(Turn(started, [done("a", 1)]))
+
+
+async def test_a_commit_that_may_have_happened_is_not_answered_before_it_is_known(open_store: OpenStore) -> None:
+    async with open_store(lease_seconds=0.2) as store:
+        run_id = await begin(store)
+        gone = True
+
+        def unreachable(sql: str) -> None:
+            if gone and sql == "BEGIN IMMEDIATE" and lost:
+                raise trouble("SQLITE_CANTOPEN")
+
+        lost: list[str] = []
+
+        def answer(sql: str) -> None:
+            if sql == "COMMIT" and not lost:
+                lost.append(sql)
+                raise trouble("SQLITE_IOERR")
+
+        break_down(store, before=unreachable, after=answer)
+        recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)])))
+        await asyncio.wait([recording], timeout=0.6)  # three leases
+        assert not recording.done()
+        gone = False
+        await recording
+        assert await store.load_steps(run_id) == [done("a", 1)]
+
+
+async def test_after_a_lease_of_trouble_callers_are_told_what_is_wrong(open_store: OpenStore) -> None:
+    async with open_store(lease_seconds=0.2) as store:
+        run_id = await begin(store)
+        full = True
+
+        def fault(sql: str) -> None:
+            if full and sql.startswith("INSERT INTO step"):
+                raise trouble("SQLITE_FULL")
+
+        break_down(store, before=fault)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="disk is full: free some space"):
+                await store.record(Turn(run_id, [done("a", 1)]))
+        assert store.unwell is not None
+        full = False
+        await store.record(Turn(run_id, [done("a", 1)]))
+        assert store.unwell is None
+        assert await store.load_steps(run_id) == [done("a", 1)]
+
+
+async def test_the_event_loop_goes_on_while_the_database_does_not(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        lock = store._database.lock()
+        lock.acquire()
+        recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)])))
+        for _ in range(3):
+            assert await store.load_run(run_id) is not None
+        assert not recording.done()
+        lock.release()
+        await recording
+        lock.close()
+
+
+async def test_a_database_file_that_was_deleted_is_noticed(open_store: OpenStore, tmp_path: Path) -> None:
+    async with open_store(lease_seconds=0.2) as store:
+        run_id = await begin(store)
+        (tmp_path / "runs.db").rename(tmp_path / "moved.db")
+        with pytest.raises(StoreUnavailable, match="moved or deleted"):
+            await store.record(Turn(run_id, [done("a", 1)]))
+        (tmp_path / "moved.db").rename(tmp_path / "runs.db")
+        await store.record(Turn(run_id, [done("a", 1)]))
+
+
+async def test_closing_does_not_wait_for_ever_for_a_database_in_trouble(open_store: OpenStore) -> None:
+    async with asyncio.timeout(30):
+        async with open_store() as store:
+            run_id = await begin(store)
+            break_down(store, before=times(10**9, trouble("SQLITE_FULL"), at="BEGIN"))
+            recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)])))
+        with pytest.raises((StoreUnavailable, NodeLost)):
+            await recording
+
+
+async def test_a_job_that_is_defective_fails_alone(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        runs = [await begin(store) for _ in range(10)]
+
+        def defect(_cursor: object, _now: int) -> None:
+            raise KeyError("a defect")
+
+        results = await asyncio.gather(
+            *(store.record(Turn(run_id, [done("a", 1)])) for run_id in runs),
+            store._call(defect),
+            return_exceptions=True,
+        )
+        assert [result is None for result in results] == [True] * 10 + [False]
+
+
+FULL_DISK = """
+import asyncio, resource, sys
+from mcp_workflows.clock import utc_now
+from mcp_workflows.engine.records import Turn
+from mcp_workflows.errors import StoreUnavailable
+from mcp_workflows.store import Store
+from mcp_workflows.store.sqlite import Sqlite
+from tests.store.material import begin, done
+
+async def main():
+    async with Store.open(sys.argv[1], clock=utc_now, node_name="test", lease_seconds=0.3) as store:
+        run_id = await begin(store)
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+        kept = 0
+        try:
+            while kept < 1000:
+                await store.record(Turn(run_id, [done(f"s{kept}", kept, "x" * 10_000)]))
+                kept += 1
+        except StoreUnavailable as error:
+            print("unavailable", error)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        await store.record(Turn(run_id, [done(f"s{kept}", kept, "x" * 10_000)]))
+        steps = await store.load_steps(run_id)
+        assert [step.path for step in steps] == [f"s{n}" for n in range(kept + 1)]
+        print("kept", kept)
+
+asyncio.run(main())
+"""
+
+
+def test_on_a_full_disk_nothing_is_lost_and_it_goes_on_when_there_is_room(url: str) -> None:
+    assert resource.RLIM_INFINITY in resource.getrlimit(resource.RLIMIT_FSIZE)
+    ended = subprocess.run([sys.executable, "-c", FULL_DISK, url], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    said = ended.stdout.splitlines()
+    assert said[0].startswith("unavailable The database")
+    assert said[1].startswith("kept ")
+    assert int(said[1].split()[1]) > 10
