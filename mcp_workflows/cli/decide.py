@@ -13,7 +13,8 @@ from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.follow import exit_of, follow, wait_for_rest
-from mcp_workflows.cli.options import AsJson, Database, Definitions, Reason, RunId, load_settings, read_json
+from mcp_workflows.cli.given import load_settings, read_json
+from mcp_workflows.cli.options import AsJson, Database, Definitions, Reason, RunId
 from mcp_workflows.cli.terminal import print_json, remark, stdout
 from mcp_workflows.cli.timeline import headline
 from mcp_workflows.cli.told import run_json

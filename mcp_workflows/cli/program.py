@@ -1,35 +1,53 @@
-"""The program: its commands, and what holds for all of them."""
+"""The program: its commands, and what holds for all of them.
+
+Only the command that was asked for is imported: what ``serve`` needs takes longer to import than ``validate`` takes to
+run, and editors and clients start these often.
+"""
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-from contextlib import suppress
-from typing import Annotated
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 
 from mcp_workflows import __version__
-from mcp_workflows.cli.decide import cancel, resume
-from mcp_workflows.cli.demo import demo
-from mcp_workflows.cli.run import run
-from mcp_workflows.cli.runs import nodes, runs
-from mcp_workflows.cli.serve import serve
-from mcp_workflows.cli.show import show
 from mcp_workflows.cli.terminal import tolerate_any_encoding
-from mcp_workflows.cli.validate import schema, validate
 
-program = typer.Typer(
-    name="mcp-workflows",
-    help="Durable workflows for AI agents: one YAML file becomes an MCP tool that survives kill -9.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 failed or cancelled, 2 refused, 3 paused, 4 recorded but not done yet, "
-    "5 database unwell. Everything is in docs/cli.md.",
-)
+COMMANDS: Final = {
+    "demo": ("Begin", "demo"),
+    "validate": ("Definitions", "validate"),
+    "schema": ("Definitions", "validate"),
+    "serve": ("Server", "serve"),
+    "nodes": ("Server", "runs"),
+    "run": ("Runs", "run"),
+    "runs": ("Runs", "runs"),
+    "show": ("Runs", "show"),
+    "resume": ("Runs", "decide"),
+    "cancel": ("Runs", "decide"),
+}
+"""Of every command: where the help shows it, and the module that has a function of its name."""
+
+
+def program(commands: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The program with these commands."""
+    made = typer.Typer(
+        name="mcp-workflows",
+        help="Durable workflows for AI agents: one YAML file becomes an MCP tool that survives kill -9.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Exit codes: 0 done, 1 failed or cancelled, 2 refused, 3 paused, 4 recorded but not done yet, "
+        "5 database unwell. Everything is in docs/cli.md.",
+    )
+    made.callback()(_common)
+    for name in commands:
+        panel, module = COMMANDS[name]
+        made.command(name, rich_help_panel=panel)(getattr(import_module(f"mcp_workflows.cli.{module}"), name))
+    return made
 
 
 def _print_version(asked: bool) -> None:
@@ -38,7 +56,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@program.callback()
 def _common(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
@@ -47,28 +64,13 @@ def _common(
     pass
 
 
-for panel, commands in {
-    "Begin": (demo,),
-    "Definitions": (validate, schema),
-    "Server": (serve, nodes),
-    "Runs": (run, runs, show, resume, cancel),
-}.items():
-    for one in commands:
-        program.command(rich_help_panel=panel)(one)
-
-
 def main() -> None:
-    """The entry point of the ``mcp-workflows`` script.
-
-    The process ends without taking the interpreter apart: all that matters is on disk by then, and a client that closes
-    a stdio server kills it after two seconds.
-    """
+    """The entry point of the ``mcp-workflows`` script."""
     tolerate_any_encoding()
-    try:
-        program()
-    except SystemExit as end:
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # whoever read it is gone
-                stream.flush()
-        os._exit(end.code if isinstance(end.code, int) else 0)
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    if asked in COMMANDS:
+        program([asked])()
+    elif asked == "--version":
+        program(["schema"])()
+    else:
+        program()()

@@ -11,8 +11,9 @@ from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.follow import exit_of, follow, wait_for_rest
+from mcp_workflows.cli.given import load_settings, read_json
 from mcp_workflows.cli.logs import configure_logs
-from mcp_workflows.cli.options import AsJson, Database, Definitions, load_settings, read_json
+from mcp_workflows.cli.options import AsJson, Database, Definitions
 from mcp_workflows.cli.terminal import print_json, remark, stderr, stdout
 from mcp_workflows.cli.told import run_json
 from mcp_workflows.definition.phrases import did_you_mean

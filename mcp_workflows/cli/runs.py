@@ -13,7 +13,8 @@ from rich.text import Text
 from mcp_workflows.app import Role, built_app, moves_runs
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
-from mcp_workflows.cli.options import AsJson, Database, Definitions, load_settings
+from mcp_workflows.cli.given import load_settings
+from mcp_workflows.cli.options import AsJson, Database, Definitions
 from mcp_workflows.cli.spans import clock_time, span
 from mcp_workflows.cli.terminal import print_json, remark, stdout
 from mcp_workflows.cli.timeline import status_mark

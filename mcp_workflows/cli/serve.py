@@ -16,8 +16,9 @@ from rich.panel import Panel
 from mcp_workflows.app import App, open_app
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
+from mcp_workflows.cli.given import load_settings
 from mcp_workflows.cli.logs import configure_logs
-from mcp_workflows.cli.options import Database, load_settings
+from mcp_workflows.cli.options import Database
 from mcp_workflows.cli.terminal import stderr
 from mcp_workflows.mcp_server.http import serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer

@@ -10,7 +10,8 @@ from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.follow import exit_of, follow, wait_for_rest
-from mcp_workflows.cli.options import AsJson, Database, Definitions, RunId, load_settings
+from mcp_workflows.cli.given import load_settings
+from mcp_workflows.cli.options import AsJson, Database, Definitions, RunId
 from mcp_workflows.cli.terminal import print_json, stdout
 from mcp_workflows.cli.timeline import timeline
 from mcp_workflows.cli.told import trace_json

@@ -72,7 +72,7 @@ class Place:
 
     def call(self, *arguments: str, stdin: str | None = None) -> Told:
         """The program, in this process."""
-        result = CliRunner().invoke(program, list(arguments), input=stdin)
+        result = CliRunner().invoke(program(), list(arguments), input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Told(result.exit_code, result.stdout, result.stderr)

@@ -70,7 +70,7 @@ def test_every_code_of_a_definition_s_problems_is_documented():
 
 
 def commands() -> dict[str, Any]:
-    return dict(getattr(typer.main.get_command(program), "commands"))  # noqa: B009
+    return dict(getattr(typer.main.get_command(program()), "commands"))  # noqa: B009
 
 
 def test_every_command_is_documented_and_no_other():
