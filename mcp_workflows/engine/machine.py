@@ -29,6 +29,9 @@ CANCELLED = StepError("cancelled", "the run was cancelled")
 HOLD = timedelta(seconds=5)
 """A run that waits longer than this is released: it costs a row then, and no memory."""
 
+NOT_UNDONE = "not_undone"
+"""The code of a run that was cancelled and could not be undone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
@@ -321,10 +324,19 @@ class Machine:
         assert self.record.ends_as is not None, "a run compensates towards nothing"
         undone = plan(self.definition, self.memo).undone
         self._plan = None
+        error = self.record.error
+        if error is None and not_undone:
+            path, why = not_undone[0]
+            error = StepError(NOT_UNDONE, f"the run was cancelled, and {path} could not be undone: {why}", step=path)
         self.record = moves.end(
-            self.record, self.record.ends_as, self.now, error=self.record.error, undone=undone, not_undone=not_undone,
+            self.record,
+            self.record.ends_as,
+            self.now,
+            error=error,
+            undone=undone,
+            not_undone=not_undone,
             compensation="incomplete" if not_undone else "done" if undone else "none",
-        )  # fmt: skip
+        )
 
     def _resume(self, message: Message) -> None:
         """Open the failed step anew, as corrected, and enter again; the memo keeps what is completed."""
@@ -339,7 +351,7 @@ class Machine:
             for record in [r for r in self.memo.values() if SUFFIX in r.path and _stands_failed(r)]:
                 self._reopen(record, message.body)
             self.record = replace(before, corrections=corrections)
-            self.record = moves.compensate(self.record, before.ends_as or "failed", before.error)
+            self.record = moves.compensate(self.record, before.ends_as or "failed", _cause(before.error))
             self._next_undo()
         elif forward:
             step = before.error.step if before.error else None
@@ -388,6 +400,11 @@ class Machine:
 def idempotency_key(run_id: str, record: StepRecord) -> str:
     """The key that every attempt of a step carries; a corrected step is another request and gets another one."""
     return f"{run_id}:{record.path}" + (f":{record.corrected}" if record.corrected else "")
+
+
+def _cause(error: StepError | None) -> StepError | None:
+    """Why a run is undone; that an earlier try of undoing failed is no cause."""
+    return None if error is not None and error.code == NOT_UNDONE else error
 
 
 def _stands_failed(record: StepRecord) -> bool:

@@ -72,9 +72,10 @@ def end(
     undone: tuple[str, ...] = (),
     not_undone: tuple[tuple[str, str], ...] = (),
 ) -> RunRecord:
-    """The run ends without having completed."""
+    """The run ends without having completed. One that could not undo everything has failed, also if it was cancelled."""
+    status = RunStatus.FAILED if compensation == "incomplete" else RunStatus(ends_as)
     return _move(
-        record, RunStatus(ends_as), error=error, ends_as=ends_as, compensation=compensation, undone=undone,
+        record, status, error=error, ends_as=ends_as, compensation=compensation, undone=undone,
         not_undone=not_undone, finished_at=now, timeout_at=None, wake_at=None,
     )  # fmt: skip
 

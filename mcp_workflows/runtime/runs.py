@@ -185,7 +185,8 @@ class Runs:
         )
         if not (undoing or forward):
             raise RunRefused(_why_not_resumed(run))
-        given = [key for key in ("request", "output", "skip", "again") if correction.get(key) not in (None, False)]
+        given = [key for key in ("request", "skip", "again") if correction.get(key)]
+        given += ["output"] if "output" in correction else []  # null is an output too
         if len(given) > 1:
             raise RunRefused(f"{run.run_id} was not resumed: give only one of {', '.join(given)}.")
         if correction.get("input") is not None:

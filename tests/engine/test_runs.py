@@ -263,6 +263,21 @@ def test_cancel_without_compensation_leaves_what_is_done() -> None:
     assert statuses(simulation)["w"] == "cancelled"
 
 
+def test_a_cancelled_run_that_cannot_be_undone_has_failed_until_resume_undoes_it() -> None:
+    fates = {"a:compensate": [Fate.REFUSED]}
+    simulation = run(post("a", compensate=UNDO), Step("w", "wait", WaitWork(3600.0)), fates=fates)
+    simulation.step()
+    simulation.send("cancel", compensate=True)
+    simulation.to_the_end()
+    assert (simulation.record.status, simulation.record.compensation) == ("failed", "incomplete")
+    assert simulation.record.error is not None
+    assert simulation.record.error.code == "not_undone"
+    simulation.send("resume")
+    simulation.to_the_end()
+    assert (simulation.record.status, simulation.record.compensation) == ("cancelled", "done")
+    assert simulation.record.error is None
+
+
 def test_a_cancel_that_came_during_downtime_is_taken_before_an_overdue_timer() -> None:
     simulation = run(Step("w", "wait", WaitWork(60.0)), post("b"))
     simulation.pump()
