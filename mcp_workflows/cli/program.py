@@ -6,10 +6,13 @@ run, and editors and clients start these often.
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -68,9 +71,23 @@ def main() -> None:
     """The entry point of the ``mcp-workflows`` script."""
     tolerate_any_encoding()
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
-    if asked in COMMANDS:
-        program([asked])()
-    elif asked == "--version":
-        program(["schema"])()
-    else:
-        program()()
+    try:
+        if asked in COMMANDS:
+            program([asked])()
+        elif asked == "--version":
+            program(["schema"])()
+        else:
+            program()()
+    except SystemExit as end:
+        _end(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
+def _end(code: int) -> NoReturn:
+    """Ends the process now. Everything is closed by then, and to take all modules apart takes the interpreter up to
+    a second: too long for a client that kills its server after two.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever read it is gone
+            stream.flush()
+    os._exit(code)
