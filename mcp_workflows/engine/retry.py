@@ -11,7 +11,7 @@ from tenacity.wait import wait_base
 from mcp_workflows.definition.program import INTERRUPTED, Backoff, Retry
 from mcp_workflows.engine.outcome import StepError
 
-NEVER_RETRIED = frozenset({"expression", INTERRUPTED})
+NEVER_RETRIED = frozenset({"expression", "invalid_request", "blocked_address", INTERRUPTED})
 """Codes that no ``retry.for`` brings back: the same attempt can only end the same way, or must not be made again."""
 
 
@@ -45,8 +45,8 @@ def _worth_retrying(retry: Retry, error: StepError) -> bool:
 
 
 def _matches(condition: str, error: StepError) -> bool:
-    """``429`` and ``5xx`` match the status, anything else the error's code."""
-    if condition == error.code:
+    """``429`` and ``5xx`` match the status, ``timeout`` whatever was sent and got no answer, else the error's code."""
+    if condition == error.code or (condition == "timeout" and error.code == "reset"):
         return True
     status = str(error.status or "")
     return status == condition or (len(status) == 3 and condition == f"{status[0]}xx")

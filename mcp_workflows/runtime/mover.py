@@ -159,6 +159,8 @@ class Mover:
 
     async def _attempt(self, call: StepCall) -> None:
         async with self._slots:
+            if self._store.stale:
+                await self._renew()
             if self.halted:
                 self._ended(lambda _now: None)
                 return
@@ -173,6 +175,15 @@ class Mover:
             finally:
                 shown.cancel()
         self._ended(lambda now: self.machine.attempt_ended(call, outcome, started_at, now))
+
+    async def _renew(self) -> None:
+        """This process stood still for a while. Should the node be lost, its own loop finds out and ends this mover."""
+        while self._store.stale:
+            try:
+                await self._store.beat(self._clock())
+            except (StoreUnavailable, NodeLost) as unwell:
+                logger.warning("run %s waits before its next attempt: %s", self.run.run_id, unwell)
+                await asyncio.sleep(STORE_PAUSE)
 
     def _ended(self, event: Callable[[datetime], None]) -> None:
         self._attempts.discard(cast("asyncio.Task[None]", asyncio.current_task()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 
@@ -53,6 +54,7 @@ class Node:
         self._slots = asyncio.Semaphore(max_attempts)
         self._movers: dict[str, Mover] = {}
         self._reserved = 0
+        self._claimed: deque[Run] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cannot: set[int] = set()
         self._watches: dict[str, list[Watch]] = {}
@@ -112,13 +114,14 @@ class Node:
         listener = asyncio.create_task(self._listen())
         try:
             while not self._leaving:
+                pause = TICK
                 try:
-                    await self._tend()
+                    pause = await self._tend()
                 except NodeLost as lost:
                     await self._start_anew(lost)
                 except StoreUnavailable as unwell:
                     logger.warning("the database cannot be reached: %s", unwell)
-                await self._sleep()
+                await self._stirred(pause)
         finally:
             listener.cancel()
 
@@ -139,21 +142,24 @@ class Node:
             logger.warning("this node could not sign off, others will notice: %s", unwell)
         self._notify_all()
 
-    async def _tend(self) -> None:
+    async def _tend(self) -> float:
+        """Everything once. Answers with the seconds until something is due, at most a tick."""
         now = self._clock()
         await self._store.beat(now)
         for dead in await self._store.take_over(now):
             logger.warning("took over %d runs of node %s", dead.runs, dead.node_id)
+        await self._take_claimed()
         while not self._leaving and self._room() > 0:
-            claimed = await self._store.claim_runs(now, min(self._room(), CLAIM), frozenset(self._cannot))
-            for run in claimed:
-                await self._take(run)
-            if not claimed:
+            self._claimed += await self._store.claim_runs(now, min(self._room(), CLAIM), frozenset(self._cannot))
+            if not self._claimed:
                 break
+            await self._take_claimed()
         for message in await self._store.owned_messages():
             mover = self._movers.get(message.run_id)
             if mover is not None:
                 mover.deliver([message])
+        due_at = await self._store.next_claim(now) if self._room() > 0 else None
+        return TICK if due_at is None else min(max((due_at - self._clock()).total_seconds(), 0.0), TICK)
 
     def _room(self) -> int:
         return self._max_runs - len(self._movers) - self._reserved
@@ -166,9 +172,9 @@ class Node:
             self._stir.set()
             self._notify_all()
 
-    async def _sleep(self) -> None:
+    async def _stirred(self, pause: float) -> None:
         try:
-            async with asyncio.timeout(TICK):
+            async with asyncio.timeout(pause):
                 await self._stir.wait()
         except TimeoutError:
             pass
@@ -179,7 +185,14 @@ class Node:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._claimed.clear()
         await self._store.rejoin()
+
+    async def _take_claimed(self) -> None:
+        """A claim is not forgotten when the database fails in the middle: the run is this node's, and its alone."""
+        while self._claimed:
+            await self._take(self._claimed[0])
+            self._claimed.popleft()
 
     async def _take(self, run: Run) -> None:
         """Begin to move a claimed run, or set it aside when it has taken down one node after another."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 
+from mcp_workflows.store.jobs import Job
 from mcp_workflows.store.sqlite import Sqlite
 
 logger = logging.getLogger(__name__)
@@ -30,9 +32,11 @@ class Checkpoints(threading.Thread):
         self._due = threading.Event()
         self._closing = False
 
-    def written(self, size: int, rows: int) -> None:
-        """The writer has committed ``rows`` with ``size`` bytes of JSON."""
-        self._written += size + rows * BYTES_PER_ROW + BYTES_PER_COMMIT
+    def written(self, jobs: Sequence[Job]) -> None:
+        """The writer has committed ``jobs``, in one transaction."""
+        self._written += BYTES_PER_COMMIT
+        for job in jobs:
+            self._written += job.size + job.rows * BYTES_PER_ROW
         if self._written >= DUE_BYTES:
             self._due.set()
 

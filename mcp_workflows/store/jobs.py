@@ -44,11 +44,8 @@ class TurnJob:
     release: bool
     size: int
     """Bytes of JSON, about."""
+    rows: int
     result: None = None
-
-    @property
-    def rows(self) -> int:
-        return len(self.steps) + len(self.attempts) + 1
 
 
 @dataclass(eq=False, slots=True)
@@ -96,4 +93,17 @@ def turn_job(turn: Turn, key: int, holdings: Holdings, future: asyncio.Future[No
         if release:
             run["claim_at"] = micros(turn.run.wake_at)
     assert not (release and run is None), "a run is released with its record, which says when it is wanted again"
-    return TurnJob(holdings, future, turn.run_id, key, steps, attempts, status, run, turn.consumed, release, size)
+    return TurnJob(
+        holdings,
+        future,
+        turn.run_id,
+        key,
+        steps,
+        attempts,
+        status,
+        run,
+        turn.consumed,
+        release,
+        size,
+        len(steps) + len(attempts) + 1,
+    )

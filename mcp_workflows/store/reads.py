@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, select, true
@@ -127,6 +128,12 @@ def anything_claimable(connection: Connection, now: int, cannot: Collection[int]
     return any(
         connection.execute(select(_run.c.key).where(one).limit(1), {"now": now}).first() is not None for one in either
     )
+
+
+def next_claimable(connection: Connection, now: datetime) -> datetime | None:
+    """When the next run that nobody owns falls due, after ``now``."""
+    soonest = select(func.min(_run.c.claim_at)).where(_run.c.owner.is_(None), _run.c.claim_at > now)
+    return connection.execute(soonest).scalar_one()
 
 
 def living_nodes(connection: Connection) -> list[Any]:

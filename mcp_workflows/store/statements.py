@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -100,7 +101,7 @@ class Inserts:
         for size in CHUNKS:
             sql = self.by_rows[size]
             while len(rows) - start >= size:
-                cursor.execute(sql, [value for row in rows[start : start + size] for value in row])
+                cursor.execute(sql, list(chain.from_iterable(rows[start : start + size])))
                 written += cursor.rowcount
                 start += size
         return written

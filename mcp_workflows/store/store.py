@@ -61,6 +61,7 @@ class Store:
         self._name = name
         self._lease_seconds = lease_seconds
         self._changes = Changes()
+        self._giving_back: set[asyncio.Task[None]] = set()
         self._reads = Reads(database)
         self._observer = Observer(database, lease_seconds)
         self._checkpoints = Checkpoints(database)
@@ -107,8 +108,13 @@ class Store:
 
     @property
     def seconds_since_renewal(self) -> float:
-        """Since a commit of this node was begun that took place. Start no attempt when it is over a third of the lease."""
+        """Since a commit of this node was begun that took place."""
         return time.monotonic() - self._writer.renewed
+
+    @property
+    def stale(self) -> bool:
+        """Others may take this node for dead before long: start no attempt until ``beat`` has returned."""
+        return self.seconds_since_renewal > self._lease_seconds / 3
 
     async def beat(self, now: datetime) -> None:  # noqa: ARG002
         """Renews the lease, unless a commit did so in the last fifth of it: every commit of this node renews it."""
@@ -124,10 +130,13 @@ class Store:
         if not dead:
             return []
         statements = self._database.statements
+        ended = False
         try:
-            return await self._call(lambda cursor, now: nodes.take_over(statements, dead, cursor, now), notable=bool)
+            taken = await self._call(lambda cursor, now: nodes.take_over(statements, dead, cursor, now), notable=bool)
+            ended = True
         finally:
-            await asyncio.to_thread(_bury, dead)
+            await asyncio.to_thread(_let_go, dead, ended=ended)
+        return taken
 
     async def leave(self) -> None:
         """A graceful end: what this node owns can be claimed at once. Nothing can be written after it.
@@ -197,9 +206,13 @@ class Store:
             if new.own and not joined:
                 holdings.take(row)
 
-        row, joined = await self._call(
+        def begun(result: tuple[Any, bool]) -> list[str]:
+            return [new.run_id] if new.own and not result[1] else []
+
+        job = self._job(
             start, committed=committed, size=start.size, notable=lambda result: not new.own and not result[1]
         )
+        row, joined = await self._owning(job, begun)
         return start.result(row, joined=joined)
 
     async def record(self, turn: Turn) -> None:
@@ -226,6 +239,7 @@ class Store:
         await self._call(
             lambda cursor, _now: statements.give_back.run(cursor, run_key=key, me=holdings.node_id),
             committed=lambda _count: holdings.drop(run_id),
+            notable=lambda _count: True,
         )
 
     async def claim_runs(self, now: datetime, limit: int, cannot: Collection[int]) -> list[Run]:
@@ -244,7 +258,12 @@ class Store:
             for row in rows:
                 holdings.take(row)
 
-        return [calls.rows.run(row) for row in await self._call(claim, committed=committed)]
+        rows = await self._owning(self._job(claim, committed=committed), lambda rows: [row.run_id for row in rows])
+        return [calls.rows.run(row) for row in rows]
+
+    async def next_claim(self, now: datetime) -> datetime | None:
+        """When the next run that nobody owns falls due, after ``now``; ``None``: none is waited for."""
+        return await self._reads(reads.next_claimable, now)
 
     async def load_run(self, run_id: str) -> Run | None:
         return await self._reads(reads.run, run_id)
@@ -307,7 +326,7 @@ class Store:
 
     # Inside
 
-    async def _call(
+    def _job(
         self,
         call: Callable[[Cursor, int], T],
         *,
@@ -315,11 +334,43 @@ class Store:
         notable: Callable[[T], bool] | None = None,
         last: bool = False,
         size: int = 0,
-    ) -> T:
-        """Runs ``call`` in the writer's next transaction."""
+    ) -> asyncio.Future[T]:
+        """Has ``call`` run in the writer's next transaction."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writer.put(CallJob(self._writer.holdings, future, call, committed, notable, last, size))
-        return await future
+        return future
+
+    async def _call(
+        self,
+        call: Callable[[Cursor, int], T],
+        *,
+        committed: Callable[[T], None] | None = None,
+        notable: Callable[[T], bool] | None = None,
+        last: bool = False,
+    ) -> T:
+        return await self._job(call, committed=committed, notable=notable, last=last)
+
+    async def _owning(self, job: asyncio.Future[T], run_ids: Callable[[T], list[str]]) -> T:
+        """What ``job`` gives. A caller that is cancelled meanwhile will not move the runs that it got: they are given back."""
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            job.add_done_callback(lambda done: self._abandoned(done, run_ids))
+            raise
+
+    def _abandoned(self, job: asyncio.Future[T], run_ids: Callable[[T], list[str]]) -> None:
+        if job.cancelled() or job.exception() is not None:
+            return
+        for run_id in run_ids(job.result()):
+            task = asyncio.create_task(self._give_back_abandoned(run_id))
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)
+
+    async def _give_back_abandoned(self, run_id: str) -> None:
+        try:
+            await self.give_back(run_id)
+        except (StoreUnavailable, NodeLost) as error:
+            logger.warning("run %s was not given back, it goes on when this node ends: %s", run_id, error)
 
     def _find_dead(self, living: Sequence[Any]) -> list[Dead]:
         return self._observer.find_dead([row for row in living if row.node_id != self.node_id], time.monotonic())
@@ -330,6 +381,8 @@ class Store:
             await self.leave()
         except (StoreUnavailable, NodeLost) as error:
             logger.warning("this node could not leave, others will notice: %s", error)
+        for task in self._giving_back:
+            task.cancel()
         await asyncio.to_thread(self._end_threads)
 
     def _end_threads(self) -> None:
@@ -402,7 +455,10 @@ def _join(database: Sqlite, name: str, clock: Clock) -> Holdings:
     return Holdings(node_id, own)
 
 
-def _bury(dead: Sequence[Dead]) -> None:
+def _let_go(dead: Sequence[Dead], *, ended: bool) -> None:
+    """Of the locks of dead nodes. Their files stay until it is recorded that the nodes ended: they are how one can tell."""
     for node in dead:
-        if node.lock is not None:
+        if node.lock is not None and ended:
             nodes.remove_lock(node.lock)
+        elif node.lock is not None:
+            node.lock.close()

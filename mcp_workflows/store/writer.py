@@ -43,7 +43,7 @@ class Writer(threading.Thread):
 
     def __init__(
         self, database: Sqlite, holdings: Holdings, changes: Changes, *, clock: Clock, lease_seconds: float,
-        written: Callable[[int, int], None],
+        written: Callable[[Sequence[Job]], None],
     ) -> None:  # fmt: skip
         super().__init__(name="mcp-workflows-writer", daemon=True)
         self.holdings = holdings
@@ -186,7 +186,7 @@ class Writer(threading.Thread):
         cursor.execute("COMMIT")
         self._in_doubt = None
         self.renewed = started
-        self._written(sum(job.size for job in batch.jobs), sum(job.rows for job in batch.jobs))
+        self._written(batch.jobs)
 
     def _took_place(self, holdings: Holdings) -> bool:
         """Whether the COMMIT that was not answered was done all the same."""
