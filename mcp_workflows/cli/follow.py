@@ -17,10 +17,13 @@ from mcp_workflows.runtime.views import RunView, Trace
 _BETWEEN_PICTURES_SECONDS: Final = 0.2
 
 
-async def follow(runs: Runs, run_id: str, console: Console) -> RunView:
-    """Shows the run on ``console`` until it has ended or is paused; the run as it then stands."""
+async def follow(runs: Runs, run_id: str, console: Console, *, result: bool = True) -> RunView:
+    """Shows the run on ``console`` until it has ended or is paused; the run as it then stands.
+
+    ``result`` is whether its result is part of the picture.
+    """
     shown = _moving if console.is_terminal and not console.is_dumb_terminal else _lines
-    return (await shown(runs, run_id, console)).run
+    return (await shown(runs, run_id, console, result)).run
 
 
 def exit_of(run: RunView) -> Exit:
@@ -49,17 +52,17 @@ async def wait_for_rest(runs: Runs, run_id: str) -> RunView:
             return view
 
 
-async def _moving(runs: Runs, run_id: str, console: Console) -> Trace:
+async def _moving(runs: Runs, run_id: str, console: Console, result: bool) -> Trace:
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         while True:
             trace = await runs.trace(run_id, actor=None)
-            live.update(timeline(trace, utc_now()), refresh=True)
+            live.update(timeline(trace, utc_now(), result=result), refresh=True)
             if at_rest(trace.run):
                 return trace
             await runs.wait(run_id, actor=None, seconds=_BETWEEN_PICTURES_SECONDS)
 
 
-async def _lines(runs: Runs, run_id: str, console: Console) -> Trace:
+async def _lines(runs: Runs, run_id: str, console: Console, result: bool) -> Trace:
     printed: set[tuple[object, ...]] = set()
     while True:
         trace = await runs.trace(run_id, actor=None)
@@ -72,7 +75,7 @@ async def _lines(runs: Runs, run_id: str, console: Console) -> Trace:
                 console.print(row.line(trace.run.created_at), soft_wrap=True)
         if at_rest(trace.run):
             console.print(standing(trace.run, utc_now()), soft_wrap=True)
-            for line in ending(trace.run):
+            for line in ending(trace.run, result=result):
                 console.print(line, soft_wrap=True)
             return trace
         await runs.wait(run_id, actor=None, seconds=_BETWEEN_PICTURES_SECONDS)

@@ -67,7 +67,7 @@ async def _follow(app: App, view: RunView, *, quiet: bool) -> RunView:
     try:
         if quiet:
             return await wait_for_rest(app.runs, view.run_id)
-        return await follow(app.runs, view.run_id, stderr())
+        return await follow(app.runs, view.run_id, stderr(), result=False)
     except asyncio.CancelledError:
         remark(f"\n{view.run_id} is safe. It goes on when a server is up; see: mcp-workflows show {view.run_id}")
         raise

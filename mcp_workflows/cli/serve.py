@@ -23,6 +23,7 @@ from mcp_workflows.cli.terminal import stderr
 from mcp_workflows.mcp_server.http import serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.stdio import serve_stdio
+from mcp_workflows.settings import PREFIX
 
 
 @command
@@ -92,6 +93,8 @@ def _welcome(app: App, url: str, console: Console) -> None:
     lines = [f"[name]{url}[/]", f"[dim]runs are kept in {escape(str(app.settings.database_file))}[/]", ""]
     for name, definition in definitions.items():
         lines.append(f"[good]●[/] [name]{name}[/]  {escape(definition.title or '')}")
+        if lacking := [f"{PREFIX}SECRET_{one}" for one in definition.secrets if app.settings.secret(one) is None]:
+            lines[-1] = f"[doubt]●[/] [name]{name}[/]  [doubt]cannot run without {', '.join(lacking)}[/]"
     if not definitions:
         places = ", ".join(map(str, app.settings.definitions))
         lines.append(f"[doubt]no workflows yet[/]: put a .yaml file into {escape(places)}; it is picked up at once")

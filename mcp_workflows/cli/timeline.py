@@ -71,10 +71,10 @@ def status_mark(status: RunStatus) -> tuple[str, str]:
     return _RUN_MARKS[status]
 
 
-def timeline(trace: Trace, now: datetime, happened: Sequence[Row] = ()) -> RenderableType:
+def timeline(trace: Trace, now: datetime, happened: Sequence[Row] = (), *, result: bool = True) -> RenderableType:
     """The whole picture: who and when, every step, how it ended and what can be done.
 
-    ``happened`` are rows of what the run itself cannot know.
+    ``happened`` are rows of what the run itself cannot know; ``result`` is whether its result is shown.
     """
     table = Table.grid(padding=(0, 1))
     for justify in ("right", "left", "left", "right", "left"):
@@ -83,7 +83,7 @@ def timeline(trace: Trace, now: datetime, happened: Sequence[Row] = ()) -> Rende
         offset = Text(_offset(row.at, trace.run.created_at), "dim")
         table.add_row(offset, row.mark, row.name, Text(row.duration, "dim"), row.note)
     parts: list[RenderableType] = [headline(trace.run, now), Padding(table, (0, 0, 0, 2))]
-    parts += [Padding(line, (0, 0, 0, 2)) for line in ending(trace.run)]
+    parts += [Padding(line, (0, 0, 0, 2)) for line in ending(trace.run, result=result)]
     return Group(*parts)
 
 
@@ -117,9 +117,9 @@ def rows(trace: Trace, now: datetime) -> list[Row]:
     return sorted(found, key=lambda row: row.at)
 
 
-def ending(run: RunView) -> Iterator[Text]:
-    """What came out, and what the person at the terminal can do."""
-    if run.status is RunStatus.COMPLETED:
+def ending(run: RunView, *, result: bool = True) -> Iterator[Text]:
+    """What came out, and what the person at the terminal can do. ``result``: also the result, where there is one."""
+    if run.status is RunStatus.COMPLETED and result:
         yield Text.assemble(("result ", "dim"), _json(run.result))
     if run.error is not None:
         where = f"{run.error.step}: " if run.error.step else ""

@@ -1,7 +1,7 @@
 """``python -m mcp_workflows.samples``: the sample services as a process of their own.
 
-Prints one line of JSON, the URL of each service, and serves until its standard input is closed or it is interrupted:
-it cannot outlive whoever started it.
+Prints one line of JSON, the URL of each service, and serves until it is interrupted. Where its standard input is a pipe,
+it also ends when that is closed: it cannot outlive the program that started it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ async def _serve(ports: dict[str, int]) -> None:
     async with serving(ports) as (_, urls):
         sys.stdout.write(json.dumps(urls) + "\n")
         sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.buffer.read)
+        if sys.stdin.isatty():
+            await asyncio.Event().wait()  # a person's terminal: not read, so that it may run in the background
+        else:
+            await asyncio.to_thread(sys.stdin.buffer.read)
 
 
 def main() -> None:
