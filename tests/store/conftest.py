@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -27,3 +28,18 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def open_store(url: str) -> OpenStore:
     """``async with open_store(node_name=…)``: another node on the same database each time."""
     return partial(Store.open, url, clock=utc_now, node_name="test")
+
+
+@pytest.fixture
+def is_intact(url: str) -> Callable[[], bool]:
+    """Whether the database finds nothing wrong with itself."""
+
+    def check() -> bool:
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        try:
+            broken_keys = connection.execute("PRAGMA foreign_key_check").fetchall()
+            return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)] and not broken_keys
+        finally:
+            connection.close()
+
+    return check

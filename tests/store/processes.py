@@ -11,7 +11,7 @@ from dataclasses import replace
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.records import RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.store import Store
+from mcp_workflows.store import Store, checkpoints
 from tests.store.material import begin, done
 
 
@@ -89,6 +89,7 @@ WHATS: dict[str, Callable[[Store], Awaitable[None]]] = {
 
 
 async def main(what: str, url: str) -> None:
+    checkpoints.DUE_BYTES = 300_000  # so that kills meet checkpoints too
     async with Store.open(url, clock=utc_now, node_name=what) as store:
         await WHATS[what](store)
 

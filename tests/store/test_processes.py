@@ -6,7 +6,7 @@ import asyncio
 import random
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -101,7 +101,9 @@ async def test_a_lock_dies_with_the_process_that_holds_it_and_its_half_written_t
         assert (run.run_id, run.record.status) == (run_id, RunStatus.RUNNING)
 
 
-async def test_whatever_was_said_to_be_recorded_is_there_after_a_kill(open_store: OpenStore, url: str) -> None:
+async def test_whatever_was_said_to_be_recorded_is_there_after_a_kill(
+    open_store: OpenStore, url: str, is_intact: Callable[[], bool]
+) -> None:
     said: list[list[str]] = []
     async with open_store() as store:
         for _ in range(4):
@@ -111,6 +113,7 @@ async def test_whatever_was_said_to_be_recorded_is_there_after_a_kill(open_store
             await take_over(store)
         await _check_all_there(store, said)
         assert await claimed(store, FAR)  # those in the middle go on here
+        assert is_intact()
 
 
 async def _check_all_there(store: Store, said: list[list[str]]) -> None:

@@ -1,9 +1,12 @@
 """Starting is idempotent where it should be: by key, or by joining the run that is going already."""
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -150,3 +153,62 @@ async def test_one_content_defined_by_many_at_once_has_one_version(open_store: O
     async with open_store() as store, open_store() as other:
         results = await asyncio.gather(*(one.define(definition("a", "d1")) for one in (store, other) * 10))
         assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("yields", range(4))
+async def test_a_run_whose_caller_is_gone_before_it_learns_of_it_can_be_claimed(
+    open_store: OpenStore, yields: int
+) -> None:
+    async with open_store() as store, asyncio.timeout(30):
+        definition_id, _ = await store.define(definition())
+        new = new_run(definition_id)
+        starting = asyncio.create_task(store.start(new))
+        for _ in range(yields):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait([starting])
+        seen = store.change
+        while yields and not await claimed(store, NOW):
+            seen = await store.wait_for_change(seen)
+        assert (await store.load_run(new.run_id) is None) == (yields == 0)
+
+
+async def test_a_run_whose_caller_is_cancelled_in_the_moment_of_the_answer_can_be_claimed(
+    open_store: OpenStore,
+) -> None:
+    async with open_store() as store, asyncio.timeout(30):
+        definition_id, _ = await store.define(definition())
+        answer = store._writer._answer
+
+        def cancel_then_answer(*args: Any, **kwargs: Any) -> None:
+            answer(*args, **kwargs)
+            starting.cancel()  # its future is done, its task has not run yet
+
+        store._writer._answer = cancel_then_answer
+        seen = store.change
+        starting = asyncio.create_task(store.start(new_run(definition_id)))
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        store._writer._answer = answer
+        while not await claimed(store, NOW):
+            seen = await store.wait_for_change(seen)
+
+
+async def test_runs_claimed_by_a_caller_that_is_gone_can_be_claimed_again(open_store: OpenStore) -> None:
+    async with open_store() as store, asyncio.timeout(30):
+        runs = {await begin(store, own=False) for _ in range(3)}
+        for _ in range(10):
+            claiming = asyncio.create_task(store.claim_runs(NOW, 9, []))
+            await asyncio.wait([claiming], timeout=random.random() / 100)
+            claiming.cancel()
+            await asyncio.wait([claiming])
+            if not claiming.cancelled():
+                for run in claiming.result():
+                    await store.give_back(run.run_id)
+        again: set[str] = set()
+        seen = store.change
+        while True:
+            again |= set(await claimed(store, NOW))
+            if again == runs:
+                break
+            seen = await store.wait_for_change(seen)
