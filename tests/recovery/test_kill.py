@@ -209,3 +209,35 @@ async def test_a_server_that_is_told_to_stop_is_gone_within_two_seconds_and_anot
         await here.settled(lambda: here.statuses() == {"completed": 5})
         assert set(service.keys()) == {f"{run_id}:s{n}" for run_id in run_ids for n in range(6)}
         assert here.read("SELECT max(recoveries) FROM run") == [(0,)]
+
+
+POISON = """
+name: poison
+description: A call that takes the server down with it whenever it is made.
+vars: {SERVICE: "http://127.0.0.1:1"}
+mcp: {wait: 0s}
+steps:
+  - id: boom
+    http: {method: POST, url: "${vars.SERVICE}/boom"}
+"""
+
+
+async def test_a_run_that_takes_one_server_down_after_the_other_is_set_aside(tmp_path: Path) -> None:
+    async with counting_service() as service, place(tmp_path, SERVICE=service.url) as here:
+        here.define("poison", POISON)
+        service.rule("/boom", Rule(hold=True))
+        server = await here.serve()
+        run_id = (await server.call("poison"))["run_id"]
+        for deaths in range(1, 5):
+            await service.seen(lambda deaths=deaths: len(service.calls) == deaths)
+            await server.kill()
+            server = await here.serve()
+        await here.settled(lambda: here.statuses() == {"paused": 1})
+        answer = await server.call("get_run", run_id=run_id)
+        assert answer["error"]["code"] == "recoveries"
+        assert len(service.calls) == 4
+        await service.lift("/boom")
+        answer = await server.call("resume_run", run_id=run_id)
+        if answer["status"] != "completed":
+            answer = await server.call("get_run", run_id=run_id, wait_seconds=30)
+        assert answer["status"] == "completed"
