@@ -122,7 +122,7 @@ def _definition(
         output_schema=form.output_schema,
         vars=form.vars,
         secrets=tuple(form.secrets),
-        steps=tuple(_needed(step, reads, document) for step in steps),
+        steps=_needed(steps, reads, document),
         output=output,
         on_failure=form.on_failure,
         timeout=form.timeout,
@@ -140,12 +140,16 @@ def canonical(document: Document) -> str:
     return json.dumps(meant, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _needed(step: Step, reads: Reads, document: Document) -> Step:
-    """A stored definition stands on one line, so that only the name of the reader says anything."""
-    needed = reads.needed.get(step.id, {}) if step.id is not None else {}
+def _needed(steps: tuple[Step, ...], reads: Reads, document: Document) -> tuple[Step, ...]:
+    """Says of each step who needs it. A stored definition stands on one line, so that only the reader's name helps."""
     lines = document.has_lines
-    readers = (f"{reader} ({document.file}:{line})" if lines else reader for reader, line in needed.items())
-    return replace(step, needed_by=tuple(readers))
+
+    def said(step: Step) -> Step:
+        needed = reads.needed.get(step.id, {}) if step.id is not None else {}
+        readers = (f"{reader} ({document.file}:{line})" if lines else reader for reader, line in needed.items())
+        return replace(step, needed_by=tuple(readers)) if needed else step
+
+    return tuple(said(step) for step in steps)
 
 
 def _is_safe(step: Step) -> bool:

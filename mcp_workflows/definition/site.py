@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mcp_workflows.definition.document import Document, Path
 from mcp_workflows.definition.expressions import (
@@ -54,13 +54,13 @@ class Site:
     """In words, for whoever asks why a step is needed."""
 
     def under(self, *parts: str | int) -> Site:
-        return replace(self, path=(*self.path, *parts))
+        return Site(self.document, (*self.path, *parts), self.scope, self.reads, self.reader)
 
     def at(self, place: str, *roots: str, secrets: bool = False) -> Site:
-        return replace(self, scope=self.scope.at(place, *roots, secrets=secrets))
+        return self.within(self.scope.at(place, *roots, secrets=secrets))
 
     def within(self, scope: Scope) -> Site:
-        return replace(self, scope=scope)
+        return Site(self.document, self.path, scope, self.reads, self.reader)
 
     @property
     def node(self) -> Node:
