@@ -57,7 +57,7 @@ class Binding:
         for name, root, step, cut in self._plan:
             try:
                 value = values[name]
-            except KeyError:
+            except (KeyError, ValueError):  # a loop variable that failed fails where it is needed
                 if step is not None:
                     bound.setdefault(root, {})
                 continue

@@ -162,16 +162,27 @@ class Evaluator:
             accumulator=node.accumulator,
             range=self._build(node.range, around),
             init=init,
-            condition=self._build(node.condition, repeated),
+            condition=self._condition(node.condition, repeated),
             step=self._step(node.step, node.accumulator, repeated),
             result=self._build(node.result, _Around(inner, around.repeated)),
         )
+
+    def _condition(self, node: Node, around: _Around) -> Evaluate:
+        match node:
+            case Call(_, "@not_strictly_false", (operand,)):
+                return not_false(self._build(operand, around))
+            case _:
+                return self._build(node, around)
 
     def _step(self, node: Node, accumulator: str, around: _Around) -> Evaluate:
         """The new accumulator. A list grows in place: CEL, given one to add to, would convert all of it each time."""
         match node:
             case Call(_, "_+_", (Ident(name=name), ListLiteral() as more)) if name == accumulator:
                 return appending(accumulator, self._build(more, around), limit=MAX_BUILT)
+            case Call(_, "_&&_" | "_||_", (left, right)):
+                return (both if node.function == "_&&_" else either)(
+                    self._build(left, around), self._build(right, around)
+                )
             case Call(_, "_?_:_", (condition, then, otherwise)):
                 arms = (self._step(arm, accumulator, around) for arm in (then, otherwise))
                 return choose(self._build(condition, around), *arms)
@@ -187,6 +198,8 @@ class Evaluator:
         """Whether something in ``node`` must not be left to CEL."""
         if isinstance(node, Call) and self._function(node) is not None:
             return True
+        if isinstance(node, Comprehension) and node.second_variable and self._tree.type_of(node.range) != "list":
+            return True  # perhaps over a map, which CEL goes through in no order
         return any(self._is_ours(child) for child in children(node))
 
     def _function(self, node: Call) -> Callable[..., Json] | None:
@@ -210,7 +223,6 @@ _FORMS: Mapping[str, Callable[..., Evaluate]] = {
     "_&&_": both,
     "_||_": either,
     "_?_:_": choose,
-    "@not_strictly_false": not_false,
     "orValue": or_value,
     "or": or_value,
     "optional.of": same,

@@ -73,6 +73,7 @@ def compile_expression(source: str, variables: Variables, *, start: int = 0) -> 
     try:
         program = checker(variables.items).compile(source)
         tree = wire.read(program.serialize())
+        result_type, optional_type = _named(program.return_type().name())
     except RuntimeError as error:
         raise refusal(str(error), source, start) from None
     except TypeError:
@@ -86,7 +87,6 @@ def compile_expression(source: str, variables: Variables, *, start: int = 0) -> 
     if kind is Kind.MIXED:
         message = 'the value may hold an optional: write {?"key": …} or [?…], or end it with .orValue(…)'
         raise ExpressionInvalid(message, start, start)
-    result_type, optional_type = _named(program.return_type().name())
     return Expression(
         source=source,
         names=frozenset(chain.name for chain in chains),

@@ -71,9 +71,13 @@ def from_json(text: Json) -> Json:
 def to_json(value: Json) -> str:
     """The compact JSON text of a value, other scripts as they are."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_refuse)
     except RecursionError:
         raise ValueError("the value is nested too deeply for a JSON text") from None
+
+
+def _refuse(value: object) -> str:
+    raise ValueError(f"a value of type {type(value).__name__} is no JSON value")
 
 
 def merge(first: Json, second: Json) -> _Map:

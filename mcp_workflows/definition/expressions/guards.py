@@ -5,6 +5,7 @@
   an overload of ours would be a Python function, and what the library passes to those it never frees.
 - ``map``, ``filter`` and ``transformList`` copy what they have built for each element (8,000 elements: 4 s and 1 GB, with the
   GIL held), so they stop at 2,000.
+- Maps have another order in each process, so loops go through the sorted keys of a map.
 - ``regex.replace`` is refused where its result could be out of proportion.
 """
 
@@ -74,12 +75,27 @@ class Guard:
             condition = _if(within, condition, _failing(LIST_TOO_LONG))
         return replace(
             node,
-            range=self.guarded(node.range),
+            range=self._ordered(node.range),
             init=self.guarded(node.init),
             condition=condition,
             step=self.guarded(node.step),
             result=self.guarded(node.result),
         )
+
+    def _ordered(self, node: Node) -> Node:
+        """A loop's range; of a map its keys in order."""
+        guarded = self.guarded(node)
+        if isinstance(node, ListLiteral) or self._tree.type_of(node) == "list":
+            return guarded
+        elements, key, keys = Ident(0, "@elements"), Ident(0, "@key"), Ident(0, "@keys")
+        more = Call(0, "_+_", (keys, ListLiteral(0, (key,))))
+        listed = Comprehension(
+            0, key.name, "", elements, keys.name, ListLiteral(0, ()), Const(0, "bool", True), more, keys
+        )
+        few = Call(0, "_<=_", (Call(0, "size", (elements,)), Const(0, "int", MAX_BUILT)))
+        sort = _if(few, Call(0, "sort", (), listed), _failing(LIST_TOO_LONG))
+        body = _if(_is(elements, "map"), sort, elements)
+        return _let(elements.name, guarded, body)
 
     def _call(self, original: Call, node: Call) -> Node:
         if node.function == "regex.replace" and len(node.args) > 2:

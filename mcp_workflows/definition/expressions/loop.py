@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, cast
 
 from mcp_workflows.definition.expressions.island import Evaluate
@@ -102,11 +103,12 @@ def _attempt(evaluate: Evaluate, values: Mapping[str, Json]) -> Json:
 
 
 def _pairs(elements: Json, *, two: bool) -> Iterator[tuple[Json, Json]]:
+    """What the loop variables become. Maps go by the order of their keys, as in ``guards.py``."""
     match elements:
         case list():
             pairs = enumerate(cast("list[Json]", elements))
             return iter(pairs) if two else ((element, None) for _, element in pairs)
         case dict():
-            return iter(cast("dict[str, Json]", elements).items())
+            return iter(sorted(cast("dict[str, Json]", elements).items(), key=itemgetter(0)))
         case _:
             raise Unusable(f"a loop needs a list or a map, found {kind_name(elements)}")

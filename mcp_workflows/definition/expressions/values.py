@@ -182,7 +182,8 @@ class _Conversion:
             self._take(len(plain) + 1)
             if kind is list:
                 return [self.convert(part, depth - 1) for part in plain]
-            return {self._key(key): self.convert(part, depth - 1) for key, part in plain.items()}
+            # The library's maps have another order in each process; what is sent again must be the same to the byte.
+            return {key: self.convert(plain[key], depth - 1) for key in sorted(map(self._key, plain))}
         return scalar(plain)
 
     def _key(self, key: Any) -> str:

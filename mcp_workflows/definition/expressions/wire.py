@@ -57,6 +57,8 @@ _WELL_KNOWN = {2: "timestamp", 3: "duration"}
 def _type(fields: _Fields) -> str:
     if 3 in fields:
         return _PRIMITIVES.get(_number(fields, 3), "other")
+    if 6 in fields or 7 in fields:
+        return "list" if 6 in fields else "map"
     if 5 in fields:
         return _WELL_KNOWN.get(_number(fields, 5), "other")
     return "dyn" if 1 in fields or not fields else "other"
