@@ -24,6 +24,13 @@ def test_every_setting_is_documented_and_no_other():
     assert coded(first_cells(page("docs/settings.md"))) == set(variables())
 
 
+def test_the_defaults_of_the_limits_are_as_documented():
+    text = page("docs/settings.md")
+    limits = {name: field.default for name, field in variables().items() if isinstance(field.default, int)}
+    assert limits
+    assert [name for name, default in limits.items() if f"| `{name}` | {default} |" not in text] == []
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_step_has_a_section(kind: str):
     assert f"### `{kind}`" in LANGUAGE
