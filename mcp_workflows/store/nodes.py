@@ -88,6 +88,15 @@ def remove_lock(lock: FileLock) -> None:
     lock.close()
 
 
+def let_go(dead: Sequence[Dead], *, ended: bool) -> None:
+    """Of the locks of dead nodes. Their files stay until it is recorded that the nodes ended: they are how one can tell."""
+    for node in dead:
+        if node.lock is not None and ended:
+            remove_lock(node.lock)
+        elif node.lock is not None:
+            node.lock.close()
+
+
 def sweep(database: Sqlite, known: set[str]) -> None:
     """Removes lock files that belong to no living node: left by a crash between making the file and the row."""
     for path in database.node_lock("").path.iterdir():

@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-
-from mcp_workflows.clock import Clock, new_id
+from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord, Turn
-from mcp_workflows.errors import NodeLost, SettingsInvalid, StoreUnavailable
-from mcp_workflows.store import calls, nodes, reads
+from mcp_workflows.errors import NodeLost, StoreUnavailable
+from mcp_workflows.store import calls, nodes, opening, reads
 from mcp_workflows.store.changes import Changes
 from mcp_workflows.store.checkpoints import Checkpoints
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import CallJob, turn_job
-from mcp_workflows.store.migrations import migrate
 from mcp_workflows.store.nodes import Dead, Observer
 from mcp_workflows.store.reads import Reads
 from mcp_workflows.store.rows import to_text
@@ -86,8 +81,8 @@ class Store:
         ``SettingsInvalid``: the database is of no use here, whatever one waits for. ``StoreUnavailable``: it cannot be used
         now. Both say what to do.
         """
-        database = _database(url)
-        holdings = await asyncio.to_thread(_prepare, database, node_name, clock)
+        database = opening.database(url)
+        holdings = await asyncio.to_thread(opening.prepare, database, node_name, clock)
         store = cls(database, holdings, clock=clock, name=node_name, lease_seconds=lease_seconds)
         try:
             yield store
@@ -135,7 +130,7 @@ class Store:
             taken = await self._call(lambda cursor, now: nodes.take_over(statements, dead, cursor, now), notable=bool)
             ended = True
         finally:
-            await asyncio.to_thread(_let_go, dead, ended=ended)
+            await asyncio.to_thread(nodes.let_go, dead, ended=ended)
         return taken
 
     async def leave(self) -> None:
@@ -163,7 +158,7 @@ class Store:
     async def rejoin(self) -> None:
         """Starts as a new incarnation, which owns nothing, after ``NodeLost``."""
         old = self._writer.holdings
-        holdings = await asyncio.to_thread(_join, self._database, self._name, self._clock)
+        holdings = await asyncio.to_thread(opening.join, self._database, self._name, self._clock)
         self._writer.holdings = holdings
         self._writer.renewed = time.monotonic()
         await asyncio.to_thread(nodes.remove_lock, old.lock)
@@ -399,66 +394,3 @@ class Store:
             lock.release()
         lock.close()
         self._writer.holdings.lock.close()
-
-
-def _database(url: str) -> Sqlite:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise SettingsInvalid(f'DATABASE_URL: "{url}" is no URL. Give one such as sqlite:///path/to/runs.db.') from None
-    if parsed.get_backend_name() != "sqlite":
-        raise SettingsInvalid(
-            f'DATABASE_URL: "{parsed.drivername}" is not supported. Give one such as sqlite:///path/to/runs.db.'
-        )
-    return Sqlite(parsed)
-
-
-def _prepare(database: Sqlite, name: str, clock: Clock) -> Holdings:
-    """Everything that is done once, in a thread: the file, its schema, this node's row and lock."""
-    database.prepare()
-    lock = database.lock()
-    try:
-        with lock, database.migrating() as connection:
-            migrate(connection, str(database))
-    except (*database.errors, DBAPIError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        raise StoreUnavailable(database.explain(cause)) from error
-    finally:
-        lock.close()
-    return _join(database, name, clock)
-
-
-def _join(database: Sqlite, name: str, clock: Clock) -> Holdings:
-    """A new incarnation. Its lock is taken before its row is there, so that nobody takes it for dead."""
-    node_id = new_id("n_")
-    own = database.node_lock(node_id)
-    lock = database.lock()
-    try:
-        own.acquire()
-        with lock:
-            connection = database.connect()
-            try:
-                cursor = connection.cursor()
-                cursor.execute(database.begin)
-                calls.join(database.statements, cursor, node_id, name, os.getpid(), micros(clock()))
-                database.statements.live_nodes.run(cursor, me=node_id)
-                living = {row[0] for row in cursor.fetchall()}
-                cursor.execute("COMMIT")
-                nodes.sweep(database, living | {node_id})
-            finally:
-                connection.close()
-    except database.errors as error:
-        own.close()
-        raise StoreUnavailable(database.explain(error)) from error
-    finally:
-        lock.close()
-    return Holdings(node_id, own)
-
-
-def _let_go(dead: Sequence[Dead], *, ended: bool) -> None:
-    """Of the locks of dead nodes. Their files stay until it is recorded that the nodes ended: they are how one can tell."""
-    for node in dead:
-        if node.lock is not None and ended:
-            nodes.remove_lock(node.lock)
-        elif node.lock is not None:
-            node.lock.close()
