@@ -35,6 +35,7 @@ bench: install         ## steps per second, with the bare HTTP client as the cei
 
 soak: install          ## the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600
+	$(BIN)/python -m pytest tests/engine --hypothesis-profile=soak --timeout 3600
 
 node: node_modules/.installed   ## Node and the MCP Inspector, for the tests marked "node"; needs npm
 

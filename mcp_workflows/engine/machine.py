@@ -19,7 +19,7 @@ from mcp_workflows.engine import frames, moves
 from mcp_workflows.engine.corrections import broken, composed, corrected, reopen
 from mcp_workflows.engine.outcome import Outcome, StepCall, StepError
 from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord, Stopping, Turn
-from mcp_workflows.engine.scope import Lexical, RunValues, Scope
+from mcp_workflows.engine.scope import Lexical, RunValues, Scope, error_view
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.engine.undo import SUFFIX, Plan, Undo, plan
 
@@ -299,7 +299,7 @@ class Machine:
         if record.status is not StepStatus.COMPENSATING:
             self.write(record._replace(status=StepStatus.COMPENSATING))
         extra = {
-            "error": (self.record.error or CANCELLED).to_json(),
+            "error": error_view(self.record.error or CANCELLED),
             "idempotency_key": idempotency_key(self._run.run_id, record),
         }
         steps = undo.compensation.steps

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mcp_workflows.definition.program import Json, Step
+from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import Run, StepRecord
 
 
@@ -100,5 +101,13 @@ def step_view(record: StepRecord) -> dict[str, Json]:
     if record.status.has_output and record.error is None:
         view["output"] = record.output
     if record.error is not None:
-        view["error"] = record.error.to_json()
+        view["error"] = error_view(record.error)
+    return view
+
+
+def error_view(error: StepError) -> dict[str, Json]:
+    """What ``error`` is: ``code, message, in_doubt, step, path``, and what else is known of it."""
+    view = error.to_json()
+    if error.step is not None:
+        view["path"] = error.step
     return view

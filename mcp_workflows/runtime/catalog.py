@@ -91,7 +91,7 @@ class Catalog:
         definition = self._known.get(definition_id)
         if definition is None:
             name, version, content = await self._store.load_definition(definition_id)
-            definition = load_text(content, f"{name} version {version}")
+            definition = await asyncio.to_thread(load_text, content, f"{name} version {version}")
             self._known[definition_id] = definition
         return definition
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_workflows.definition.program import Definition
@@ -10,8 +10,6 @@ from mcp_workflows.engine.states import RUN_MOVES, StepStatus
 from mcp_workflows.engine.undo import SUFFIX
 from tests.engine.simulation import Simulation, World
 from tests.engine.strategies import definitions, worlds
-
-few = settings(max_examples=150, deadline=None)
 
 
 def outcome(simulation: Simulation) -> tuple[object, ...]:
@@ -25,7 +23,6 @@ def outcome(simulation: Simulation) -> tuple[object, ...]:
     return record.status, record.output, error, record.compensation, record.undone, record.not_undone, steps
 
 
-@few
 @given(definitions(), worlds())
 def test_every_run_ends_or_asks_for_a_decision(definition: Definition, world: World) -> None:
     simulation = Simulation.of(definition, world)
@@ -34,7 +31,6 @@ def test_every_run_ends_or_asks_for_a_decision(definition: Definition, world: Wo
     assert all(step.status.settled for step in simulation.steps.values())
 
 
-@few
 @given(definitions(), worlds(), st.integers(0, 30))
 def test_a_machine_rebuilt_at_any_moment_comes_to_the_same_end(definition: Definition, world: World, cut: int) -> None:
     live = Simulation.of(definition, world)
@@ -50,7 +46,6 @@ def test_a_machine_rebuilt_at_any_moment_comes_to_the_same_end(definition: Defin
         assert outcome(rebuilt) == outcome(live)
 
 
-@few
 @given(definitions(), worlds(), st.data())
 def test_events_that_are_repeated_or_late_change_nothing(
     definition: Definition, world: World, data: st.DataObject
@@ -65,7 +60,6 @@ def test_events_that_are_repeated_or_late_change_nothing(
             assert outcome(simulation) == before
 
 
-@few
 @given(definitions(), worlds())
 def test_compensation_is_the_reverse_of_completion(definition: Definition, world: World) -> None:
     simulation = Simulation.of(definition, world)
@@ -77,7 +71,6 @@ def test_compensation_is_the_reverse_of_completion(definition: Definition, world
     assert undone == completed[::-1]
 
 
-@few
 @given(definitions(), worlds(), st.data())
 def test_a_failure_is_called_definite_only_if_nothing_took_place(
     definition: Definition, world: World, data: st.DataObject
@@ -106,7 +99,6 @@ def test_a_failure_is_called_definite_only_if_nothing_took_place(
             assert step.error.in_doubt == (step.status is StepStatus.IN_DOUBT)
 
 
-@few
 @given(definitions(), worlds(), st.data())
 def test_a_person_can_always_bring_a_paused_run_to_an_end(
     definition: Definition, world: World, data: st.DataObject
@@ -132,7 +124,6 @@ def test_a_person_can_always_bring_a_paused_run_to_an_end(
     assert simulation.at_rest
 
 
-@few
 @given(definitions(), worlds(), st.data())
 def test_a_run_makes_legal_moves_only_and_a_settled_step_is_settled_once(
     definition: Definition, world: World, data: st.DataObject

@@ -63,6 +63,9 @@ class Place:
     def statuses(self) -> dict[str, int]:
         return dict(self.read("SELECT status, count(*) FROM run GROUP BY status"))
 
+    def unfinished(self) -> int:
+        return sum(count for status, count in self.statuses().items() if status not in {"completed", "failed"})
+
     async def settled(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Until ``condition`` holds of the database; looked at often, because another process writes it."""
         async with asyncio.timeout(seconds):

@@ -68,7 +68,7 @@ class CountingService:
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(condition)
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
         call = Call(len(self.calls), request.method, request.path, request.headers.get("Idempotency-Key"), body)
         self.calls.append(call)
@@ -93,7 +93,7 @@ async def counting_service(delay: float = 0.0) -> AsyncGenerator[CountingService
     """Served on a free port of the loopback interface while the block runs."""
     service = CountingService(delay)
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", service._answer)
+    app.router.add_route("*", "/{path:.*}", service.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
