@@ -36,7 +36,9 @@ def main() -> None:
         _row("  p99 of a run, ms", [figure.p99 for figure in of_kind], 1)
     rates = {(figure.kind, figure.concurrency): figure.steps_per_second for figure in figures}
     print()
-    _ratio("set steps / recording alone", [rates["set", n] / commits[n].steps_per_second for n in ten_steps.CONCURRENCIES])
+    _ratio(
+        "set steps / recording alone", [rates["set", n] / commits[n].steps_per_second for n in ten_steps.CONCURRENCIES]
+    )
     for name in ("aiohttp", "httpx2"):
         _ratio(f"http steps / bare {name}", [rates["http", n] / clients[name][n] for n in ten_steps.CONCURRENCIES])
     print()

@@ -186,6 +186,35 @@ def _with(source: str, leaf: str) -> str:
     return spaced.replace("§", "e").strip()
 
 
+conditions = st.recursive(
+    st.builds(
+        "{} {} {}".format,
+        st.sampled_from(["input", "input.a", "input.a.b", "input.b[0]", "input.l[1]"]),
+        st.sampled_from(["==", "!="]),
+        st.sampled_from(
+            ["1", "0", "-1", "true", "false", "null", '"x"', '""', '"1"', "9007199254740993", "1.5", "dyn(1)"]
+        ),
+    )
+    | st.sampled_from(["has(input.a)", "has(input.a.b)", "input.a", "input.b", "true == input.a", '"x" != input.b']),
+    lambda inner: (
+        st.builds("({} {} {})".format, inner, st.sampled_from(["&&", "||"]), inner) | st.builds("!({})".format, inner)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300)
+@given(conditions, json_values)
+@example("input.a == 1", {"a": True})
+@example("input.a == 1", {"a": 1.0})
+@example("input.a == true", {"a": 1})
+@example("input.a == 9007199254740993", {"a": 9007199254740992.0})
+@example("!(input.a) || input.b", {"a": 1, "b": True})
+def test_conditions_give_what_cel_gives(source: str, value: Any) -> None:
+    values = {"input": value}
+    assert same(outcome(inner(compiled(source)), values), outcome(only_cel(source), values))
+
+
 wholes = st.sampled_from(
     ["input", "input.a", "input.a.b", "input.a[0]", "input.l[1]", "input.?a.?b", "input.b", "input.l[70]"]
 )

@@ -193,6 +193,8 @@ def test_a_skipped_step_has_no_output() -> None:
         ("input.lines[3]", "input.lines has 3 elements, so no [3]"),
         ("input.lines[3].sku + input.email", "input.lines has 3 elements, so no [3]"),
         ("input.zip + 1", 'input has no "zip"'),
+        ("input.?address.tags[5]", "input.address.tags has 2 elements, so no [5]"),
+        ("input.?email.x", 'input.email is a text, so it has no "x"'),
         ("steps.a.output + 1", 'steps.a has no "output"'),
         ("result.status", "result has no value here"),
         ("result.status == 200", "result has no value here"),
@@ -263,6 +265,8 @@ class LookedUp(Mapping[str, Any]):
         "input.count > input.price && input.count < 5",
         "steps.a.output.x + input.count",
         "input.lines.map(l, l.sku)",
+        'input.count == 3 && input.email != "" && !(input.note == null)',
+        'get(input, "zip", input.count) + steps.a.output.x + input.lines.map(l, get(l, "sum", 0)).sum()',
     ],
 )
 def test_only_the_names_an_expression_reads_are_looked_up(source: str) -> None:

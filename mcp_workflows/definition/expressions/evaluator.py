@@ -25,9 +25,12 @@ from mcp_workflows.definition.expressions.parts import (
     call_of,
     choose,
     either,
+    equals,
     has_value,
     list_of,
+    looked_up_once,
     map_of,
+    negated,
     not_false,
     nothing,
     or_value,
@@ -77,7 +80,13 @@ class Evaluator:
         self._start = start
 
     def build(self) -> Evaluate:
-        return self._build(self._tree.root, _Around({}))
+        root = self._tree.root
+        evaluate = self._build(root, _Around({}))
+        names = [chain.name for chain in self._reader.all(root)]
+        by_cel_alone = isinstance(evaluate, Island) and not self._is_ours(root)
+        if by_cel_alone or len(set(names)) == len(names):
+            return evaluate
+        return looked_up_once(sorted(set(names)), evaluate)
 
     def _build(self, node: Node, around: _Around) -> Evaluate:
         chain = self._reader.of(node)
@@ -88,7 +97,7 @@ class Evaluator:
             value = node.value
             return lambda _: value
         if not self._is_ours(node):
-            return self._island(node, around, {})
+            return self._comparison(node, around) or self._island(node, around, {})
         match node:
             case Select():
                 operand = self._build(node.operand, around)
@@ -103,6 +112,27 @@ class Evaluator:
                 return self._call(node, around)
             case _:
                 return self._island(node, around, {})
+
+    def _comparison(self, node: Node, around: _Around) -> Evaluate | None:
+        """What most conditions are: ``input.plan == "pro"`` and the like, joined by ``&&``, ``||`` and ``!``."""
+        match node:
+            case Call(_, "_==_" | "_!=_", (chain, Const() as constant) | (Const() as constant, chain)):
+                link = self._reader.of(chain)
+                walk = None if link is None or kind_of(chain, around.bound) is not Kind.PLAIN else walk_of(link)
+                if walk is None or not _compares_as_in_python(constant):
+                    return None
+                return equals(walk, constant.value, expected=node.function == "_==_")
+            case Call(_, "_&&_" | "_||_", (first, second)):
+                left, right = self._comparison(first, around), self._comparison(second, around)
+                return None if left is None or right is None else _FORMS[node.function](left, right)
+            case Call(_, "!_", (operand,)):
+                inner = self._comparison(operand, around)
+                return None if inner is None else negated(inner)
+            case Select() | Ident():
+                link = self._reader.of(node)
+                return None if link is None or kind_of(node, around.bound) is not Kind.PLAIN else walk_of(link)
+            case _:
+                return None
 
     def _entry(self, entry: Entry, around: _Around) -> tuple[Evaluate, Evaluate]:
         assert entry.key is not None  # only messages have fields instead
@@ -244,5 +274,15 @@ def _is_short(node: Node) -> bool:
             return len(text) <= _SHORT
         case Const(value=int() as number):
             return number <= MAX_BUILT
+        case _:
+            return False
+
+
+def _compares_as_in_python(constant: Const) -> bool:
+    match constant.value:
+        case bool() | str() | None:
+            return constant.kind != "bytes"
+        case int():
+            return constant.kind == "int" and abs(constant.value) < 1 << 53
         case _:
             return False

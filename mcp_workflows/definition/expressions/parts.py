@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from mcp_workflows.definition.expressions.island import Evaluate
 from mcp_workflows.definition.expressions.values import ABSENT, Unusable, kind_name
@@ -11,6 +12,19 @@ from mcp_workflows.definition.expressions.walk import MISSING, WRONG_KIND, child
 
 Json = Any
 _Values = Mapping[str, Json]
+
+
+def looked_up_once(names: Sequence[str], evaluate: Evaluate) -> Evaluate:
+    """Looking a name up may be work, so what is read in several places is looked up first."""
+
+    def evaluate_once(values: _Values) -> Json:
+        found: dict[str, Json] = {}
+        for name in names:
+            with suppress(KeyError):
+                found[name] = values[name]
+        return evaluate(found)
+
+    return evaluate_once
 
 
 def call_of(function: Callable[..., Json], operands: Sequence[Evaluate]) -> Evaluate:
@@ -83,6 +97,22 @@ def _child(container: Json, at: Json) -> Json:
             return child(container, at)
         case _:
             return WRONG_KIND
+
+
+def equals(operand: Evaluate, constant: Json, *, expected: bool) -> Evaluate:
+    """``operand == constant`` (or ``!=``, where not equal is ``expected``). Numbers are equal across their types."""
+    kinds = (int, float) if type(constant) is int else (cast("type[object]", type(constant)),)
+
+    def evaluate(values: _Values) -> Json:
+        value = operand(values)
+        return (type(value) in kinds and value == constant) is expected
+
+    return evaluate
+
+
+def negated(operand: Evaluate) -> Evaluate:
+    """``!operand``."""
+    return lambda values: not _bool(operand(values))
 
 
 def both(left: Evaluate, right: Evaluate) -> Evaluate:

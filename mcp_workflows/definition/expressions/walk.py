@@ -101,24 +101,23 @@ def child(value: Json, key: str | int) -> Json:
     return WRONG_KIND
 
 
-def missing(chain: Chain, values: Mapping[str, Json]) -> str | None:
-    """In words, where ``chain`` ends too early in ``values``; nothing if it does not."""
+def missing(chain: Chain, values: Mapping[str, Json]) -> str:
+    """In words, where ``chain`` ends too early in ``values``; empty if it does not, or that is provided for."""
     written = chain.name
     try:
         value = values[chain.name]
     except KeyError:
         return f"{written} has no value here"
-    parts = chain.parts[1:] if chain.root == "steps" else chain.parts
-    for part in parts:
-        if part.optional:
-            return None
+    for part in chain.parts[1:] if chain.root == "steps" else chain.parts:
         found = child(value, part.key)
         if found is MISSING:
+            if part.optional or part.tested or part.assured:
+                return ""
             if isinstance(value, list):
                 return f"{written} has {len(cast('list[Json]', value))} elements, so no [{part.key}]"
-            return None if part.tested else f'{written} has no "{part.key}"'
+            return f'{written} has no "{part.key}"'
         if found is WRONG_KIND:
-            return f'{written} is {kind_name(value)}, so it has no "{part.key}"'
+            return "" if part.assured else f'{written} is {kind_name(value)}, so it has no "{part.key}"'
         value = found
         written += f".{part.key}" if isinstance(part.key, str) else f"[{part.key}]"
-    return None
+    return ""
