@@ -29,8 +29,7 @@ HEAD = """
 name: {name}
 description: Ten steps, each of which reads what the one before it gave.
 input: {{required: [n], properties: {{n: {{type: integer}}}}}}
-vars: {{BASE: "http://127.0.0.1:1"}}
-mcp: {{wait: 0s, join: "off"}}
+{vars}mcp: {{wait: 0s, join: "off"}}
 on_failure: fail
 steps:
 """
@@ -49,13 +48,15 @@ class Figure:
 
 def definition(kind: str) -> str:
     """The YAML of the measured workflow."""
-    lines = [HEAD.format(name=f"ten_{kind}")]
+    lines = [HEAD.format(name=f"ten_{kind}", vars="" if kind == "set" else 'vars: {BASE: "http://127.0.0.1:1"}\n')]
+    note = "x" * 120
     for number in range(STEPS):
         before = "${input.n}" if number == 0 else f"${{steps.s{number - 1}.output.{'n' if kind == 'set' else 'id'}}}"
         if kind == "set":
             work = f'set: {{n: "{before}", text: "step {number} of ${{run.id}}"}}'
         else:
-            work = f'http: {{method: POST, url: "${{vars.BASE}}/charges", json: {{n: "{before}", plan: enterprise, note: "{"x" * 120}"}}}}'
+            body = f'{{n: "{before}", plan: enterprise, note: "{note}"}}'
+            work = f'http: {{method: POST, url: "${{vars.BASE}}/charges", json: {body}}}'
         lines.append(f"  - id: s{number}\n    {work}\n")
     return "".join(lines)
 
@@ -99,9 +100,9 @@ async def _load(runs: Runs, workflow: str, concurrency: int, seconds: float) -> 
 
 def run(seconds: float = 3.0) -> list[Figure]:
     """All figures, measured in this process on uvloop."""
-    figures: list[Figure] = []
     with trivial_server() as base, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        for kind in ("set", "http"):
-            for concurrency in CONCURRENCIES:
-                figures.append(runner.run(measure(kind, concurrency, seconds, base)))
-    return figures
+        return [
+            runner.run(measure(kind, concurrency, seconds, base))
+            for kind in ("set", "http")
+            for concurrency in CONCURRENCIES
+        ]
