@@ -190,12 +190,24 @@ conditions = st.recursive(
     st.builds(
         "{} {} {}".format,
         st.sampled_from(["input", "input.a", "input.a.b", "input.b[0]", "input.l[1]"]),
-        st.sampled_from(["==", "!="]),
+        st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
         st.sampled_from(
-            ["1", "0", "-1", "true", "false", "null", '"x"', '""', '"1"', "9007199254740993", "1.5", "dyn(1)"]
+            ["1", "0", "-1", "true", "false", "null", '"x"', '""', '"1"', "9007199254740993", "1.5", "-0.0", "dyn(1)"]
         ),
     )
-    | st.sampled_from(["has(input.a)", "has(input.a.b)", "input.a", "input.b", "true == input.a", '"x" != input.b']),
+    | st.sampled_from(
+        [
+            "size(input.a) > 1",
+            "3 >= input.l.size()",
+            "2.5 < input.a",
+            "has(input.a)",
+            "has(input.a.b)",
+            "input.a",
+            "input.b",
+            "true == input.a",
+            '"x" != input.b',
+        ]
+    ),
     lambda inner: (
         st.builds("({} {} {})".format, inner, st.sampled_from(["&&", "||"]), inner) | st.builds("!({})".format, inner)
     ),

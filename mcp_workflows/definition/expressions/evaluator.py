@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcp_workflows.definition.expressions.chains import ChainReader
+from mcp_workflows.definition.expressions.comparisons import COMPARISONS, comparison, may_compare
 from mcp_workflows.definition.expressions.environments import ADDED
 from mcp_workflows.definition.expressions.failures import ExpressionInvalid
-from mcp_workflows.definition.expressions.functions import BOUNDED
+from mcp_workflows.definition.expressions.functions import BOUNDED, size
 from mcp_workflows.definition.expressions.guards import MAX_BUILT, Guard
 from mcp_workflows.definition.expressions.island import Evaluate, Island
 from mcp_workflows.definition.expressions.loop import Loop, appending, bind
@@ -25,7 +26,6 @@ from mcp_workflows.definition.expressions.parts import (
     call_of,
     choose,
     either,
-    equals,
     has_value,
     list_of,
     looked_up_once,
@@ -51,6 +51,7 @@ from mcp_workflows.definition.expressions.tree import (
     Tree,
     children,
 )
+from mcp_workflows.definition.expressions.variables import ROOTS
 from mcp_workflows.definition.expressions.walk import walk_of
 
 Json = Any
@@ -97,7 +98,7 @@ class Evaluator:
             value = node.value
             return lambda _: value
         if not self._is_ours(node):
-            return self._comparison(node, around) or self._island(node, around, {})
+            return self._light(node, around) or self._island(node, around, {})
         match node:
             case Select():
                 operand = self._build(node.operand, around)
@@ -108,31 +109,40 @@ class Evaluator:
                 return map_of([self._entry(entry, around) for entry in node.entries])
             case Comprehension():
                 return self._comprehension(node, around)
+            case Call(function=name) if name in COMPARISONS:
+                return self._light(node, around) or self._with_holes(node, around)
             case Call():
                 return self._call(node, around)
             case _:
                 return self._island(node, around, {})
 
-    def _comparison(self, node: Node, around: _Around) -> Evaluate | None:
-        """What most conditions are: ``input.plan == "pro"`` and the like, joined by ``&&``, ``||`` and ``!``."""
+    def _light(self, node: Node, around: _Around) -> Evaluate | None:
+        """What most conditions are, done here: ``input.plan == "pro"`` and the like, joined by ``&&``, ``||`` and ``!``."""
         match node:
-            case Call(_, "_==_" | "_!=_", (chain, Const() as constant) | (Const() as constant, chain)):
-                link = self._reader.of(chain)
-                walk = None if link is None or kind_of(chain, around.bound) is not Kind.PLAIN else walk_of(link)
-                if walk is None or not _compares_as_in_python(constant):
-                    return None
-                return equals(walk, constant.value, expected=node.function == "_==_")
+            case Call(_, function, (operand, Const() as constant)) if function in COMPARISONS:
+                return self._compared(function, operand, constant, around)
+            case Call(_, function, (Const() as constant, operand)) if function in COMPARISONS:
+                return self._compared(COMPARISONS[function], operand, constant, around)
             case Call(_, "_&&_" | "_||_", (first, second)):
-                left, right = self._comparison(first, around), self._comparison(second, around)
+                left, right = self._light(first, around), self._light(second, around)
                 return None if left is None or right is None else _FORMS[node.function](left, right)
             case Call(_, "!_", (operand,)):
-                inner = self._comparison(operand, around)
+                inner = self._light(operand, around)
                 return None if inner is None else negated(inner)
             case Select() | Ident():
-                link = self._reader.of(node)
-                return None if link is None or kind_of(node, around.bound) is not Kind.PLAIN else walk_of(link)
+                chain = self._reader.of(node)
+                return None if chain is None or kind_of(node, around.bound) is not Kind.PLAIN else walk_of(chain)
             case _:
                 return None
+
+    def _compared(self, function: str, operand: Node, constant: Const, around: _Around) -> Evaluate | None:
+        if kind_of(operand, around.bound) is not Kind.PLAIN or not may_compare(function, constant):
+            return None
+        chain = self._reader.of(operand)
+        if chain is None and not self._is_ours(operand):
+            return None
+        found = self._build(operand, around) if chain is None else walk_of(chain)
+        return None if found is None else comparison(function, found, constant.value)
 
     def _entry(self, entry: Entry, around: _Around) -> tuple[Evaluate, Evaluate]:
         assert entry.key is not None  # only messages have fields instead
@@ -237,11 +247,18 @@ class Evaluator:
         name = node.function
         if name == "format" and not self._formats_instant(node):
             return None
+        if name == "size" and self._is_from_outside(node.operands[0]):
+            return size
         if name in ADDED:
             return ADDED[name].run
         if name in _CHEAP_WITH_CONSTANT and (not node.args or _is_short(node.args[0])):
             return None
         return BOUNDED.get(name)
+
+    def _is_from_outside(self, node: Node) -> bool:
+        """Whether CEL would be given a value for nothing but its size. In a loop over it, that is done once."""
+        chain = self._reader.of(node)
+        return chain is not None and chain.root in ROOTS and walk_of(chain) is not None
 
     def _formats_instant(self, node: Call) -> bool:
         """``t.format("%d.%m.", …)``, which shares its name with CEL's ``"%s".format([…])``."""
@@ -252,6 +269,7 @@ class Evaluator:
 _FORMS: Mapping[str, Callable[..., Evaluate]] = {
     "_&&_": both,
     "_||_": either,
+    "!_": negated,
     "_?_:_": choose,
     "orValue": or_value,
     "or": or_value,
@@ -274,15 +292,5 @@ def _is_short(node: Node) -> bool:
             return len(text) <= _SHORT
         case Const(value=int() as number):
             return number <= MAX_BUILT
-        case _:
-            return False
-
-
-def _compares_as_in_python(constant: Const) -> bool:
-    match constant.value:
-        case bool() | str() | None:
-            return constant.kind != "bytes"
-        case int():
-            return constant.kind == "int" and abs(constant.value) < 1 << 53
         case _:
             return False

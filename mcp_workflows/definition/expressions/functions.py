@@ -179,6 +179,15 @@ def _zone(name: Json) -> tzinfo:
 # CEL's own, whose cost or result can be out of all proportion to what they are given.
 
 
+def size(value: Json) -> int:
+    """``size(value)``, ``value.size()``: without converting all of a value to count it."""
+    match value:
+        case str() | list() | dict():
+            return len(cast("str | _List | _Map", value))
+        case _:
+            raise ValueError(f"size() takes a text, a list or a map, found {kind_name(value)}")
+
+
 def replace(text: Json, old: Json, new: Json, limit: Json = -1) -> str:
     """``text.replace(old, new[, limit])``."""
     whole, part, by = (_expect(argument, str, "replace() takes texts") for argument in (text, old, new))

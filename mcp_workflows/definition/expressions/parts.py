@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from mcp_workflows.definition.expressions.island import Evaluate
 from mcp_workflows.definition.expressions.values import ABSENT, Unusable, kind_name
@@ -97,17 +97,6 @@ def _child(container: Json, at: Json) -> Json:
             return child(container, at)
         case _:
             return WRONG_KIND
-
-
-def equals(operand: Evaluate, constant: Json, *, expected: bool) -> Evaluate:
-    """``operand == constant`` (or ``!=``, where not equal is ``expected``). Numbers are equal across their types."""
-    kinds = (int, float) if type(constant) is int else (cast("type[object]", type(constant)),)
-
-    def evaluate(values: _Values) -> Json:
-        value = operand(values)
-        return (type(value) in kinds and value == constant) is expected
-
-    return evaluate
 
 
 def negated(operand: Evaluate) -> Evaluate:
