@@ -110,7 +110,7 @@ def rows(trace: Trace, now: datetime) -> list[Row]:
         attempts = [attempt for attempt in trace.attempts if attempt.path == step.path]
         found += _attempt_rows(attempts, step)
         found.append(_step_row(step, attempts, trace, now))
-    for path in trace.run.progress.running:
+    for path in trace.run.progress.running if trace.run.progress else ():
         if path not in seen:
             mark = Text(*_STEP_MARKS[StepStatus.RUNNING])
             found.append(Row(now, ("under way", path), mark, _name(path), "", Text("in flight", "busy"), settled=False))

@@ -18,7 +18,8 @@ def run_json(view: RunView) -> dict[str, Any]:
     told["not_undone"] = [{"step": step, "error": why} for step, why in view.not_undone]
     if not view.not_undone:
         del told["not_undone"]
-    told["progress"] = {"completed": view.progress.completed, "running": list(view.progress.running)}
+    if view.progress is not None:
+        told["progress"] = {"completed": view.progress.completed, "running": list(view.progress.running)}
     if view.error is not None:
         told["error"] = view.error.to_json()
     if view.status == "completed":

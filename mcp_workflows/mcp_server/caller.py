@@ -24,6 +24,6 @@ class Caller:
 
     async def on_progress(self, view: RunView) -> None:
         """The protocol wants each notification to be higher than the one before, so one that is not is left out."""
-        if view.progress.completed > self._last:
+        if view.progress is not None and view.progress.completed > self._last:
             self._last = view.progress.completed
             await self.report(self._last, ", ".join(view.progress.running[:5]) or str(view.status))

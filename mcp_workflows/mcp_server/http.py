@@ -120,12 +120,15 @@ def _with_any_port(names: Sequence[str]) -> list[str]:
 
 def _health(server: WorkflowServer) -> Callable[[Request], Awaitable[JSONResponse]]:
     async def health(_request: Request) -> JSONResponse:
-        """Whether the database answers; 503 if it does not."""
+        """Whether the database can be read and written; 503 if it cannot."""
         told = {"status": "ok", "version": __version__, "workflows": len(server.runs.catalog.definitions)}
         try:
             await server.runs.list(RunQuery(limit=1))
+            reason = server.runs.unwell
         except SystemUnwell as unwell:
-            return JSONResponse({**told, "status": "unwell", "reason": str(unwell)}, status_code=503)
+            reason = str(unwell)
+        if reason is not None:
+            return JSONResponse({**told, "status": "unwell", "reason": reason}, status_code=503)
         return JSONResponse(told)
 
     return health

@@ -105,7 +105,7 @@ def _result(result: Json) -> dict[str, Json]:
 
 def _course(view: RunView) -> dict[str, Json]:
     told: dict[str, Json] = {}
-    if view.status in _UNDER_WAY:
+    if view.status in _UNDER_WAY and view.progress is not None:
         running = {"running": list(view.progress.running[:10])} if view.progress.running else {}
         told["progress"] = {"completed": view.progress.completed, **running}
     if view.compensation is not None and view.compensation != "none":

@@ -45,6 +45,11 @@ class Runs:
         self._node = node
         self._clock = clock
 
+    @property
+    def unwell(self) -> str | None:
+        """What is wrong with the database, while it cannot be written; else ``None``."""
+        return self._store.unwell
+
     async def start(self, workflow: str, arguments: Json, *, actor: str, idempotency_key: str | None = None) -> RunView:
         """Start a run, or join the one that an earlier call like this started. It is durable when this returns.
 
@@ -96,7 +101,7 @@ class Runs:
     async def list(self, query: RunQuery) -> RunPage:
         """A page of runs, newest first."""
         page = await self._store.list_runs(query)
-        return RunPage([_view_of(run, Progress(0)) for run in page.runs], page.next_cursor)
+        return RunPage([_view_of(run) for run in page.runs], page.next_cursor)
 
     async def resume(
         self, run_id: str, *, actor: str | None, correction: Mapping[str, Any], reason: str | None = None
@@ -169,7 +174,7 @@ class Runs:
             machine = mover.machine
             return _view_of(run, Progress(_completed(machine.memo), machine.under_way))
         if run.record.status is RunStatus.COMPLETED:
-            return _view_of(run, Progress(0))
+            return _view_of(run)
         steps = {step.path: step for step in await self._store.load_steps(run.run_id)}
         view = _view_of(run, Progress(_completed(steps), _under_way(steps)))
         if run.record.status is RunStatus.PAUSED:
@@ -257,7 +262,7 @@ class Runs:
 _FAILED = frozenset({StepStatus.FAILED, StepStatus.IN_DOUBT})
 
 
-def _view_of(run: Run, progress: Progress) -> RunView:
+def _view_of(run: Run, progress: Progress | None = None) -> RunView:
     record = run.record
     return RunView(
         run_id=run.run_id,

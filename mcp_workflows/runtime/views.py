@@ -31,7 +31,8 @@ class RunView:
     input: Json
     created_at: datetime
     actor: str
-    progress: Progress
+    progress: Progress | None = None
+    """``None`` where nobody counted: in lists, and of completed runs."""
     result: Json = None
     error: StepError | None = None
     compensation: CompensationOutcome | None = None
