@@ -18,7 +18,7 @@ demo: install          ## the main job, killed in the middle and finished all th
 	@$(BIN)/mcp-workflows demo
 
 test: install          ## the whole suite
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest
 
 check: install         ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -35,7 +35,7 @@ bench: install         ## steps per second, with the bare HTTP client as the cei
 
 soak: install          ## the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600
-	$(BIN)/python -m pytest tests/engine --hypothesis-profile=soak --timeout 3600
+	$(BIN)/python -m pytest tests/engine --hypothesis-profile=soak --timeout 3600 -m "not soak"
 
 node: node_modules/.installed   ## Node and the MCP Inspector, for the tests marked "node"; needs npm
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -33,15 +35,15 @@ async def demo(
     Starts small sample services and a server, on loopback and free ports, in a temporary folder. Exit code 1: something
     that the demo claims did not happen.
     """
-    logging.disable(logging.CRITICAL)  # clients complain of servers that are killed, and here that is the point
     started = time.monotonic()
     console = stdout()
     with tempfile.TemporaryDirectory(prefix="mcp-workflows-demo-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            async with told_story(folder, Narrator(console, quiet=as_json)) as story:
-                pass
+            with _silent_libraries():
+                async with told_story(folder, Narrator(console, quiet=as_json)) as story:
+                    pass
         except (ServerDidNotStartError, TimeoutError) as error:
             complain(f"the demo could not go on: {error or 'what had to happen did not, in time'}")
             return Exit.FAILED
@@ -51,6 +53,17 @@ async def demo(
     if keep and not as_json:
         console.print(f"[dim]look at it:[/] mcp-workflows runs --database {story.database}", soft_wrap=True)
     return Exit.DONE if all(claim.holds for claim in story.claims) else Exit.FAILED
+
+
+@contextmanager
+def _silent_libraries() -> Generator[None]:
+    """Clients complain of servers that are killed, and here that is the point."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _print(story: Story, console: Console, seconds: float) -> None:
