@@ -127,6 +127,7 @@ class Machine:
         self._waiting.clear()
         self._dirty.clear()
         self._attempts.clear()
+        self._calls.clear()
         self.record = self._recorded
         if self.record.status is RunStatus.COMPENSATING:
             rest = plan(self.definition, self.memo)
