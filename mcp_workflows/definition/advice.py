@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mcp_workflows.definition.compiler import Compiled
-from mcp_workflows.definition.document import Document, Path
-from mcp_workflows.definition.nodes import Map, Node, Seq
 from mcp_workflows.definition.program import SAFE_METHODS, HttpWork, SetWork, Step
+from mcp_workflows.definition.text.document import Document, Path
+from mcp_workflows.definition.text.nodes import Map, Node, Seq
 from mcp_workflows.errors import Problem
 
 SHORTEST_DESCRIPTION = 20

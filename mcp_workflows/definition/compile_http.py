@@ -11,10 +11,10 @@ from mcp_workflows.definition.expressions import Expression, Template
 from mcp_workflows.definition.model import Auth as AuthModel
 from mcp_workflows.definition.model import Http, Service
 from mcp_workflows.definition.model.http import BODIES
-from mcp_workflows.definition.nodes import Map, Scalar, Seq
 from mcp_workflows.definition.phrases import did_you_mean
 from mcp_workflows.definition.program import Auth, HttpWork
 from mcp_workflows.definition.site import EMPTY, Site
+from mcp_workflows.definition.text.nodes import Map, Scalar, Seq
 
 CONNECT_TIMEOUT = 10.0
 HTTP_RESULT = ("status", "headers", "body")

@@ -8,10 +8,8 @@ from datetime import datetime
 
 from mcp_workflows.definition import model
 from mcp_workflows.definition.compile_http import HTTP_RESULT, CompiledService, compile_http
-from mcp_workflows.definition.document import Document
 from mcp_workflows.definition.expressions import Expression, Template
 from mcp_workflows.definition.model.step import KINDS, LATER_KINDS
-from mcp_workflows.definition.nodes import Map
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import (
     Backoff,
@@ -27,6 +25,8 @@ from mcp_workflows.definition.program import (
 )
 from mcp_workflows.definition.scope import Names, Scope
 from mcp_workflows.definition.site import Reads, Site, given_by
+from mcp_workflows.definition.text.document import Document
+from mcp_workflows.definition.text.nodes import Map
 
 HTTP_TIMEOUT = 30.0
 HTTP_RETRY = Retry(max_attempts=5)

@@ -15,15 +15,15 @@ from typing import Any, cast
 from mcp_workflows.definition import model
 from mcp_workflows.definition.compile_http import CompiledService, compile_service
 from mcp_workflows.definition.compile_steps import Surroundings, compile_steps
-from mcp_workflows.definition.document import Document, Path
 from mcp_workflows.definition.expressions import Template
 from mcp_workflows.definition.input_schema import check_schema, published
 from mcp_workflows.definition.names import collect_steps
-from mcp_workflows.definition.nodes import Map, Scalar, Seq, to_json
 from mcp_workflows.definition.program import SAFE_METHODS, Definition, HttpWork, Json, McpOptions, Step
 from mcp_workflows.definition.refusals import checked_form
 from mcp_workflows.definition.scope import Names, Scope
 from mcp_workflows.definition.site import Reads, Site
+from mcp_workflows.definition.text.document import Document, Path
+from mcp_workflows.definition.text.nodes import Map, Scalar, Seq, to_json
 from mcp_workflows.errors import DefinitionInvalid
 
 

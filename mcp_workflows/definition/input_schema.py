@@ -13,10 +13,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from referencing.exceptions import Unresolvable
 
-from mcp_workflows.definition.document import Document, Path
-from mcp_workflows.definition.nodes import Map, Node, Scalar, Seq, to_json
 from mcp_workflows.definition.phrases import nearest
 from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.definition.text.document import Document, Path
+from mcp_workflows.definition.text.nodes import Map, Node, Scalar, Seq, to_json
 from mcp_workflows.definition.violations import path_of, sentence, shown, violations
 from mcp_workflows.errors import InputRefused
 

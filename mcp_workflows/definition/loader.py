@@ -9,10 +9,10 @@ from typing import Any
 
 from mcp_workflows.definition.advice import advice
 from mcp_workflows.definition.compiler import Compiled, compile_document
-from mcp_workflows.definition.document import decode, read_document
 from mcp_workflows.definition.model import Workflow
-from mcp_workflows.definition.nodes import MAX_CHARACTERS
 from mcp_workflows.definition.program import Definition
+from mcp_workflows.definition.text.document import decode, read_document
+from mcp_workflows.definition.text.nodes import MAX_CHARACTERS
 from mcp_workflows.errors import DefinitionInvalid, Problem
 
 SUFFIXES = (".yaml", ".yml", ".json")

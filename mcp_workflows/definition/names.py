@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mcp_workflows.definition.document import Document, Path
 from mcp_workflows.definition.model import Step
-from mcp_workflows.definition.nodes import Map
 from mcp_workflows.definition.scope import StepName
+from mcp_workflows.definition.text.document import Document, Path
+from mcp_workflows.definition.text.nodes import Map
 
 
 def collect_steps(steps: list[Step], document: Document, siblings: Path = ("steps",)) -> dict[str, StepName]:

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
-from mcp_workflows.definition.document import Document, Path
 from mcp_workflows.definition.model import (
     Auth,
     Compensation,
@@ -28,8 +27,9 @@ from mcp_workflows.definition.model import (
 )
 from mcp_workflows.definition.model.http import LATER as LATER_HTTP_KEYS
 from mcp_workflows.definition.model.step import KINDS, LATER_KINDS
-from mcp_workflows.definition.nodes import Node, Scalar, to_json
 from mcp_workflows.definition.phrases import describe, did_you_mean, listed
+from mcp_workflows.definition.text.document import Document, Path
+from mcp_workflows.definition.text.nodes import Node, Scalar, to_json
 
 _PARTS: dict[str, tuple[str, type[BaseModel]]] = {
     "http": ("http", Http),

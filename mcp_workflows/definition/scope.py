@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
-from mcp_workflows.definition.document import Path
 from mcp_workflows.definition.expressions import RUN, Reference
 from mcp_workflows.definition.phrases import did_you_mean, listed
+from mcp_workflows.definition.text.document import Path
 
 BASE_ROOTS = frozenset({"input", "vars", "secrets", "steps"}) | RUN
 """Known everywhere in a file."""

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mcp_workflows.definition.document import Document, Path
 from mcp_workflows.definition.expressions import (
     ROOTS,
     RUN,
@@ -17,8 +16,9 @@ from mcp_workflows.definition.expressions import (
     compile_condition,
     compile_text,
 )
-from mcp_workflows.definition.nodes import Map, Node, Scalar, Seq
 from mcp_workflows.definition.scope import Scope
+from mcp_workflows.definition.text.document import Document, Path
+from mcp_workflows.definition.text.nodes import Map, Node, Scalar, Seq
 
 _ALL = Variables(ROOTS | RUN)
 """Every root: whether one may be named at a place is for ``Scope`` to say, in better words than "unknown"."""

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from mcp_workflows.definition.document import read_document
 from mcp_workflows.definition.loader import json_schema
-from mcp_workflows.definition.nodes import to_json
+from mcp_workflows.definition.text.document import read_document
+from mcp_workflows.definition.text.nodes import to_json
 
 SHIPPED = sorted(path for folder in ("definitions", "examples") for path in Path(folder).glob("*.yaml"))
 

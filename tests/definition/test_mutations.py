@@ -10,9 +10,9 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_workflows.definition.document import read_document
 from mcp_workflows.definition.loader import load_text
-from mcp_workflows.definition.nodes import to_json
+from mcp_workflows.definition.text.document import read_document
+from mcp_workflows.definition.text.nodes import to_json
 from mcp_workflows.errors import DefinitionInvalid
 
 SHIPPED = [

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_workflows.definition.document import read_document
-from mcp_workflows.definition.nodes import MAX_CHARACTERS, Scalar, to_json
+from mcp_workflows.definition.text.document import read_document
+from mcp_workflows.definition.text.nodes import MAX_CHARACTERS, Scalar, to_json
 from mcp_workflows.errors import DefinitionInvalid
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from mcp_workflows.definition.nodes import TextRefused
+from mcp_workflows.definition.text.nodes import TextRefused
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LONGEST = 30

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 
-from mcp_workflows.definition.nodes import Map, Scalar, Seq, TextRefused, TreeBuilder
-from mcp_workflows.definition.scalars import float_of, int_of, text_of
+from mcp_workflows.definition.text.nodes import Map, Scalar, Seq, TextRefused, TreeBuilder
+from mcp_workflows.definition.text.scalars import float_of, int_of, text_of
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')

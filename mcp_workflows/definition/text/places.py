@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from functools import cached_property
 
-from mcp_workflows.definition.nodes import Scalar
+from mcp_workflows.definition.text.nodes import Scalar
 
 _PREFIX = re.compile(r"(?:[&!]\S*\s+)+")
 _ESCAPE_LENGTH = {"x": 4, "u": 6, "U": 10}

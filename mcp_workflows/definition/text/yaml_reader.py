@@ -13,8 +13,8 @@ from typing import Any, cast
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from mcp_workflows.definition.nodes import Map, Scalar, Seq, TextRefused, TreeBuilder
-from mcp_workflows.definition.scalars import float_of, int_of, text_of
+from mcp_workflows.definition.text.nodes import Map, Scalar, Seq, TextRefused, TreeBuilder
+from mcp_workflows.definition.text.scalars import float_of, int_of, text_of
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}

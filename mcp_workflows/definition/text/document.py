@@ -11,11 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TypeAlias
 
-from mcp_workflows.definition.json_reader import read_json
-from mcp_workflows.definition.nodes import MAX_CHARACTERS, Map, Node, Scalar, Seq, TextRefused, TreeBuilder, to_json
 from mcp_workflows.definition.phrases import describe
-from mcp_workflows.definition.places import SourceText
-from mcp_workflows.definition.yaml_reader import read_yaml
+from mcp_workflows.definition.text.json_reader import read_json
+from mcp_workflows.definition.text.nodes import (
+    MAX_CHARACTERS,
+    Map,
+    Node,
+    Scalar,
+    Seq,
+    TextRefused,
+    TreeBuilder,
+    to_json,
+)
+from mcp_workflows.definition.text.places import SourceText
+from mcp_workflows.definition.text.yaml_reader import read_yaml
 from mcp_workflows.errors import DefinitionInvalid, Problem
 
 Path: TypeAlias = tuple[str | int, ...]
