@@ -18,7 +18,7 @@ from mcp_workflows.engine.machine import Machine
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import Run
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import DefinitionInvalid, NodeLost, StoreUnavailable
+from mcp_workflows.errors import DefinitionInvalid, NodeLost, SettingsInvalid, StoreUnavailable
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.mover import Doer, Mover
 from mcp_workflows.store import Store
@@ -80,8 +80,13 @@ class Node:
     def mover_of(self, run_id: str) -> Mover | None:
         return self._movers.get(run_id)
 
-    def missing_secrets(self, definition: Definition) -> Collection[str]:
-        return self._lacks_secrets(definition)
+    def check(self, definition: Definition) -> None:
+        """Raises ``SettingsInvalid`` when this node lacks a secret of the definition or a fitting value for a variable."""
+        self._vars_of(definition)
+        lacking = self._lacks_secrets(definition)
+        if lacking:
+            names = ", ".join(f"MCP_WORKFLOWS_SECRET_{name}" for name in lacking)
+            raise SettingsInvalid(f"this server has no value for the secrets of {definition.name}: set {names}")
 
     def stir(self) -> None:
         """Look at the database now: this process has put something there."""
@@ -198,13 +203,9 @@ class Node:
         """Begin to move a claimed run, or set it aside when it has taken down one node after another."""
         try:
             definition = await self._catalog.definition_of(run.definition_id)
-        except DefinitionInvalid as invalid:
-            logger.warning("run %s is left to others: this version cannot read its definition: %s", run.run_id, invalid)
-            await self._leave_to_others(run)
-            return
-        lacking = self._lacks_secrets(definition)
-        if lacking:
-            logger.warning("run %s is left to others: no value here for secrets %s", run.run_id, ", ".join(lacking))
+            self.check(definition)
+        except (DefinitionInvalid, SettingsInvalid) as unable:
+            logger.warning("run %s is left to other nodes: %s", run.run_id, unable)
             await self._leave_to_others(run)
             return
         steps = await self._store.load_steps(run.run_id)

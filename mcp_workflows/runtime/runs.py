@@ -21,7 +21,7 @@ from mcp_workflows.engine.corrections import composed, corrected
 from mcp_workflows.engine.records import Run, RunRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.engine.undo import SUFFIX, plan
-from mcp_workflows.errors import InputRefused, RunRefused, Stopping, UnknownRun
+from mcp_workflows.errors import InputRefused, RunRefused, SettingsInvalid, Stopping, UnknownRun
 from mcp_workflows.runtime.catalog import Catalog, Served
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.views import Progress, RunPage, RunQuery, RunView, Trace, TraceMessage
@@ -59,10 +59,10 @@ class Runs:
         if self._node.leaving:
             raise Stopping("The service is stopping; no run was started. Call again in a few seconds.")
         definition = served.definition
-        lacking = self._node.missing_secrets(definition)
-        if lacking:
-            names = ", ".join(f"MCP_WORKFLOWS_SECRET_{name}" for name in lacking)
-            raise RunRefused(f"No run was started: the server has no value for the secrets of {workflow}. Set {names}.")
+        try:
+            self._node.check(definition)
+        except SettingsInvalid as unable:
+            raise RunRefused(f"No run was started: {unable}.") from None
         value = validate_input(definition, arguments)
         own = self._node.reserve()
         try:
