@@ -209,6 +209,16 @@ class Leaf:
             self._settle(StepStatus.CANCELLED)
         self._parent.child_stopped()
 
+    def cut_off(self, error: StepError) -> StepError:
+        """The run is set aside here: settle the step if it is in doubt. Answers with the error as the run's."""
+        if not (self.record.in_doubt or self.may_have_run(self._host.stopping)):
+            return error
+        error = replace(error, in_doubt=True).at(self.path, self.attempt_number)
+        self._settle(
+            StepStatus.IN_DOUBT, error=error, due_at=None, in_doubt=True, attempts=self.record.attempts + 1
+        )  # fmt: skip
+        return error
+
     def _fold(self) -> None:
         record = self.record
         if record.status is StepStatus.CANCELLED:

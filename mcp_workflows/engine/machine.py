@@ -119,21 +119,22 @@ class Machine:
         if deadline is not None and deadline <= now and self._goes_forward and not self.record.stopping:
             self._stop(Stopping("timeout", tuple(self._flying)))
 
-    def set_aside(self, error: StepError, now: datetime) -> None:
-        """The node cannot go on with this run: it is paused, or its undoing ends incomplete, for a person to look at."""
+    def set_aside(self, error: StepError, now: datetime, consumed: Iterable[int] = ()) -> None:
+        """Of a machine that was just rebuilt, before anything happened: no node can go on with it.
+
+        It is paused, or its undoing ends incomplete, for a person to look at. The step that may have been in flight is in
+        doubt. ``consumed``: messages that were taken in without a decision that could be recorded.
+        """
         self.now = now
         self.agenda.clear()
-        self._flying.clear()
-        self._waiting.clear()
-        self._dirty.clear()
-        self._attempts.clear()
-        self._calls.clear()
-        self.record = self._recorded
+        self._consumed += consumed
+        if self.record.status is RunStatus.PENDING:
+            self.record = moves.begin(self.record, self.definition, now)
         if self.record.status is RunStatus.COMPENSATING:
             rest = plan(self.definition, self.memo)
             self._end_compensated((*((undo.path, error.message) for undo in rest.todo), *rest.impossible))
-        elif self.record.status is not RunStatus.PAUSED and not self.record.status.finished:
-            self.record = moves.pause(self.record, error, now)
+        elif self._goes_forward:
+            self.record = moves.pause(self.record, self._cut_off(error), now)
 
     def pump(self, now: datetime, budget: int = 256) -> Decisions:
         """Decide until nothing can be decided or ``budget`` records are made."""
@@ -251,6 +252,17 @@ class Machine:
         root = frames.Sequence(self, self, self.definition.steps, lexical, replaying=self._replaying)
         self._replaying = False
         self.agenda.append(root.enter)
+
+    def _cut_off(self, error: StepError) -> StepError:
+        """Settle the step at which the run stands as in doubt, if it is; then the error is that step's."""
+        lexical = Lexical.of(self.definition.steps)
+        for step in self.definition.steps:
+            path = lexical.prefix + step.name
+            record = self.memo.get(path)
+            if record is None or not record.status.settled:
+                leaf = frames.Leaf(self, self, step, path, lexical, {}, maybe_in_flight=self._run.interrupted)
+                return leaf.cut_off(error)
+        return error
 
     def _fail(self, error: StepError, policy: OnFailure | None) -> None:
         match policy or self.definition.on_failure:

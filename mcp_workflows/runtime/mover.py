@@ -12,8 +12,8 @@ from typing import Protocol, cast
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.engine.machine import Machine
-from mcp_workflows.engine.outcome import Outcome, StepCall, StepError
-from mcp_workflows.engine.records import Message, Run, Turn
+from mcp_workflows.engine.outcome import Failed, Outcome, StepCall, StepError
+from mcp_workflows.engine.records import Message, Run, StepRecord, Turn
 from mcp_workflows.errors import NodeLost, RecordRefused, StoreUnavailable
 from mcp_workflows.store import Store
 
@@ -49,6 +49,8 @@ class Mover:
         self._happened = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
         self._last_message = 0
+        self._taken: list[int] = []
+        self._began = False
         self.halted = False
 
     @property
@@ -60,7 +62,7 @@ class Mover:
         for message in messages:
             if message.message_id > self._last_message:
                 self._last_message = message.message_id
-                self._tell(lambda now, message=message: self.machine.receive(message, now))
+                self._tell(lambda now, message=message: self._receive(message, now))
 
     def halt(self) -> None:
         """Start no more attempts: the node is leaving. Those in flight may end and are recorded."""
@@ -107,6 +109,10 @@ class Mover:
             self._events.popleft()(now)
         self.machine.advance(now)
 
+    def _receive(self, message: Message, now: datetime) -> None:
+        self._taken.append(message.message_id)
+        self.machine.receive(message, now)
+
     async def _something(self) -> None:
         due_at = self.machine.wake_at
         if due_at is None:
@@ -138,22 +144,32 @@ class Mover:
                 await asyncio.sleep(STORE_PAUSE)
         if turn.run is not None:
             self.run = replace(self.run, record=turn.run)
+        self._taken.clear()
         self._recorded(self)
 
     async def _set_aside(self, code: str, message: str) -> None:
-        """Pause the run where it was last recorded. What was in flight may have taken place."""
-        stuck = next(iter(self.machine.under_way), None)
-        error = StepError(code, message, in_doubt=stuck is not None, step=stuck)
-        self.machine.set_aside(error, self._clock())
-        turn = self.machine.pump(self._clock()).turn
-        if turn is None:
-            return
+        """Pause the run where it was last recorded. What was in flight, or could not be recorded, may have taken place."""
+        run = replace(self.run, interrupted=self.run.interrupted or self._began)
         try:
-            await self._record(turn)
-        except (NodeLost, RecordRefused):
+            steps = await self._steps()
+            self.machine = Machine(self.machine.definition, run, steps, variables={})
+            self.machine.set_aside(StepError(code, message), self._clock(), self._taken)
+            turn = self.machine.pump(self._clock()).turn
+            if turn is not None:
+                await self._record(turn)
+        except Exception:  # nothing is left to try; the run stays this node's until it ends
             logger.exception("run %s could not be set aside", self.run.run_id)
 
+    async def _steps(self) -> list[StepRecord]:
+        while True:
+            try:
+                return await self._store.load_steps(self.run.run_id)
+            except StoreUnavailable as unwell:
+                logger.warning("run %s waits for the database: %s", self.run.run_id, unwell)
+                await asyncio.sleep(STORE_PAUSE)
+
     def _start(self, call: StepCall) -> None:
+        self._began = True
         task = asyncio.create_task(self._attempt(call))
         self._attempts.add(task)
 
@@ -172,6 +188,9 @@ class Mover:
             shown = asyncio.get_running_loop().call_later(SHOWN_AFTER, lasts)
             try:
                 outcome = await self._doer.attempt(call)
+            except Exception:  # a defect of the doer: without an outcome the run would wait for ever
+                logger.exception("an attempt of %s in run %s failed unexpectedly", call.path, call.run_id)
+                outcome = Failed(StepError("internal", "the server failed in this attempt: see its log", in_doubt=True))
             finally:
                 shown.cancel()
         self._ended(lambda now: self.machine.attempt_ended(call, outcome, started_at, now))

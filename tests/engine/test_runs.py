@@ -353,10 +353,12 @@ def test_a_wait_until_an_instant_without_a_zone_is_refused() -> None:
 def test_a_run_set_aside_keeps_what_is_recorded_and_can_be_resumed() -> None:
     simulation = run(post("a"), post("b"))
     simulation.step()
-    simulation.rebuild()
+    simulation.rebuild(interrupted=True)
     simulation.machine.set_aside(StepError("recoveries", "3 servers died"), simulation.now)
     simulation.pump()
     assert simulation.record.status == "paused"
+    assert simulation.record.error is not None
+    assert (simulation.record.error.step, simulation.record.error.in_doubt) == ("b", True)  # it was in flight
     simulation.send("resume")
     simulation.to_the_end()
     assert simulation.record.status == "completed"
