@@ -123,7 +123,8 @@ class Node:
                 try:
                     pause = await self._tend()
                 except NodeLost as lost:
-                    await self._start_anew(lost)
+                    if not self._leaving:  # to have left is to be lost as well
+                        await self._start_anew(lost)
                 except StoreUnavailable as unwell:
                     logger.warning("the database cannot be reached: %s", unwell)
                 await self._stirred(pause)
@@ -191,7 +192,10 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._claimed.clear()
-        await self._store.rejoin()
+        try:
+            await self._store.rejoin()
+        except StoreUnavailable as unwell:  # the next beat finds the node lost again
+            logger.warning("this node cannot start anew yet: %s", unwell)
 
     async def _take_claimed(self) -> None:
         """A claim is not forgotten when the database fails in the middle: the run is this node's, and its alone."""
@@ -201,6 +205,8 @@ class Node:
 
     async def _take(self, run: Run) -> None:
         """Begin to move a claimed run, or set it aside when it has taken down one node after another."""
+        if self._leaving:
+            return  # the store gives it to others, with all else that is this node's
         try:
             definition = await self._catalog.definition_of(run.definition_id)
             self.check(definition)
@@ -236,6 +242,8 @@ class Node:
         finally:
             if self._movers.get(mover.run.run_id) is mover:
                 del self._movers[mover.run.run_id]
+            if self._room() <= 1:
+                self.stir()  # the node was full: what waits for a place can be claimed
             self._notify(mover.run.run_id, mover.run)
 
     def _notify(self, run_id: str, run: Run | None = None) -> None:

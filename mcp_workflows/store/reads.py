@@ -67,7 +67,7 @@ def run(connection: Connection, run_id: str) -> Run | None:
 
 def run_ids(connection: Connection, prefix: str, actor: str | None) -> list[str]:
     """Up to ten ids that begin with ``prefix``, of ``actor``'s runs or of all."""
-    if not prefix or not rows.is_plain(prefix):
+    if not prefix or not prefix.isascii() or not rows.is_plain(prefix):
         return []
     beyond = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # a range, so that an index serves, and no character is special
     found = connection.execute(

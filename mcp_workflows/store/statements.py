@@ -175,7 +175,7 @@ def _update_run(status: RunStatus, *, release: bool) -> Update:
     """A run's row, in one of two ways: kept, or let go. One that is let go with mail unread can be claimed at once."""
     statement = update(run).where(_MINE, run.c.status.in_(_literals(_reachable(status))))
     values: dict[str, Any] = {name: bindparam(name) for name in RECORD_COLUMNS}
-    if status is RunStatus.PAUSED:
+    if status is RunStatus.PAUSED or status in FINISHED:
         values["recoveries"] = 0  # a person decides: what they resume is tried afresh
     if release:
         values |= {

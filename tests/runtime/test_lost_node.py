@@ -1,0 +1,101 @@
+"""A node that others take for dead while it runs drops all that it holds and starts as a new one."""
+
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from mcp_workflows.app import Role, built_app
+from mcp_workflows.clock import utc_now
+from mcp_workflows.engine.outcome import Completed, Outcome, StepCall
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.errors import StoreUnavailable
+from mcp_workflows.settings import Settings
+from mcp_workflows.store import Store, nodes
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+
+TWO_CALLS = """
+name: two_calls
+description: Two calls one after the other.
+steps:
+  - id: a
+    http: {method: POST, url: "http://127.0.0.1:1/a"}
+  - id: b
+    http: {method: POST, url: "http://127.0.0.1:1/b"}
+"""
+
+
+class Doer:
+    """Answers at once, but for a call that is held until it is cancelled."""
+
+    def __init__(self, held: str | None = None) -> None:
+        self.held = held
+        self.calls: list[str] = []
+        self.holds = asyncio.Event()
+        self.dropped = asyncio.Event()
+
+    async def attempt(self, call: StepCall) -> Outcome:
+        self.calls.append(call.path)
+        if call.path == self.held:
+            self.holds.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.dropped.set()
+        return Completed({"status": 200, "headers": {}, "body": call.path})
+
+
+async def declare_dead(by: Store, node_id: str) -> None:
+    """What an observer does whose lease has passed without a beat."""
+    dead = [nodes.Dead(node_id, "silent", None)]
+    statements = by._database.statements
+    await by._call(lambda cursor, now: nodes.take_over(statements, dead, cursor, now), notable=bool)
+
+
+async def test_a_node_declared_dead_while_it_runs_starts_anew_and_its_run_completes_once_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "two_calls.yaml").write_text(TWO_CALLS)
+    settings = Settings.load(definitions=(tmp_path,), database_url=f"sqlite:///{tmp_path}/runs.db")
+    lost, heir = Doer(held="b"), Doer()
+    async with built_app(settings, role=Role.SERVER) as one, built_app(settings, role=Role.SERVER) as two:
+        one.node._doer, two.node._doer = lost, heir
+        rejoined = asyncio.Event()
+        monkeypatch.setattr(one.store, "rejoin", _fails_first(one.store.rejoin, rejoined))
+        monkeypatch.setattr(one.store, "claim_runs", _claims_nothing)  # so that it is the other that goes on
+        async with one.moving(), two.moving():
+            before = one.store.node_id
+            run_id = (await one.runs.start("two_calls", {}, actor="test")).run_id
+            await lost.holds.wait()
+            await declare_dead(two.store, before)
+            await lost.dropped.wait()
+            view = await one.runs.wait(run_id, actor="test", seconds=30)
+            assert view.status is RunStatus.COMPLETED
+            assert (lost.calls, heir.calls) == (["a", "b"], ["b"])
+            await rejoined.wait()
+            lost.held = None
+            again = await one.runs.start("two_calls", {}, actor="another")
+            assert (await one.runs.wait(again.run_id, actor="another", seconds=30)).status is RunStatus.COMPLETED
+            assert one.store.node_id != before
+            await one.store.beat(utc_now())
+
+
+async def _claims_nothing(*_: object) -> list[object]:
+    return []
+
+
+def _fails_first(rejoin: Callable[[], Awaitable[None]], rejoined: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    failures = [StoreUnavailable("the disk is full")]
+
+    async def failing() -> None:
+        if failures:
+            raise failures.pop()
+        await rejoin()
+        rejoined.set()
+
+    return failing
