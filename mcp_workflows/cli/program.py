@@ -49,8 +49,14 @@ def program(commands: Iterable[str] = COMMANDS) -> typer.Typer:
     made.callback()(_common)
     for name in commands:
         panel, module = COMMANDS[name]
-        made.command(name, rich_help_panel=panel)(getattr(import_module(f"mcp_workflows.cli.{module}"), name))
+        function = getattr(import_module(f"mcp_workflows.cli.{module}"), name)
+        made.command(name, help=_unwrapped(function.__doc__), rich_help_panel=panel)(function)
     return made
+
+
+def _unwrapped(text: str) -> str:
+    """Each paragraph on one line: the terminal breaks lines at its own width, and keeps those of the source as well."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _print_version(asked: bool) -> None:

@@ -30,7 +30,7 @@ from mcp_workflows.settings import PREFIX
 async def serve(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH…]", help="Files and folders with definitions. Default: ./definitions"),
+        typer.Argument(metavar="PATH", help="Files and folders with definitions. Default: ./definitions"),
     ] = None,
     http: Annotated[
         str | None,

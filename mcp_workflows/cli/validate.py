@@ -19,7 +19,7 @@ from mcp_workflows.definition.loader import Loaded, json_schema, load_paths
 @command
 def validate(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", exists=True, help="Files, and folders to look through.")
+        list[Path], typer.Argument(metavar="PATH", exists=True, help="Files, and folders to look through.")
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as problems.")] = False,
     as_json: AsJson = False,
