@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import stat
 import sys
 
 from mcp_workflows.samples.server import serving
@@ -19,10 +21,17 @@ async def _serve(ports: dict[str, int]) -> None:
     async with serving(ports) as (_, urls):
         sys.stdout.write(json.dumps(urls) + "\n")
         sys.stdout.flush()
-        if sys.stdin.isatty():
-            await asyncio.Event().wait()  # a person's terminal: not read, so that it may run in the background
-        else:
+        if _started_by_a_program():
             await asyncio.to_thread(sys.stdin.buffer.read)
+        else:
+            await (
+                asyncio.Event().wait()
+            )  # a terminal, which is not read from the background, or nothing, as under nohup
+
+
+def _started_by_a_program() -> bool:
+    mode = os.fstat(sys.stdin.fileno()).st_mode if sys.stdin else 0
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def main() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -100,3 +103,16 @@ def test_the_services_end_with_whoever_started_them():
     url = asyncio.run(go())
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(url, trust_env=False)
+
+
+def test_services_in_the_background_of_a_script_stay_up_until_they_are_interrupted():
+    command = [sys.executable, "-m", "mcp_workflows.samples", "--any-port"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline().startswith(b"{")
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
