@@ -90,9 +90,9 @@ def claims_table(claims: Sequence[Claim]) -> Table:
 
 def calls_table(evidence: Sequence[Evidence]) -> Table:
     """How often each service was called under which key, and how often that had an effect."""
-    table = Table(box=None, padding=(0, 2, 0, 1), header_style="dim", pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)  # whole in 80 columns
     for title, justify in _CALL_COLUMNS:
-        table.add_column(title, justify=justify, no_wrap=True)
+        table.add_column(title, justify=justify, overflow="fold")
     for seen in evidence:
         table.add_row(Text(f"for {seen.email}", "dim"))
         for (what, key), group in by_key(seen.calls).items():
