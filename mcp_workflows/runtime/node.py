@@ -56,7 +56,7 @@ class Node:
         self._reserved = 0
         self._claimed: deque[Run] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._cannot: set[int] = set()
+        self._cannot: dict[int, Definition | None] = {}
         self._watches: dict[str, list[Watch]] = {}
         self._stir = asyncio.Event()
         self._leaving = False
@@ -155,6 +155,7 @@ class Node:
         for dead in await self._store.take_over(now):
             logger.warning("took over %d runs of node %s", dead.runs, dead.node_id)
         await self._take_claimed()
+        self._look_again()
         while not self._leaving and self._room() > 0:
             self._claimed += await self._store.claim_runs(now, min(self._room(), CLAIM), frozenset(self._cannot))
             if not self._claimed:
@@ -207,12 +208,21 @@ class Node:
         """Begin to move a claimed run, or set it aside when it has taken down one node after another."""
         if self._leaving:
             return  # the store gives it to others, with all else that is this node's
+        definition: Definition | None = None
         try:
             definition = await self._catalog.definition_of(run.definition_id)
             self.check(definition)
         except (DefinitionInvalid, SettingsInvalid) as unable:
             logger.warning("run %s is left to other nodes: %s", run.run_id, unable)
-            await self._leave_to_others(run)
+            await self._leave_to_others(run, definition)
+            return
+        except (NodeLost, StoreUnavailable):
+            raise
+        except (
+            Exception
+        ):  # a defect that one definition brings to light must not take the other runs of this node with it
+            logger.exception("run %s is left to other nodes", run.run_id)
+            await self._leave_to_others(run, None)
             return
         steps = await self._store.load_steps(run.run_id)
         machine = Machine(definition, run, steps, variables=self._vars_of(definition))
@@ -222,9 +232,22 @@ class Node:
         self._move(run, machine)
         self._movers[run.run_id].deliver(messages)  # before its first turn, which may let the run go again
 
-    async def _leave_to_others(self, run: Run) -> None:
-        self._cannot.add(run.definition_id)
+    async def _leave_to_others(self, run: Run, definition: Definition | None) -> None:
+        self._cannot[run.definition_id] = definition
         await self._store.give_back(run.run_id)
+
+    def _look_again(self) -> None:
+        """A secret may have been put where it is looked for since its runs were left to others."""
+        for definition_id, definition in list(self._cannot.items()):
+            if definition is not None and not self._lacks(definition):
+                del self._cannot[definition_id]
+
+    def _lacks(self, definition: Definition) -> bool:
+        try:
+            self.check(definition)
+        except SettingsInvalid:
+            return True
+        return False
 
     def _move(self, run: Run, machine: Machine) -> None:
         mover = Mover(
