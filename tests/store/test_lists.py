@@ -106,3 +106,10 @@ async def test_text_that_no_database_can_hold_finds_nothing(open_store: OpenStor
             assert (await store.list_runs(query)).runs == []
         with pytest.raises(UnknownRun):
             await store.deliver(text, "cancel", {}, actor="a", reason=None, now=NOW)
+
+
+@pytest.mark.parametrize("last", ["\ud7ff", "\U0010ffff"], ids=["before the surrogates", "last of all"])
+async def test_a_prefix_that_no_id_has_finds_nothing(open_store: OpenStore, last: str) -> None:
+    async with open_store() as store:
+        await begin(store)
+        assert await store.find_runs(f"r_{last}", None) == []
