@@ -7,15 +7,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mcp_workflows.cli.logs import configure_logs
 from mcp_workflows.errors import InputRefused
 from mcp_workflows.settings import Settings
 
 
-def load_settings(definitions: list[Path] | None = None, database: str | None = None) -> Settings:
-    """The settings with what the command line says. Raises SettingsInvalid."""
+def load_settings(
+    definitions: list[Path] | None = None, database: str | None = None, *, logs: str = "critical"
+) -> Settings:
+    """The settings with what the command line says. Logs are as these settings want them from here on, or from level
+    ``logs`` where they do not say. Raises SettingsInvalid.
+    """
     if database is not None and "://" not in database:
         database = f"sqlite:///{Path(database).expanduser().resolve()}"
-    return Settings.load(definitions=tuple(definitions) if definitions else None, database_url=database)
+    settings = Settings.load(definitions=tuple(definitions) if definitions else None, database_url=database)
+    configure_logs(settings, logs)
+    return settings
 
 
 def read_json(text: str, option: str) -> Any:

@@ -12,7 +12,6 @@ from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.follow import exit_of, follow, wait_for_rest
 from mcp_workflows.cli.given import load_settings, read_json
-from mcp_workflows.cli.logs import configure_logs
 from mcp_workflows.cli.options import AsJson, Database, Definitions
 from mcp_workflows.cli.terminal import print_json, remark, stderr, stdout
 from mcp_workflows.cli.told import run_json
@@ -46,7 +45,6 @@ async def run(
     """
     arguments = read_json(input_text, "--input")
     settings = load_settings(definitions, database)
-    configure_logs(settings, "critical")
     async with built_app(settings, role=Role.STARTER if detach else Role.RUNNER) as app:
         view = await _start(app, name, arguments, key)
         if detach:

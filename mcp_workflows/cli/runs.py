@@ -69,7 +69,8 @@ async def nodes(as_json: AsJson = False, definitions: Definitions = None, databa
     """List the processes that move runs of this database, or did. Those that only looked are left out."""
     async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app:
         await app.servers()  # so that those that died are known to be dead
-        found = [node for node in await app.store.nodes() if moves_runs(node)]
+        known = [node for node in await app.store.nodes() if moves_runs(node)]
+    found = sorted(known, key=lambda node: node.ended_at is not None)  # those that are up first, else as they were
     if as_json:
         print_json({"nodes": [node_json(node) for node in found]})
         return Exit.DONE

@@ -17,7 +17,6 @@ from mcp_workflows.app import App, open_app
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.given import load_settings
-from mcp_workflows.cli.logs import configure_logs
 from mcp_workflows.cli.options import Database
 from mcp_workflows.cli.terminal import stderr
 from mcp_workflows.mcp_server.http import serve_http
@@ -43,8 +42,7 @@ async def serve(
     On stdio nothing but the protocol is written to stdout; logs go to stderr.
     """
     address = None if http is None else _address(http)
-    settings = load_settings(paths, database)
-    configure_logs(settings, "info")
+    settings = load_settings(paths, database, logs="info")
     stop = _on_signals()
     async with open_app(settings) as app:
         server = WorkflowServer(app.runs)

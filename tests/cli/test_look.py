@@ -86,6 +86,18 @@ def test_an_unknown_status_is_refused_with_the_known_ones(place: Place):
     assert 'Did you mean "completed"?' in " ".join(told.stderr.replace("│", "").split())
 
 
+def test_commands_that_only_look_say_nothing_of_the_dead_whose_runs_they_release(two_runs: Place):
+    with two_runs.server() as server:
+        with two_runs.server() as later:
+            pass
+        names = [node["name"].split(" on ")[0] for node in two_runs.call("nodes", "--json").json["nodes"]]
+        assert names[:2] == [f"server {server.pid}", f"server {later.pid}"]  # those that are up come first
+        server.kill()
+        server.wait()
+        _, complaints = two_runs.start("nodes").communicate(timeout=20)
+    assert complaints == ""
+
+
 def test_nodes_are_the_processes_that_move_runs_and_not_those_that_look(two_runs: Place):
     with two_runs.server() as server:
         nodes = two_runs.call("nodes", "--json").json["nodes"]
