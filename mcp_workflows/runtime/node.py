@@ -153,7 +153,8 @@ class Node:
         now = self._clock()
         await self._store.beat(now)
         for dead in await self._store.take_over(now):
-            logger.warning("took over %d runs of node %s", dead.runs, dead.node_id)
+            level = logging.WARNING if dead.runs else logging.INFO
+            logger.log(level, "took over %d runs of node %s", dead.runs, dead.node_id)
         await self._take_claimed()
         self._look_again()
         while not self._leaving and self._room() > 0:
@@ -205,32 +206,34 @@ class Node:
             self._claimed.popleft()
 
     async def _take(self, run: Run) -> None:
-        """Begin to move a claimed run, or set it aside when it has taken down one node after another."""
+        """Begin to move a claimed run, or leave it to nodes that can."""
         if self._leaving:
             return  # the store gives it to others, with all else that is this node's
         definition: Definition | None = None
         try:
             definition = await self._catalog.definition_of(run.definition_id)
             self.check(definition)
+            machine = await self._machine_of(run, definition)
+            messages = await self._store.load_messages(run.run_id, unconsumed_only=True)
+        except (NodeLost, StoreUnavailable):
+            raise
         except (DefinitionInvalid, SettingsInvalid) as unable:
             logger.warning("run %s is left to other nodes: %s", run.run_id, unable)
             await self._leave_to_others(run, definition)
-            return
-        except (NodeLost, StoreUnavailable):
-            raise
-        except (
-            Exception
-        ):  # a defect that one definition brings to light must not take the other runs of this node with it
+        except Exception:  # a defect that one run brings to light must not take the others of this node with it
             logger.exception("run %s is left to other nodes", run.run_id)
             await self._leave_to_others(run, None)
-            return
+        else:
+            self._move(run, machine)
+            self._movers[run.run_id].deliver(messages)  # before its first turn, which may let the run go again
+
+    async def _machine_of(self, run: Run, definition: Definition) -> Machine:
+        """The run's machine; of a run that has taken down one node after another it is set aside already."""
         steps = await self._store.load_steps(run.run_id)
         machine = Machine(definition, run, steps, variables=self._vars_of(definition))
         if run.recoveries > MAX_RECOVERIES and run.record.status is not RunStatus.PAUSED:
             machine.set_aside(_recoveries_error(run), self._clock())
-        messages = await self._store.load_messages(run.run_id, unconsumed_only=True)
-        self._move(run, machine)
-        self._movers[run.run_id].deliver(messages)  # before its first turn, which may let the run go again
+        return machine
 
     async def _leave_to_others(self, run: Run, definition: Definition | None) -> None:
         self._cannot[run.definition_id] = definition

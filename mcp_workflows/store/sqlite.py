@@ -91,7 +91,7 @@ class Sqlite:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise StoreUnavailable(
-                f"The database {self.path} cannot be used: {error}. Check the permissions of its folder."
+                f"The database {self.path} cannot be used: {error}. Check the permissions of the file and of its folder."
             ) from error
         status = self.path.stat()
         self._inode = (status.st_dev, status.st_ino)
