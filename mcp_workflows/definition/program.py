@@ -68,16 +68,173 @@ class HttpWork:
     url: Template
     query: Template | None = None
     headers: tuple[tuple[str, Template], ...] = ()
-    body_kind: Literal["json", "form", "text"] | None = None
+    body_kind: Literal["json", "form", "text", "multipart", "blob"] | None = None
     body: Template | None = None
+    """Of ``multipart`` one object ``{field: text | {blob, filename?, content_type?}}``, of ``blob`` a blob's reference."""
     auth: Auth | None = None
     connect_timeout: float = 10.0
     success: tuple[str, ...] | Expression = ("2xx",)
     """Status codes and classes (``404``, ``2xx``), or an expression on ``result``."""
-    response: Literal["auto", "json", "text", "none"] = "auto"
+    response: Literal["auto", "json", "text", "blob", "none"] = "auto"
     idempotency_key: Template | Literal[False] | None = None
     """``None``: the attempt's own key on every method but GET and HEAD."""
     service: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts that a ``url`` whose host comes from ``input`` may name."""
+    poll: Poll | None = None
+    callback: Callback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What is asked after the first answer, until ``until`` holds.
+
+    In ``url`` (absolute) and ``headers`` ``result`` is the first answer, in ``until`` and ``fail_when`` the last one.
+    """
+
+    url: Template
+    until: Expression
+    method: str = "GET"
+    headers: tuple[tuple[str, Template], ...] = ()
+    every: float = 5.0
+    """Seconds between two questions; ``Retry-After`` wins over it."""
+    timeout: float | None = None
+    """Seconds from the first answer."""
+    fail_when: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """The step is done when ``callback_url`` is called. ``timeout``: seconds from the answer to the request."""
+
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PythonWork:
+    """A registered function, called with ``args`` (an object: keyword arguments)."""
+
+    call: str
+    args: Template
+
+
+@dataclass(frozen=True, slots=True)
+class McpToolWork:
+    """One call of a tool of another MCP server, or the list of its tools (``tool`` is ``None``).
+
+    ``server`` renders to a URL, or to the name of a server in the settings.
+    """
+
+    service: str
+    server: Template
+    tool: str | None
+    arguments: Template | None = None
+    auth: Auth | None = None
+    headers: tuple[tuple[str, Template], ...] = ()
+    connect_timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class JqWork:
+    """A jq program over ``input``; its output is the one value it gives, or the list of several."""
+
+    filter: str
+    input: Template
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowWork:
+    """A child run. ``detach``: the step is done when the child is durable."""
+
+    name: str
+    input: Template
+    detach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SignalWork:
+    """Waits for a message of this name; its data is the output."""
+
+    name: str
+    schema: Mapping[str, Json] | None = None
+    """JSON Schema of the data, closed and with its defaults."""
+    timeout: float | None = None
+    on_timeout: Literal["fail", "continue"] = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalWork:
+    """Waits for a decision. ``form``: JSON Schema (an object's) of what the answer nests under ``form``."""
+
+    message: Template
+    form: Mapping[str, Json] | None = None
+    approvers: Template | None = None
+    """A list of actors; ``None``: whoever may answer at all."""
+    by: Literal["person", "anyone"] = "person"
+    timeout: float | None = None
+    on_reject: Literal["fail", "continue"] = "fail"
+    on_timeout: Literal["fail", "reject"] = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way that ``switch`` or ``on_error`` may take. ``name`` is its part of paths: ``when1``, ``else``, a case's text.
+
+    Without ``when`` and without ``case`` it fits always. ``output`` sees the arm's own steps; without, the last one's.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    when: Expression | None = None
+    case: str | None = None
+    output: Template | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchWork:
+    """The first arm that fits; with ``value``, the arm whose ``case`` is its text."""
+
+    arms: tuple[Arm, ...]
+    value: Template | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelWork:
+    """All branches at once, by name."""
+
+    branches: Mapping[str, tuple[Step, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ForEachWork:
+    """``steps`` for each of ``items``. Inside, the item is named ``item_name`` and its place ``index``."""
+
+    items: Template
+    steps: tuple[Step, ...]
+    item_name: str = "item"
+    concurrency: int = 1
+    output: Template | None = None
+    """Of one item; without, the output of its last step."""
+    collect_errors: bool = False
+    """``on_item_error: collect``: a failed item is null in the output, its error in ``errors``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatWork:
+    """``steps`` again and again. ``state`` and ``index`` are named inside.
+
+    After the steps ``next`` gives the new state, then ``collect`` an element of the output, then ``until`` says whether
+    to end; the latter two see the new state. There is an ``until`` or a ``max_iterations``.
+    """
+
+    steps: tuple[Step, ...]
+    state: Template | None = None
+    next: Template | None = None
+    collect: Template | None = None
+    until: Expression | None = None
+    every: float | None = None
+    """Seconds between two iterations."""
+    max_iterations: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +269,23 @@ class FailWork:
     on_failure: OnFailure | None = None
 
 
-Work: TypeAlias = HttpWork | SetWork | WaitWork | ReturnWork | FailWork
+BlockWork: TypeAlias = SwitchWork | ParallelWork | ForEachWork | RepeatWork
+"""Work that holds steps."""
+
+Work: TypeAlias = (
+    HttpWork
+    | PythonWork
+    | McpToolWork
+    | JqWork
+    | WorkflowWork
+    | SignalWork
+    | ApprovalWork
+    | SetWork
+    | WaitWork
+    | ReturnWork
+    | FailWork
+    | BlockWork
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +304,8 @@ class Step:
     timeout: float | None = None
     """Seconds for one attempt."""
     continue_on_error: bool = False
+    on_error: tuple[Arm, ...] = ()
+    """What is done after a failure; the taken arm's output stands for the step's."""
     compensate: Compensation | None = None
     at_most_once: bool = False
     reads_now: bool = False
@@ -141,7 +316,15 @@ class Step:
     @property
     def has_effect(self) -> bool:
         """An attempt may change something outside, so one whose end nobody saw leaves that in doubt."""
-        return isinstance(self.work, HttpWork) and self.work.method not in SAFE_METHODS
+        match self.work:
+            case HttpWork(method=method):
+                return method not in SAFE_METHODS
+            case McpToolWork(tool=tool):
+                return tool is not None
+            case PythonWork():
+                return True
+            case _:
+                return False
 
     def goes_on_after(self, code: str) -> bool:
         """``on_error: continue`` holds. Not for ``fail``, nor where somebody must say what happened to an at-most-once step."""
@@ -194,6 +377,8 @@ class Definition:
     mcp: McpOptions = field(default_factory=McpOptions)
     read_only: bool = False
     """All its work is GET or HEAD."""
+    children: tuple[str, ...] = ()
+    """Names of the workflows that its steps start."""
     destructive: bool = False
     """Some step (compensations aside) is DELETE, or the author says so."""
     source: str = ""

@@ -28,6 +28,8 @@ class StepCall:
     """The definition's defaults of ``vars``; the node's settings override them at the attempt."""
     secrets: tuple[str, ...] = ()
     """The names that the definition declares."""
+    parked: Json = None
+    """What this step's last attempt answered with ``Parked``: go on from there, do not begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +85,30 @@ class Failed:
     error: StepError
 
 
-Outcome: TypeAlias = Completed | Failed
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The work has begun and goes on elsewhere. ``note`` is recorded before anything else happens, and given back as
+    ``StepCall.parked`` when the step is asked to go on.
+
+    ``wake_after``: seconds until it is asked to go on (a poll); ``None``: it ends by a message (a callback, a child's end).
+    ``expires_after``: seconds until such a step has failed for want of a message; ``None``: never.
+    ``child``: the run to start, in the transaction of this record.
+    """
+
+    note: Json
+    wake_after: float | None = None
+    expires_after: float | None = None
+    child: ChildStart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStart:
+    """A child run as it is to begin: its input is validated, defaults applied."""
+
+    workflow: str
+    version: int
+    definition_id: int
+    input: Json
+
+
+Outcome: TypeAlias = Completed | Failed | Parked

@@ -6,7 +6,7 @@ All instants are timezone-aware UTC. A record is a whole row: writing it again r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -43,6 +43,12 @@ class StepRecord(NamedTuple):
     """Of a waiting step: until when."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    decision: Json = None
+    """What was decided while the step was open and is not decided again: of ``switch`` and of a failure with ``on_error``
+    ``{arm}``, of ``for_each`` ``{items, errors?}``, of ``repeat`` ``{iteration, state}``, of a stopping block also
+    ``{stopping}``, of ``approval`` ``{message, approvers?}``, of work that goes on elsewhere ``{parked}``."""
+    undoable: bool = False
+    """Undoing the run concerns this step: it is done and has a compensation, or it is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +94,19 @@ class RunRecord:
     """Seconds; while the run's time does not pass."""
     wake_at: datetime | None = None
     """The earliest instant it waits for. The store keeps it for runs that nobody owns."""
+    waiting_for: tuple[str, ...] = ()
+    """Paths of the signals and approvals that it waits for now."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRun:
+    """Whose child a run is: the step ``path`` of the run ``run_id``, in that step's ``generation``."""
+
+    run_id: str
+    path: str
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +127,53 @@ class Run:
     """How many nodes died in a row while this run was theirs and made no progress."""
     interrupted: bool = False
     """Its last owner went away with work possibly in flight."""
+    parent: ParentRun | None = None
+    pins: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """What it and its children start as children, by name: ``(definition_id, version)``. Fixed when the run begins."""
+
+
+MessageKind = Literal["cancel", "resume", "signal", "answer", "callback", "child", "undo"]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One entry of a run's inbox.
+    """One entry of a run's inbox. What ``body`` holds depends on the kind:
 
-    ``body`` of a resume: ``{input?, request?, output?, skip?, again?}``; of a cancel: ``{compensate}``.
+    - cancel ``{compensate}``; resume ``{path, generation, input?, request?, output?, skip?, again?}``
+    - signal ``{name, data}``; answer (to an approval) ``{path, generation, decision, note?, form?, via}``
+    - callback ``{path, attempt, body}``
+    - child (a child's end, to its parent) ``{path, generation, run_id, status, output?, error?, compensation?}``
+    - undo (to a completed child, from its parent) ``{}``
     """
 
     message_id: int
     run_id: str
-    kind: Literal["cancel", "resume"]
+    kind: MessageKind
     body: Mapping[str, Json]
     actor: str
     received_at: datetime
     reason: str | None = None
+
+
+class Outgoing(NamedTuple):
+    """A message that a run sends to another one. ``dedupe_key`` is unique within the receiver's inbox."""
+
+    run_id: str
+    kind: MessageKind
+    body: Mapping[str, Json]
+    dedupe_key: str
+
+
+class NewChild(NamedTuple):
+    """A run to be inserted as pending, with the parent's input validated. It inherits the parent's actor and pins."""
+
+    run_id: str
+    workflow: str
+    version: int
+    definition_id: int
+    input: Json
+    parent: ParentRun | None
+    """``None``: a detached child."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +188,7 @@ class Turn:
     """Inbox messages that these decisions took in."""
     release: bool = False
     """The run waits: no node owns it after this commit."""
+    kept: Sequence[int] = ()
+    """Inbox messages that came before the run waits for them: they stay unconsumed and wake nobody any more."""
+    children: Sequence[NewChild] = ()
+    outgoing: Sequence[Outgoing] = ()
