@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.errors import SettingsInvalid
+from mcp_workflows.steps.blobs import Blobs
+from mcp_workflows.steps.callback import CallbackTokens
 
 MEBIBYTE = 1 << 20
 
@@ -26,6 +28,12 @@ class Environment:
     http_allowed_hosts: tuple[str, ...] = ()
     """Empty: every host. See ``guard.Guard``."""
     max_answer_bytes: int = MEBIBYTE
+    max_blob_bytes: int = 64 * MEBIBYTE
+    """Of one body that lies outside the records, and of all blobs in one request."""
+    blobs: Blobs | None = None
+    callback_base: str | None = None
+    """Where others reach a server of this database: ``https://workflows.example.com``. ``None``: nobody can call."""
+    callback_tokens: CallbackTokens | None = None
     max_per_host: int = 100
     """Attempts in flight to one host and port; more wait, and their timeout waits with them."""
 

@@ -68,8 +68,11 @@ class Guard:
     Only an address or network in it lifts the refusal of link-local and metadata addresses, never a name.
     """
 
-    def __init__(self, allowed: Collection[str] = ()) -> None:
+    def __init__(
+        self, allowed: Collection[str] = (), *, named: str = "the allowed hosts (setting HTTP_ALLOWED_HOSTS)"
+    ) -> None:
         self._open = not allowed
+        self._named_in = named
         self._hosts: list[_HostRule] = []
         self._networks: list[tuple[_Network, int | None]] = []
         for entry in allowed:
@@ -105,7 +108,7 @@ class Guard:
             return
         if address is not None and any(self._named(form, url.port) for form in _forms(address)):
             return
-        raise AddressBlocked(f'host "{host}" is not among the allowed hosts (setting HTTP_ALLOWED_HOSTS)')
+        raise AddressBlocked(f'host "{host}" is not among {self._named_in}')
 
     def check_address(self, address: _Address) -> None:
         """Raises ``AddressBlocked`` for link-local and metadata addresses, also where IPv6 only wraps IPv4."""

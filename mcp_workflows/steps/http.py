@@ -1,221 +1,78 @@
-"""One http attempt: render, send, follow redirects, read, judge.
+"""The doer of ``http`` steps: one request, and for what takes long what follows it.
 
-What a failure is called follows DESIGN's first promise: *definite* when nothing was sent or the service refused (4xx), *in
-doubt* when a request that may change something left and no refusal came back. That includes success nobody can keep: a
-POST answered 200 with an unreadable body did take effect, so it is neither done nor harmless, and is not made again.
+An attempt sends its request and is done with the answer; or it is parked with it, to be asked for again (``poll``) or
+until somebody calls (``callback``).
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
-
-from aiohttp import ClientResponse
-
 from mcp_workflows.clock import Clock
-from mcp_workflows.definition.expressions import ExpressionFailed
-from mcp_workflows.definition.program import SAFE_METHODS, HttpWork, Json
-from mcp_workflows.engine.outcome import Completed, Failed, Outcome
-from mcp_workflows.steps import redirect, verdict
-from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_leniently
-from mcp_workflows.steps.attempt import Attempt, Values, cut
-from mcp_workflows.steps.body import read_body
-from mcp_workflows.steps.client import Broken, Client, NotConnected, NotHttp
+from mcp_workflows.definition.program import HttpWork, Json
+from mcp_workflows.engine.outcome import Completed, Failed, Outcome, Parked
+from mcp_workflows.errors import SettingsInvalid
+from mcp_workflows.steps import callback, outside, poll
+from mcp_workflows.steps.attempt import Attempt, Values
 from mcp_workflows.steps.environment import Environment
-from mcp_workflows.steps.gate import Gate
-from mcp_workflows.steps.guard import AddressBlocked, Guard
-from mcp_workflows.steps.request import Origin, Request, RequestInvalid, render
-
-MAX_EXPLANATION = 64 << 10
-"""Bytes of the body that are read of an answer that says no: it is kept with every failed attempt."""
+from mcp_workflows.steps.exchange import Exchanges
+from mcp_workflows.steps.redact import Redactor
+from mcp_workflows.steps.request import OUTSIDE, Request, render
 
 
 class Http:
     """The doer of ``HttpWork``."""
 
     def __init__(self, environment: Environment, clock: Clock) -> None:
-        self.guard = Guard(environment.http_allowed_hosts)
-        self.client = Client(self.guard)
-        self._gate = Gate(environment.max_per_host)
-        self.max_bytes = environment.max_answer_bytes
-        self.clock = clock
+        self._environment = environment
+        self._exchanges = Exchanges(environment, clock)
 
     async def attempt(self, attempt: Attempt) -> Outcome:
         work = attempt.call.work
         assert isinstance(work, HttpWork)
-        attempt.in_doubt = False
-        attempt.label = work.method
-        try:
-            request = render(work, attempt.call, attempt.values)
-        except ExpressionFailed as failure:
-            lacking = [name for name in attempt.missing if f"secrets.{name}" in failure.source]
-            if lacking:
-                setting = f"the secret {lacking[0]} has no value here; set MCP_WORKFLOWS_SECRET_{lacking[0]}"
-                return attempt.failed("settings", f"{attempt.label} was not sent: {setting}")
-            return attempt.failed("expression", f"{attempt.label} was not sent: {failure}")
-        except RequestInvalid as invalid:
-            return attempt.failed("invalid_request", f"{attempt.label} was not sent: {invalid}")
-        attempt.label = f"{work.method} {cut(request.url.raw_path, 200)}"
-        attempt.request = request.shown
-        host = request.origin
-        if not self._gate.enter(host):
-            await self._wait(attempt, host)
-        try:
-            return await _Flight(self, attempt, work, request).run()
-        finally:
-            self._gate.leave(host)
+        if attempt.call.parked is not None:
+            assert work.poll is not None, "only a poll is asked to go on"
+            return await poll.ask(self._exchanges, attempt, work, work.poll)
+        if self._environment.blobs is None and (work.response == "blob" or work.body_kind in OUTSIDE):
+            raise SettingsInvalid("blobs cannot be kept here")
+        if work.callback is not None:
+            refused = self._await_call(attempt, work)
+            if refused is not None:
+                return refused
+        exchanged = await self._exchanges.make(attempt, poll.first(work), lambda: self._request(attempt, work))
+        outcome = await self._exchanges.keep(attempt, exchanged)
+        if isinstance(outcome, Failed):
+            return outcome
+        if work.callback is not None:
+            return _parked_for_call(attempt, work, outcome)
+        if work.poll is not None:
+            return poll.begin(self._exchanges, attempt, work, work.poll, exchanged)
+        return outcome
 
-    async def _wait(self, attempt: Attempt, host: Origin) -> None:
-        """A crowd in front of the host is nobody's slowness: the attempt's time begins when it has its place."""
-        deadline = attempt.deadline
-        if deadline is None or attempt.call.timeout is None:
-            await self._gate.wait(host)
-            return
-        deadline.reschedule(None)
-        await self._gate.wait(host)
-        deadline.reschedule(asyncio.get_running_loop().time() + attempt.call.timeout)
+    async def _request(self, attempt: Attempt, work: HttpWork) -> Request:
+        request = render(work, attempt.call, attempt.values)
+        if work.body_kind in OUTSIDE:
+            return await outside.with_body(request, work.body_kind, self._exchanges.blob_reader(attempt))
+        return request
 
-    async def close(self) -> None:
-        await self.client.close()
-
-
-@dataclass(slots=True)
-class _Flight:
-    """One attempt on its way, over all its redirects."""
-
-    http: Http
-    attempt: Attempt
-    work: HttpWork
-    request: Request
-    acted: bool = False
-    """Some service dealt with a request that may change something and pointed elsewhere for its answer."""
-
-    async def run(self) -> Outcome:
-        for hops in range(redirect.MAX_REDIRECTS + 1):
-            try:
-                self.http.guard.check_url(self.request.url)
-                response = await self.http.client.send(self.request, self.work.connect_timeout, self.on_sent)
-            except AddressBlocked as blocked:
-                return self.attempt.failed("blocked_address", self._while("was not sent", f"{blocked}"))
-            except NotConnected as failure:
-                host = self.request.url.host_port_subcomponent
-                why = f"no connection to {host}: {failure}"
-                return self.attempt.failed("connect", self._while("was not sent", why), retryable=True)
-            except Broken as failure:
-                why = f"the connection broke before an answer came ({failure})"
-                return self.attempt.failed("reset", f"{self.attempt.label}: {why}", retryable=True)
-            except NotHttp as failure:
-                why = f"what came back is no HTTP answer ({failure})"
-                return self.attempt.failed("answer_unreadable", f"{self.attempt.label}: {why}")
-            try:
-                if not self._leads_on(response):
-                    return await self._judge(response)
-                failure = self._follow(response, hops)
-                if failure is not None:
-                    return failure
-            finally:
-                response.release()
-        raise AssertionError("the last hop answers or fails")
-
-    def on_sent(self) -> None:
-        self.attempt.in_doubt = self.acted or self.request.method not in SAFE_METHODS
-
-    def _while(self, what: str, why: str) -> str:
-        if self.acted:
-            return f"{self.attempt.label} was redirected, and the answer could not be fetched: {why}"
-        return f"{self.attempt.label} {what}: {why}"
-
-    def _leads_on(self, response: ClientResponse) -> bool:
-        wanted = isinstance(self.work.success, tuple) and verdict.admits(self.work.success, response.status)
-        return response.status in redirect.STATUSES and "Location" in response.headers and not wanted
-
-    def _follow(self, response: ClientResponse, hops: int) -> Failed | None:
-        """Makes the redirect's request the next one, or says why not."""
-        status = response.status
-        if redirect.becomes_get(self.request.method, status):
-            self.acted = self.acted or self.request.method not in SAFE_METHODS
-        else:
-            self.attempt.in_doubt = self.acted
-        what = f"{self.attempt.label} answered {status}"
-        if hops == redirect.MAX_REDIRECTS:
-            message = f"{what}, a redirect more than the {redirect.MAX_REDIRECTS} that are followed"
-            return self.attempt.failed("too_many_redirects", message, status=status)
-        try:
-            self.request = redirect.redirected(self.request, status, response.headers["Location"])
-            self.http.guard.check_url(self.request.url)
-        except redirect.LocationInvalid as invalid:
-            return self.attempt.failed(f"http_{status}", f"{what}, but {invalid}", status=status)
-        except AddressBlocked as blocked:
-            message = f"{what}, a redirect that is not followed: {blocked}"
-            return self.attempt.failed("blocked_address", message, status=status)
+    def _await_call(self, attempt: Attempt, work: HttpWork) -> Failed | None:
+        """Gives ``callback_url`` its value and hides its token as a secret, or says why there is none."""
+        environment, call = self._environment, attempt.call
+        if environment.callback_base is None or environment.callback_tokens is None:
+            message = (
+                f"{work.method} was not sent: the step waits for a call to callback_url, and nobody can call this process. "
+                "Serve with --http, or set MCP_WORKFLOWS_PUBLIC_URL to where a server of this database can be reached"
+            )
+            return attempt.failed("no_callback_url", message, in_doubt=False)
+        token = environment.callback_tokens.make(call.run_id, call.path, call.attempt)
+        url = f"{environment.callback_base.rstrip('/')}{callback.PATH}{token}"
+        attempt.redactor = Redactor({**attempt.values["secrets"], callback.SHOWN_AS: token})
+        attempt.values = Values(attempt.values, {"callback_url": url})
         return None
 
-    async def _judge(self, response: ClientResponse) -> Outcome:
-        status = response.status
-        attempt, work = self.attempt, self.work
-        if verdict.refused(status):
-            attempt.in_doubt = self.acted
-        if isinstance(work.success, tuple) and not verdict.admits(work.success, status):
-            return await self._refused(response)
-        explains = status >= 400
-        if work.response == "none" and not explains:
-            return self._kept(response, None, b"")
-        content_type = response.headers.get("Content-Type", "")
-        if explains:
-            raw = await self._explanation(response)
-            return self._kept(response, decode_leniently(raw, content_type, work.response), raw)
-        body = await read_body(response, self.http.max_bytes)
-        if body.trouble is not None:
-            message = f"{attempt.label} answered {status}, but its body {body.trouble}"
-            return attempt.failed(body.code, message, status=status, retryable=body.retryable)
-        try:
-            content = decode(body.raw, content_type, work.response)
-        except AnswerUnreadable as unreadable:
-            message = f"{attempt.label} answered {status}, but its body {unreadable}"
-            return attempt.failed("answer_unreadable", message, status=status)
-        return self._kept(response, content, body.raw)
+    async def close(self) -> None:
+        await self._exchanges.close()
 
-    def _kept(self, response: ClientResponse, content: Json, raw: bytes) -> Outcome:
-        """The result as it may be recorded, and whether it is the author's success."""
-        headers = verdict.header_map(response.headers)
-        result: Json = {"status": response.status, "headers": headers, "body": content}
-        redactor = self.attempt.redactor
-        if redactor and redactor.may_touch(raw, headers.values()):
-            result = redactor.json(result)
-        if not isinstance(self.work.success, tuple):
-            return self._by_expression(result, response)
-        return Completed(result)
 
-    def _by_expression(self, result: Json, response: ClientResponse) -> Outcome:
-        work, attempt, status = self.work, self.attempt, response.status
-        assert not isinstance(work.success, tuple)
-        try:
-            if work.success.evaluate_bool(Values(attempt.values, {"result": result})):
-                return Completed(result)
-        except ExpressionFailed as failure:
-            message = f"{attempt.label} answered {status}, but success: {failure}"
-            return attempt.failed("expression", message, status=status, body=result["body"])
-        if status < 300:
-            # The author's own reading of the answer: with this body the service says no.
-            attempt.in_doubt = self.acted
-        return self._says_no(response, result["body"])
-
-    async def _refused(self, response: ClientResponse) -> Failed:
-        raw = await self._explanation(response)
-        content = decode_leniently(raw, response.headers.get("Content-Type", ""), "auto")
-        return self._says_no(response, content)
-
-    async def _explanation(self, response: ClientResponse) -> bytes:
-        """As much of the body as explains a refusal, whatever becomes of the rest."""
-        return (await read_body(response, min(self.http.max_bytes, MAX_EXPLANATION), beginning=True)).raw
-
-    def _says_no(self, response: ClientResponse, body: Json) -> Failed:
-        status = response.status
-        return self.attempt.failed(
-            f"http_{status}",
-            verdict.explained(self.attempt.label, status, self.attempt.redactor.json(body)),
-            status=status,
-            body=body,
-            retryable=verdict.retryable(status),
-            retry_after=verdict.retry_after(response.headers.get("Retry-After"), self.http.clock()),
-        )
+def _parked_for_call(attempt: Attempt, work: HttpWork, answered: Completed) -> Parked:
+    assert work.callback is not None
+    note: Json = {"first": answered.result, "attempt": attempt.call.attempt}
+    return Parked(note, expires_after=work.callback.timeout)

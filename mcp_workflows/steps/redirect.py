@@ -12,7 +12,7 @@ from mcp_workflows.steps.request import Request, origin
 MAX_REDIRECTS = 5
 STATUSES = frozenset({301, 302, 303, 307, 308})
 
-_ABOUT_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location", "idempotency-key"})
+ABOUT_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location", "idempotency-key"})
 _TO_STRANGERS = frozenset({"user-agent", "accept", "content-type", "idempotency-key"})
 
 
@@ -40,7 +40,7 @@ def redirected(request: Request, status: int, location: str) -> Request:
     if not same_origin:
         headers = {name: value for name, value in headers.items() if name.lower() in _TO_STRANGERS}
     if becomes_get(request.method, status):
-        headers = {name: value for name, value in headers.items() if name.lower() not in _ABOUT_BODY}
+        headers = {name: value for name, value in headers.items() if name.lower() not in ABOUT_BODY}
         return replace(request, method="GET", url=url, headers=headers, body=None, secret_body=False)
     if request.secret_body and not same_origin:
         raise AddressBlocked(f'host "{url.host}" is another than the one that the body\'s secret is meant for')

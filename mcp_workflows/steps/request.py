@@ -36,6 +36,9 @@ _BASE_HEADERS = {
     "Accept": "application/json, */*;q=0.8",
 }
 _NO_KEY = frozenset({"GET", "HEAD"})
+_CONFIDENTIAL = frozenset({"secrets", "callback_url"})
+OUTSIDE = frozenset({"blob", "multipart"})
+"""Kinds of bodies that are read from the store after the request is rendered."""
 
 
 Origin = tuple[str, str, int | None]
@@ -56,7 +59,7 @@ class Request:
     body: bytes | None
     shown: dict[str, Json]
     secret_body: bool = False
-    """The body holds a secret: it goes to the host that it was meant for, and to no other."""
+    """The body holds a secret, or a callback's URL: it goes to the host that it was meant for, and to no other."""
 
     @property
     def origin(self) -> Origin:
@@ -64,7 +67,10 @@ class Request:
 
 
 def render(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> Request:
-    """Raises ``ExpressionFailed`` and ``RequestInvalid``."""
+    """A body that lies outside the records (``OUTSIDE``) is not in it yet: see ``outside.with_body``.
+
+    Raises ``ExpressionFailed`` and ``RequestInvalid``.
+    """
     correction = _correction(work, call.correction)
     text = work.url.render_url(values)
     shown: dict[str, Json] = {"method": work.method, "url": text}
@@ -74,10 +80,10 @@ def render(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> Reques
             query = merge_patch(query, correction["query"])
         shown["query"] = query
         text = _with_query(text, urlencode(list(_pairs("query", query))))
-    url = _url(text)
+    url = url_of(text)
     headers = _headers(work, call, values)
     body = _body(work, values, correction, headers, shown)
-    secret_body = work.body is not None and "secrets" in work.body.names
+    secret_body = work.body is not None and not work.body.names.isdisjoint(_CONFIDENTIAL)
     return Request(work.method, url, headers, body, shown, secret_body)
 
 
@@ -86,7 +92,7 @@ def origin(url: URL) -> Origin:
 
 
 @lru_cache(maxsize=1024)
-def _url(text: str) -> URL:
+def url_of(text: str) -> URL:
     """Exactly what was written and inserted, with what no URL may hold encoded; nothing is decoded or resolved."""
     parts = _URL_PARTS.fullmatch(text)
     if parts is None:
@@ -123,12 +129,12 @@ def _headers(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> dict
             raise RequestInvalid(f'header "{name}" is set by the client itself')
         for ours in [key for key in headers if key.lower() == lower]:
             del headers[ours]
-        headers[_header_name(name)] = _header_value(name, value)
+        headers[_header_name(name)] = header_value(name, value)
         given.add(lower)
     if work.method not in _NO_KEY and work.idempotency_key is not False and "idempotency-key" not in given:
         key = work.idempotency_key
         headers["Idempotency-Key"] = (
-            call.idempotency_key if key is None else _header_value("Idempotency-Key", key.render(values))
+            call.idempotency_key if key is None else header_value("Idempotency-Key", key.render(values))
         )
     if work.auth is not None:
         name, value = _credentials(work.auth, values)
@@ -139,17 +145,17 @@ def _headers(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> dict
 
 
 def _credentials(auth: Auth, values: Mapping[str, Json]) -> tuple[str, str]:
-    parts = [_text("auth", part.render(values)) for part in auth.parts]
+    parts = [text_of("auth", part.render(values)) for part in auth.parts]
     match auth.scheme:
         case "bearer":
-            return "Authorization", _header_value("auth", f"Bearer {parts[0]}")
+            return "Authorization", header_value("auth", f"Bearer {parts[0]}")
         case "basic":
             if ":" in parts[0]:
                 raise RequestInvalid("auth: a user name cannot hold a colon")
-            pair = _utf8("auth", f"{parts[0]}:{parts[1]}")
+            pair = utf8("auth", f"{parts[0]}:{parts[1]}")
             return "Authorization", f"Basic {base64.b64encode(pair).decode('ascii')}"
         case "header":
-            return _header_name(parts[0]), _header_value(parts[0], parts[1])
+            return _header_name(parts[0]), header_value(parts[0], parts[1])
 
 
 def _header_name(name: str) -> str:
@@ -158,10 +164,10 @@ def _header_name(name: str) -> str:
     return name
 
 
-def _header_value(name: str, value: Json) -> str:
-    text = _text(f'header "{name}"', value).strip(" \t")
+def header_value(name: str, value: Json) -> str:
+    text = text_of(f'header "{name}"', value).strip(" \t")
     if not text.isascii():
-        _utf8(f'header "{name}"', text)
+        utf8(f'header "{name}"', text)
     found = _CONTROL.search(text)
     if found:
         kind = {"\r": "a line break", "\n": "a line break", "\0": "a NUL"}.get(found[0], "a control character")
@@ -181,17 +187,19 @@ def _body(
     kind = work.body_kind
     content: Json = work.body.render(values)
     if kind in correction:
-        content = correction[kind] if kind == "text" else merge_patch(content, correction[kind])
+        content = correction[kind] if kind in {"text", "blob"} else merge_patch(content, correction[kind])
     shown[kind] = content
+    if kind in OUTSIDE:
+        return None
     if kind == "json":
         media_type, text = "application/json", _json(content)
     elif kind == "form":
         media_type, text = "application/x-www-form-urlencoded", _form(content)
     else:
-        media_type, text = "text/plain; charset=utf-8", _text("text", content)
+        media_type, text = "text/plain; charset=utf-8", text_of("text", content)
     if not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = media_type
-    return _utf8(kind, text)
+    return utf8(kind, text)
 
 
 def _json(content: Json) -> str:
@@ -211,16 +219,16 @@ def _form(content: Json) -> str:
 def _pairs(place: str, content: Json) -> Iterator[tuple[str, str]]:
     """A list repeats the name, null leaves it out."""
     if not isinstance(content, dict):
-        raise RequestInvalid(f"{place}: expected a mapping, found {_kind(content)}")
+        raise RequestInvalid(f"{place}: expected a mapping, found {kind_name(content)}")
     for name, value in cast("dict[str, Any]", content).items():
         for item in cast("list[Any]", value) if isinstance(value, list) else [value]:
             if item is not None:
-                text = _text(f"{place}.{name}", item)
-                _utf8(place, name + text)
+                text = text_of(f"{place}.{name}", item)
+                utf8(place, name + text)
                 yield name, text
 
 
-def _text(place: str, value: Json) -> str:
+def text_of(place: str, value: Json) -> str:
     """Text as it is; numbers and booleans as in JSON."""
     match value:
         case str():
@@ -230,17 +238,17 @@ def _text(place: str, value: Json) -> str:
         case int() | float():
             return _json(value)
         case _:
-            raise RequestInvalid(f"{place}: expected text, found {_kind(value)}")
+            raise RequestInvalid(f"{place}: expected text, found {kind_name(value)}")
 
 
-def _utf8(place: str, text: str) -> bytes:
+def utf8(place: str, text: str) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         raise RequestInvalid(f"{place}: a text holds half of a surrogate pair") from None
 
 
-def _kind(value: Json) -> str:
+def kind_name(value: Json) -> str:
     match value:
         case dict():
             return "a mapping"
@@ -259,15 +267,15 @@ def refuse_correction(work: HttpWork, correction: Json) -> str | None:
     if correction is None:
         return None
     if not isinstance(correction, dict):
-        return f"request: expected a mapping, found {_kind(correction)}"
+        return f"request: expected a mapping, found {kind_name(correction)}"
     allowed = {"query", work.body_kind or "query"}
     for key, value in cast("dict[str, Any]", correction).items():
         if key not in allowed:
             return f'request: "{key}" cannot be corrected here, only {" and ".join(sorted(allowed))}'
-        if key in {"query", "form"} and not isinstance(value, dict):
-            return f"request.{key}: expected a mapping, found {_kind(value)}"
+        if key in {"query", "form", "multipart"} and not isinstance(value, dict):
+            return f"request.{key}: expected a mapping, found {kind_name(value)}"
         if key == "text" and not isinstance(value, str):
-            return f"request.text: expected text, found {_kind(value)}"
+            return f"request.text: expected text, found {kind_name(value)}"
     return None
 
 

@@ -39,7 +39,7 @@ class Steps:
                 attempt.deadline = deadline
                 return await doer.attempt(attempt)
         except SettingsInvalid as invalid:
-            return attempt.failed("settings", str(invalid), in_doubt=False)
+            return attempt.failed("settings", str(invalid), in_doubt=call.parked is not None)
         except TimeoutError:
             if attempt.deadline is not None and attempt.deadline.expired():
                 return _timed_out(attempt)

@@ -26,7 +26,7 @@ async def test_a_broken_doer_fails_the_attempt_and_nothing_else(
     async def explode(*_: object) -> None:
         raise exception
 
-    monkeypatch.setattr("mcp_workflows.steps.http.read_body", explode)
+    monkeypatch.setattr("mcp_workflows.steps.exchange.read_body", explode)
     async with bench() as b:
         error = await b.failed("/ok", method)
         monkeypatch.undo()
