@@ -18,7 +18,7 @@ from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, HttpWork, Json
 from mcp_workflows.engine import moves
 from mcp_workflows.engine.corrections import composed, corrected
-from mcp_workflows.engine.records import Run, RunRecord, StepRecord
+from mcp_workflows.engine.records import MessageKind, Run, RunRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.engine.undo import SUFFIX, plan
 from mcp_workflows.errors import InputRefused, RunRefused, SettingsInvalid, Stopping, UnknownRun
@@ -242,11 +242,11 @@ class Runs:
             )
 
     async def _deliver(
-        self, run: Run, kind: str, body: Mapping[str, Any], actor: str | None, reason: str | None
+        self, run: Run, kind: MessageKind, body: Mapping[str, Any], actor: str | None, reason: str | None
     ) -> RunView:
         """Put a message into the inbox and wait until the run's owner, whoever that is, has taken it in."""
         with self._node.watching(run.run_id) as watch:
-            message_id = await self._store.deliver(
+            message_id, _new = await self._store.deliver(
                 run.run_id, kind, body, actor=actor or "local", reason=reason, now=self._clock()
             )
             self._node.stir()

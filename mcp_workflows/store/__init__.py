@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from mcp_workflows.store.places import default_url
 from mcp_workflows.store.store import Store
-from mcp_workflows.store.values import NewRun, NodeRow, RunFilter, RunList, StartResult, StoredDefinition, TakenOver
+from mcp_workflows.store.values import (
+    Delivered,
+    NewRun,
+    NodeRow,
+    RunFilter,
+    RunList,
+    StartResult,
+    StoredDefinition,
+    TakenOver,
+)
 
 __all__ = [
+    "Delivered",
     "NewRun",
     "NodeRow",
     "RunFilter",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mcp_workflows.errors import CallerError, NodeLost, RecordRefused
@@ -28,20 +28,21 @@ class Batch:
 
     def write(self, cursor: Cursor, statements: Statements, beat: int, now: int) -> None:
         """Between BEGIN and COMMIT. ``NodeLost``: nothing may be written by this incarnation any more."""
-        self.failed = {
-            job: NodeLost("this node was declared dead meanwhile")
-            for job in self.jobs
-            if job.holdings is not self.holdings
-        }
+        self.failed = {}
         self.claimable_now = False
         if statements.beat.run(cursor, me=self.holdings.node_id, new_beat=beat, now=now) != 1:
             raise NodeLost(f"node {self.holdings.node_id} was declared dead, or has left")
         turns = self._turns()
         self._write_rows(cursor, statements, turns)
         for job in turns:
+            for message in job.kept:
+                if statements.keep.run(cursor, message=message, run_key=job.key) != 1:
+                    raise Refused(f"message {message} was consumed before")
             for message in job.consumed:
                 if statements.consume.run(cursor, message=message, run_key=job.key, now=now) != 1:
                     raise Refused(f"message {message} was consumed before")
+            if job.children or job.outgoing:
+                self._write_others(cursor, statements, job, now)
             if job.run is not None:
                 self._write_run(cursor, statements, job, now)
         calls = [job for job in self.jobs if isinstance(job, CallJob) and job not in self.failed]
@@ -95,10 +96,21 @@ class Batch:
         for job in turns:
             steps += job.steps
             attempts += job.attempts
-        if statements.steps.run(cursor, steps) != len(steps):
-            raise Refused("a settled step would be written over")
+        for distinct in _without_repetition(steps):
+            if statements.steps.run(cursor, distinct) != len(distinct):
+                raise Refused("a settled step would be written over")
         if statements.attempts.run(cursor, attempts) != len(attempts):
             raise Refused("an attempt was not taken")
+
+    def _write_others(self, cursor: Cursor, statements: Statements, job: TurnJob, now: int) -> None:
+        """What the turn means for other runs. Said before, it is not said again."""
+        for child in job.children:
+            if statements.start_child.run(cursor, run_key=job.key, **child) == 1:
+                self.claimable_now = True
+        for message in job.outgoing:
+            if statements.send.run(cursor, run_key=job.key, **message) == 1:
+                statements.wake_receiver.run(cursor, to=message["to"], kind=message["kind"], now=now)
+                self.claimable_now = True  # or its owner, this node perhaps, is to look into the inbox
 
     def _write_run(self, cursor: Cursor, statements: Statements, job: TurnJob, now: int) -> None:
         assert job.status is not None
@@ -114,6 +126,23 @@ class Batch:
         claim_at = released[0][0]
         if claim_at is not None and claim_at <= now:
             self.claimable_now = True
+
+
+def _without_repetition(steps: Sequence[Values]) -> Iterator[Sequence[Values]]:
+    """In order, in parts that hold each step once: one statement may not write the same row twice everywhere."""
+    keys = [row[:3] for row in steps]
+    if len(set(keys)) == len(keys):
+        yield steps
+        return
+    seen: set[Values] = set()
+    start = 0
+    for place, key in enumerate(keys):
+        if key in seen:
+            yield steps[start:place]
+            start = place
+            seen.clear()
+        seen.add(key)
+    yield steps[start:]
 
 
 def refusal(error: Exception) -> RecordRefused:

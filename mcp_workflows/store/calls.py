@@ -15,7 +15,7 @@ from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.rows import RECORD_COLUMNS
 from mcp_workflows.store.statements import Cursor, Prepared, RunRow, Statements, claim
 from mcp_workflows.store.tables import micros
-from mcp_workflows.store.values import NewRun, StartResult
+from mcp_workflows.store.values import Delivered, NewRun, StartResult
 
 FORGET_NODES_AFTER = timedelta(days=7)
 
@@ -51,6 +51,8 @@ class Start:
             "idempotency_key": plain(new.idempotency_key, "_idempotency_key"),
             "join_key": new.join_key,
             "input": rows.to_text(new.input) or "null",
+            "pins": rows.to_text({name: list(pin) for name, pin in new.pins.items()} or None),
+            **rows.parent_values(new.parent),
             "owner": me if new.own else None,
             "claim_at": micros(new.record.wake_at or new.created_at),
             "recoveries": 0,
@@ -72,7 +74,7 @@ class Start:
         new = self._new
         run = Run(
             new.run_id, new.workflow, new.version, new.definition_id, new.input, new.actor, new.created_at, new.record,
-            new.idempotency_key, self._values["owner"],
+            new.idempotency_key, self._values["owner"], parent=new.parent, pins=new.pins,
         )  # fmt: skip
         return StartResult(run, joined=False)
 
@@ -114,15 +116,15 @@ class Deliver:
         self._run_id = run_id
         self._message = message
 
-    def __call__(self, cursor: Cursor, now: int) -> int:
+    def __call__(self, cursor: Cursor, now: int) -> Delivered:
         there = self._find(cursor)
         self._statements.deliver.run(cursor, run=there.key, **self._message)
         inserted = cursor.fetchall()
         if not inserted:
             self._statements.delivered.run(cursor, run_key=there.key, dedupe_key=self._message["dedupe_key"])
-            return cursor.fetchall()[0][0]
+            return Delivered(cursor.fetchall()[0][0], new=False)
         self._statements.wake.run(cursor, run_key=there.key, now=now)
-        return inserted[0][0]
+        return Delivered(inserted[0][0], new=True)
 
     def _find(self, cursor: Cursor) -> RunRow:
         if rows.is_plain(self._run_id):

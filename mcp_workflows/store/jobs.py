@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from mcp_workflows.engine.records import Turn
+from mcp_workflows.engine.records import NewChild, Outgoing, RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.rows import (
@@ -17,8 +18,10 @@ from mcp_workflows.store.rows import (
     Values,
     attempt_values,
     micros,
+    parent_values,
     record_values,
     step_values,
+    to_text,
 )
 from mcp_workflows.store.statements import Cursor
 
@@ -41,6 +44,9 @@ class TurnJob:
     status: RunStatus | None
     run: dict[str, Any] | None
     consumed: Sequence[int]
+    kept: Sequence[int]
+    children: Sequence[dict[str, Any]]
+    outgoing: Sequence[dict[str, Any]]
     release: bool
     size: int
     """Bytes of JSON, about."""
@@ -72,8 +78,10 @@ class CallJob(Generic[T]):
 Job: TypeAlias = TurnJob | CallJob[Any]
 
 
-def turn_job(turn: Turn, key: int, holdings: Holdings, future: asyncio.Future[None]) -> TurnJob:
-    """Encodes ``turn``. ``RecordRefused``: some value is no JSON."""
+def turn_job(
+    turn: Turn, key: int, holdings: Holdings, future: asyncio.Future[None], now: Callable[[], datetime]
+) -> TurnJob:
+    """Encodes ``turn``. ``RecordRefused``: some value is no JSON. ``now`` is asked where the turn concerns other runs."""
     steps = [step_values(key, record) for record in turn.steps]
     attempts = [attempt_values(key, record) for record in turn.attempts]
     size = 0
@@ -92,6 +100,9 @@ def turn_job(turn: Turn, key: int, holdings: Holdings, future: asyncio.Future[No
         release = release or status.finished
         if release:
             run["claim_at"] = micros(turn.run.wake_at)
+    children = [_child_values(child, now()) for child in turn.children]
+    outgoing = [_outgoing_values(message, now()) for message in turn.outgoing]
+    size += sum(len(child["input"]) for child in children) + sum(len(message["body"]) for message in outgoing)
     assert not (release and run is None), "a run is released with its record, which says when it is wanted again"
     return TurnJob(
         holdings,
@@ -103,7 +114,45 @@ def turn_job(turn: Turn, key: int, holdings: Holdings, future: asyncio.Future[No
         status,
         run,
         turn.consumed,
+        turn.kept,
+        children,
+        outgoing,
         release,
         size,
-        len(steps) + len(attempts) + 1,
+        len(steps) + len(attempts) + len(children) + len(outgoing) + 1,
     )
+
+
+def _child_values(child: NewChild, now: datetime) -> dict[str, Any]:
+    """The columns of ``run`` that a child does not inherit."""
+    record = RunRecord(RunStatus.PENDING, wake_at=now)
+    return {
+        **dict(zip(RECORD_COLUMNS, record_values(record), strict=True)),
+        **parent_values(child.parent),
+        "run_id": child.run_id,
+        "workflow": child.workflow,
+        "version": child.version,
+        "definition_id": child.definition_id,
+        "created_at": micros(now),
+        "idempotency_key": None,
+        "join_key": None,
+        "input": to_text(child.input) or "null",
+        "owner": None,
+        "claim_at": micros(now),
+        "recoveries": 0,
+        "recovered_seq": -1,
+        "interrupted": False,
+    }
+
+
+def _outgoing_values(message: Outgoing, now: datetime) -> dict[str, Any]:
+    """The columns of ``inbox``, and ``to`` whom."""
+    return {
+        "to": message.run_id,
+        "kind": message.kind,
+        "body": to_text(dict(message.body)),
+        "reason": None,
+        "dedupe_key": message.dedupe_key,
+        "received_at": micros(now),
+        "kept": False,
+    }

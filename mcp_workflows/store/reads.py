@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, or_, select, text, true
 from sqlalchemy.exc import DBAPIError
 
+from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord
-from mcp_workflows.engine.states import FINISHED, RunStatus
+from mcp_workflows.engine.states import FINISHED, RunStatus, StepStatus
 from mcp_workflows.errors import InputRefused, StoreUnavailable
 from mcp_workflows.store import rows, tables
 from mcp_workflows.store.sqlite import Sqlite
@@ -23,6 +24,12 @@ from mcp_workflows.store.values import NodeRow, RunFilter, RunList, StoredDefini
 T = TypeVar("T")
 
 THREADS = 4
+
+LISTS = 500
+"""How many lists one query asks for."""
+
+_NO_STEPS = ("branch", "item", "iteration")
+_ANSWERED = ("signal", "approval")
 
 _CURSOR = re.compile(r"[0-9]{1,18}")
 
@@ -79,8 +86,43 @@ def run_ids(connection: Connection, prefix: str, actor: str | None) -> list[str]
     return list(found.scalars())
 
 
-def steps(connection: Connection, run_id: str) -> list[StepRecord]:
-    found = connection.execute(select(_step).where(_step.c.run == _key_of(run_id)).order_by(_step.c.seq, _step.c.path))
+def steps(connection: Connection, run_id: str, lists: Collection[str] | None) -> list[StepRecord]:
+    if lists is None:
+        return _steps(connection, run_id)
+    wanted = sorted(set(lists))
+    found: list[StepRecord] = []
+    for start in range(0, len(wanted), LISTS):
+        found += _steps(connection, run_id, _step.c.parent.in_(wanted[start : start + LISTS]))
+    return found if len(wanted) <= LISTS else sorted(found, key=lambda record: (record.seq, record.path))
+
+
+def undoable_steps(connection: Connection, run_id: str) -> list[StepRecord]:
+    return _steps(connection, run_id, text("step.undoable"))  # as the condition of the index says it
+
+
+def waiting_steps(connection: Connection, run_id: str) -> list[StepRecord]:
+    return _steps(connection, run_id, _step.c.status == StepStatus.WAITING, _step.c.kind.in_(_ANSWERED))
+
+
+def completed_steps(connection: Connection, run_id: str) -> int:
+    count = (
+        select(func.count())
+        .select_from(_step)
+        .where(
+            _step.c.run == _key_of(run_id),
+            _step.c.status == StepStatus.COMPLETED,
+            _step.c.kind.not_in(_NO_STEPS),
+            ~_step.c.path.contains(COMPENSATE, autoescape=True),
+        )
+    )
+    return connection.execute(count).scalar_one()
+
+
+def _steps(connection: Connection, run_id: str, *conditions: Any) -> list[StepRecord]:
+    """In the order in which they were settled."""
+    found = connection.execute(
+        select(_step).where(_step.c.run == _key_of(run_id), *conditions).order_by(_step.c.seq, _step.c.path)
+    )
     return [rows.step_record(row) for row in found]
 
 
@@ -99,7 +141,8 @@ def messages(connection: Connection, run_id: str, unconsumed_only: bool) -> list
 
 
 def owned_messages(connection: Connection, node_id: str) -> list[Message]:
-    return _messages(connection, and_(_run.c.owner == node_id, _inbox.c.consumed_at.is_(None)))
+    unread = and_(_inbox.c.consumed_at.is_(None), _inbox.c.kept == false())
+    return _messages(connection, and_(_run.c.owner == node_id, unread))
 
 
 def _messages(connection: Connection, where: ColumnElement[bool]) -> list[Message]:
@@ -112,6 +155,14 @@ def _messages(connection: Connection, where: ColumnElement[bool]) -> list[Messag
 def consumed(connection: Connection, message_id: int) -> bool:
     found = connection.execute(select(_inbox.c.consumed_at).where(_inbox.c.id == message_id))
     return found.scalar_one_or_none() is not None
+
+
+def blob(connection: Connection, run_id: str, blob_id: str) -> tuple[bytes, str | None] | None:
+    table = tables.blob
+    found = connection.execute(
+        select(table.c.data, table.c.content_type).where(table.c.run == _key_of(run_id), table.c.blob_id == blob_id)
+    ).one_or_none()
+    return None if found is None else (bytes(found.data), rows.from_text(found.content_type))
 
 
 def definition(connection: Connection, definition_id: int) -> StoredDefinition:
@@ -163,7 +214,7 @@ def runs(connection: Connection, query: RunFilter) -> RunList:
 
 
 def _conditions(query: RunFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_run.c.status.in_(_statuses(query.status))]
+    conditions: list[ColumnElement[bool]] = [_of_status(query.status)]
     for column, wanted in (
         (_run.c.workflow, query.workflow), (_run.c.actor, query.actor), (_run.c.idempotency_key, query.idempotency_key),
     ):  # fmt: skip
@@ -178,16 +229,16 @@ def _conditions(query: RunFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _statuses(asked: str) -> list[str]:
+def _of_status(asked: str) -> ColumnElement[bool]:
     match asked:
         case "any":
-            return sorted(RunStatus)
+            return true()
         case "open":
-            return sorted(set(RunStatus) - FINISHED)
+            return _run.c.status.in_(sorted(set(RunStatus) - FINISHED))
         case "needs_input":
-            return [RunStatus.PAUSED]
+            return or_(_run.c.status == RunStatus.PAUSED, _run.c.waiting_for.is_not(None))
         case _ if asked in set(RunStatus):
-            return [asked]
+            return _run.c.status == asked
         case _:
             allowed = ", ".join(["open", "needs_input", "any", *RunStatus])
             raise InputRefused(f'status: "{asked}" is not one of {allowed}.')

@@ -15,7 +15,8 @@ from sqlalchemy import Row as SqlRow
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
-from mcp_workflows.engine.records import AttemptRecord, Message, Run, RunRecord, StepRecord, Stopping
+from mcp_workflows.engine.paths import parent_of
+from mcp_workflows.engine.records import AttemptRecord, Message, ParentRun, Run, RunRecord, StepRecord, Stopping
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import RecordRefused
 from mcp_workflows.store import tables
@@ -28,7 +29,7 @@ STEP_COLUMNS = tuple(tables.step.columns.keys())
 ATTEMPT_COLUMNS = tuple(tables.attempt.columns.keys())
 RECORD_COLUMNS = (
     "status", "output", "error", "compensation", "undone", "not_undone", "stopping", "ends_as", "corrections",
-    "timeout_at", "timeout_left", "wake_at", "started_at", "finished_at",
+    "timeout_at", "timeout_left", "wake_at", "waiting_for", "started_at", "finished_at",
 )  # fmt: skip
 """The columns of ``run`` that a ``RunRecord`` fills, in the order of ``record_values``."""
 
@@ -94,10 +95,10 @@ def _error(text: str | None) -> StepError | None:
 def step_values(key: int, record: StepRecord) -> Values:
     """In the order of ``STEP_COLUMNS``."""
     return (
-        key, record.path, record.seq, record.kind, record.status.value, to_text(record.output), _error_text(record.error),
-        record.generation, record.corrected, to_text(record.correction), record.attempts, record.attempts_before,
-        1 if record.in_doubt else 0, micros(record.now), micros(record.due_at), micros(record.started_at),
-        micros(record.finished_at),
+        key, parent_of(record.path), record.path, record.seq, record.kind, record.status.value, to_text(record.output),
+        _error_text(record.error), record.generation, record.corrected, to_text(record.correction), record.attempts,
+        record.attempts_before, 1 if record.in_doubt else 0, micros(record.now), micros(record.due_at),
+        micros(record.started_at), micros(record.finished_at), to_text(record.decision), 1 if record.undoable else 0,
     )  # fmt: skip
 
 
@@ -119,6 +120,8 @@ def step_record(row: AnyRow) -> StepRecord:
         due_at=row.due_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        decision=from_text(row.decision),
+        undoable=bool(row.undoable),
     )
 
 
@@ -149,7 +152,7 @@ def record_values(record: RunRecord) -> Values:
             {"reason": stopping.reason, "in_flight": stopping.in_flight, "compensate": stopping.compensate}
         ),
         record.ends_as, to_text(record.corrections), micros(record.timeout_at), record.timeout_left,
-        micros(record.wake_at), micros(record.started_at), micros(record.finished_at),
+        micros(record.wake_at), to_text(record.waiting_for or None), micros(record.started_at), micros(record.finished_at),
     )  # fmt: skip
 
 
@@ -176,6 +179,7 @@ def run_record(row: AnyRow) -> RunRecord:
         timeout_at=_moment(row.timeout_at),
         timeout_left=row.timeout_left,
         wake_at=_moment(row.wake_at),
+        waiting_for=tuple(from_text(row.waiting_for) or ()),
         started_at=_moment(row.started_at),
         finished_at=_moment(row.finished_at),
     )
@@ -197,7 +201,29 @@ def run(row: AnyRow) -> Run:
         owner=row.owner,
         recoveries=row.recoveries,
         interrupted=bool(row.interrupted),
+        parent=_parent(row),
+        pins=_pins(row.pins),
     )
+
+
+def parent_values(parent: ParentRun | None) -> dict[str, Any]:
+    """The columns of ``run`` that say whose child it is."""
+    return {
+        "parent_run_id": parent and parent.run_id,
+        "parent_path": parent and parent.path,
+        "parent_generation": parent and parent.generation,
+    }
+
+
+def _pins(text: str | None) -> dict[str, tuple[int, int]]:
+    pins: dict[str, list[int]] = {} if text is None else json.loads(text)
+    return {name: (definition_id, version) for name, (definition_id, version) in pins.items()}
+
+
+def _parent(row: AnyRow) -> ParentRun | None:
+    if row.parent_run_id is None:
+        return None
+    return ParentRun(row.parent_run_id, row.parent_path, row.parent_generation)
 
 
 def message(row: AnyRow) -> Message:

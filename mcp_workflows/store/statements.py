@@ -28,6 +28,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    false,
     func,
     insert,
     literal_column,
@@ -48,9 +49,12 @@ SUSPECT_AFTER = 2
 CHUNKS = (64, 8, 1)
 """Rows of one insert statement; few sizes, so that the driver keeps them all prepared."""
 
-run, step, node, inbox = tables.run, tables.step, tables.node, tables.inbox
+run, step, node, inbox, blob = tables.run, tables.step, tables.node, tables.inbox, tables.blob
 
 RUN_COLUMNS = tuple(run.columns.keys())
+"""``key``, which the database gives, is the first."""
+_MESSAGE_COLUMNS = tuple(name for name in inbox.columns.keys() if name not in {"id", "consumed_at"})  # noqa: SIM118
+"""Of a new message."""
 
 
 class Cursor(Protocol):
@@ -108,13 +112,17 @@ class Inserts:
 
 
 def _reachable(status: RunStatus) -> frozenset[RunStatus]:
-    """From which states a run may get to ``status`` in one commit, which may hold several moves."""
+    """From which states a run may get to ``status`` in one commit, which may hold several moves. None of them goes on
+    from where the run finished: that is a commit of its own, and so is what reopens it.
+    """
     sources = {status}
-    while True:
-        more = {source for source, targets in RUN_MOVES.items() if targets & sources}
-        if more <= sources:
-            return frozenset(sources)
+    through = [status]
+    while through:
+        target = through.pop()
+        more = {source for source, targets in RUN_MOVES.items() if target in targets} - sources
         sources |= more
+        through += more - FINISHED
+    return frozenset(sources)
 
 
 def _upsert_step(upsert: Callable[[Table], Any], rows: int) -> ClauseElement:
@@ -131,8 +139,8 @@ def _upsert_step(upsert: Callable[[Table], Any], rows: int) -> ClauseElement:
     unchanged = and_(new.status == step.c.status, new.output.is_not_distinct_from(step.c.output))
     undoing = new.status.in_(_literals([StepStatus.COMPENSATING, StepStatus.COMPENSATED]))
     return statement.on_conflict_do_update(
-        index_elements=["run", "path"],
-        set_={name: new[name] for name in STEP_COLUMNS[2:]},
+        index_elements=["run", "parent", "path"],
+        set_={name: new[name] for name in STEP_COLUMNS[3:]},
         where=or_(
             new.generation > step.c.generation,
             and_(new.generation == step.c.generation, or_(still_open, undoing, unchanged)),
@@ -167,12 +175,14 @@ def _inserts(build: Callable[[int], ClauseElement], width: int, dialect: Dialect
 
 
 _MINE = and_(run.c.key == bindparam("run_key"), run.c.owner == bindparam("me"))
-_UNREAD = exists().where(inbox.c.run == run.c.key, inbox.c.consumed_at.is_(None))
+_UNREAD = exists().where(inbox.c.run == run.c.key, inbox.c.consumed_at.is_(None), inbox.c.kept == false())
 _LAST_SEQ = select(func.coalesce(func.max(step.c.seq), -1)).where(step.c.run == run.c.key).scalar_subquery()
 
 
 def _update_run(status: RunStatus, *, release: bool) -> Update:
-    """A run's row, in one of two ways: kept, or let go. One that is let go with mail unread can be claimed at once."""
+    """A run's row, in one of two ways: kept, or let go. One that is let go with mail unread can be claimed at once;
+    mail that was laid aside for later does not count.
+    """
     statement = update(run).where(_MINE, run.c.status.in_(_literals(_reachable(status))))
     values: dict[str, Any] = {name: bindparam(name) for name in RECORD_COLUMNS}
     if status is RunStatus.PAUSED or status in FINISHED:
@@ -187,7 +197,50 @@ def _update_run(status: RunStatus, *, release: bool) -> Update:
 
 
 def _start() -> Insert:
-    return insert(run).values({name: bindparam(name) for name in RUN_COLUMNS if name != "key"}).returning(run.c.key)
+    return insert(run).values({name: bindparam(name) for name in RUN_COLUMNS[1:]}).returning(run.c.key)
+
+
+def _insert_found(
+    statement: Any, columns: Iterable[str], found: Mapping[str, ColumnElement[Any]], *where: ColumnElement[bool]
+) -> Any:
+    """A row whose columns ``found`` are read from rows that are there; the others are parameters."""
+    names = list(columns)
+    values: list[Any] = [found[name] if name in found else bindparam(name) for name in names]
+    chosen: Any = select(*values).where(*where)
+    return statement.from_select(names, chosen)
+
+
+def _start_child(upsert: Callable[[Table], Any]) -> ClauseElement:
+    """Its actor and its pins are those of the run that starts it. A run that is there already is left as it is."""
+    starter = run.alias("starter")
+    statement = _insert_found(
+        upsert(run), RUN_COLUMNS[1:], {"actor": starter.c.actor, "pins": starter.c.pins},
+        starter.c.key == bindparam("run_key"),
+    )  # fmt: skip
+    return statement.on_conflict_do_nothing(index_elements=["run_id"])
+
+
+def _send(upsert: Callable[[Table], Any]) -> ClauseElement:
+    """From one run to another, in the name of the sender's actor. To a run that is not there any more, nothing."""
+    sender, receiver = run.alias("sender"), run.alias("receiver")
+    statement = _insert_found(
+        upsert(inbox), _MESSAGE_COLUMNS, {"run": receiver.c.key, "actor": sender.c.actor},
+        sender.c.key == bindparam("run_key"), receiver.c.run_id == bindparam("to"),
+    )  # fmt: skip
+    return statement.on_conflict_do_nothing(index_elements=["run", "dedupe_key"])
+
+
+def _wake_receiver() -> Update:
+    """A run that has finished has no use for what other runs tell it, but that it is to be undone."""
+    return (
+        update(run)
+        .where(
+            run.c.run_id == bindparam("to"),
+            run.c.owner.is_(None),
+            or_(run.c.status.not_in(_literals(FINISHED)), bindparam("kind") == literal_column("'undo'")),
+        )
+        .values(claim_at=bindparam("now"))
+    )
 
 
 def _free(*extra: ColumnElement[bool], **values: Any) -> Update:
@@ -266,7 +319,17 @@ class Statements:
             )
             .values(consumed_at=bindparam("now"))
         )
+        self.keep = prepare(
+            update(inbox)
+            .where(
+                inbox.c.id == bindparam("message"), inbox.c.run == bindparam("run_key"), inbox.c.consumed_at.is_(None)
+            )
+            .values(kept=true())
+        )
         self.start = prepare(_start())
+        self.start_child = prepare(_start_child(upsert))
+        self.send = prepare(_send(upsert))
+        self.wake_receiver = prepare(_wake_receiver())
         self.run_by_idempotency_key = prepare(
             select(run).where(
                 run.c.actor == bindparam("by"),
@@ -299,6 +362,17 @@ class Statements:
         self.define = prepare(
             insert(d).values({name: bindparam(name) for name in d.columns.keys() if name != "id"}).returning(d.c.id)  # noqa: SIM118
         )
+        self.put_blob = prepare(_put_blob(upsert))
+        self.blob_is_there = prepare(
+            select(blob.c.size)
+            .join(run, run.c.key == blob.c.run)
+            .where(run.c.run_id == bindparam("of"), blob.c.blob_id == bindparam("blob_id"))
+        )
+        s = tables.setting
+        self.put_setting = prepare(
+            upsert(s).values(name=bindparam("setting"), value=bindparam("new")).on_conflict_do_nothing(["name"])
+        )
+        self.setting = prepare(select(s.c.value).where(s.c.name == bindparam("setting")))
 
 
 def _joinable() -> Select[Any]:
@@ -318,8 +392,11 @@ def _joinable() -> Select[Any]:
     )
 
 
+def _put_blob(upsert: Callable[[Table], Any]) -> ClauseElement:
+    statement = _insert_found(upsert(blob), blob.columns.keys(), {"run": run.c.key}, run.c.run_id == bindparam("of"))
+    return statement.on_conflict_do_nothing(index_elements=["run", "blob_id"])
+
+
 def _deliver(upsert: Callable[[Table], Any]) -> ClauseElement:
-    statement = upsert(inbox).values(
-        {name: bindparam(name) for name in inbox.columns.keys() if name not in {"id", "consumed_at"}}  # noqa: SIM118
-    )
+    statement = upsert(inbox).values({name: bindparam(name) for name in _MESSAGE_COLUMNS})
     return statement.on_conflict_do_nothing(index_elements=["run", "dedupe_key"]).returning(inbox.c.id)

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
-from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord, Turn
+from mcp_workflows.engine.records import AttemptRecord, Message, MessageKind, Run, StepRecord, Turn
 from mcp_workflows.errors import NodeLost, StoreUnavailable
-from mcp_workflows.store import calls, nodes, opening, reads
+from mcp_workflows.store import blobs, calls, nodes, opening, reads
 from mcp_workflows.store.changes import Changes
 from mcp_workflows.store.checkpoints import Checkpoints
 from mcp_workflows.store.holdings import Holdings
@@ -28,7 +28,16 @@ from mcp_workflows.store.rows import to_text
 from mcp_workflows.store.sqlite import Sqlite
 from mcp_workflows.store.statements import Cursor
 from mcp_workflows.store.tables import micros
-from mcp_workflows.store.values import NewRun, NodeRow, RunFilter, RunList, StartResult, StoredDefinition, TakenOver
+from mcp_workflows.store.values import (
+    Delivered,
+    NewRun,
+    NodeRow,
+    RunFilter,
+    RunList,
+    StartResult,
+    StoredDefinition,
+    TakenOver,
+)
 from mcp_workflows.store.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -56,6 +65,7 @@ class Store:
         self._name = name
         self._lease_seconds = lease_seconds
         self._changes = Changes()
+        self._secret_key: bytes | None = None
         self._giving_back: set[asyncio.Task[None]] = set()
         self._reads = Reads(database)
         self._observer = Observer(database, lease_seconds)
@@ -221,7 +231,7 @@ class Store:
         if key is None:
             raise NodeLost(f"run {turn.run_id} is not this node's")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._writer.put(turn_job(turn, key, holdings, future))
+        self._writer.put(turn_job(turn, key, holdings, future, self._clock))
         await future
 
     async def give_back(self, run_id: str) -> None:
@@ -271,9 +281,21 @@ class Store:
         """Newest first. ``InputRefused``: an unknown status or cursor."""
         return await self._reads(reads.runs, query)
 
-    async def load_steps(self, run_id: str) -> list[StepRecord]:
-        """In the order in which they were settled."""
-        return await self._reads(reads.steps, run_id)
+    async def load_steps(self, run_id: str, lists: Collection[str] | None = None) -> list[StepRecord]:
+        """In the order in which they were settled: all, or those that ``paths.parent_of`` puts into one of ``lists``."""
+        return await self._reads(reads.steps, run_id, lists)
+
+    async def load_undoable(self, run_id: str) -> list[StepRecord]:
+        """What undoing the run concerns, in the order in which it was settled."""
+        return await self._reads(reads.undoable_steps, run_id)
+
+    async def load_waiting(self, run_id: str) -> list[StepRecord]:
+        """The signals and approvals that are waited for, in the order in which they began."""
+        return await self._reads(reads.waiting_steps, run_id)
+
+    async def count_completed(self, run_id: str) -> int:
+        """How many steps completed, without compensations, branches, items and iterations."""
+        return await self._reads(reads.completed_steps, run_id)
 
     async def load_attempts(self, run_id: str) -> list[AttemptRecord]:
         """In the order in which they ended."""
@@ -284,15 +306,15 @@ class Store:
     async def deliver(
         self,
         run_id: str,
-        kind: str,
+        kind: MessageKind,
         body: Mapping[str, Json],
         *,
         actor: str,
         reason: str | None,
         now: datetime,
         dedupe_key: str | None = None,
-    ) -> int:
-        """Puts a message into the inbox, from any process; answers with its id. A run that nobody owns can be claimed then.
+    ) -> Delivered:
+        """Puts a message into the inbox, from any process. A run that nobody owns can be claimed then.
 
         A second message with the same ``dedupe_key`` is the first one. ``UnknownRun``: there is no such run.
         """
@@ -303,21 +325,40 @@ class Store:
             "reason": to_text(reason),
             "dedupe_key": calls.plain(dedupe_key, "dedupe_key"),
             "received_at": micros(now),
+            "kept": False,
         }
         deliver = calls.Deliver(self._database.statements, run_id, message)
-        return await self._call(deliver, notable=lambda _message_id: True)
+        return await self._call(deliver, notable=lambda delivered: delivered.new)
 
     async def load_messages(self, run_id: str, unconsumed_only: bool) -> list[Message]:
         """In the order in which they were received."""
         return await self._reads(reads.messages, run_id, unconsumed_only)
 
     async def owned_messages(self) -> list[Message]:
-        """What was not consumed yet, of the runs that this node owns, in the order in which it was received."""
+        """What was neither consumed nor kept yet, of the runs that this node owns, in the order in which it was received."""
         return await self._reads(reads.owned_messages, self.node_id)
 
     async def consumed(self, message_id: int) -> bool:
         """Whether the run's owner has taken the message in."""
         return await self._reads(reads.consumed, message_id)
+
+    # Blobs, and what all nodes share
+
+    async def put_blob(self, run_id: str, data: bytes, content_type: str | None) -> str:
+        """The blob's id; durable when this returns. The same content is in a run once, under the same id. ``UnknownRun``."""
+        which = await asyncio.to_thread(blobs.blob_id, data)
+        put = blobs.put_blob(self._database.statements, run_id, which, data, content_type)
+        return await self._job(put, size=len(data))
+
+    async def load_blob(self, run_id: str, blob_id: str) -> tuple[bytes, str | None] | None:
+        """The content and its type; ``None``: the run has no such blob."""
+        return await self._reads(reads.blob, run_id, blob_id)
+
+    async def secret_key(self) -> bytes:
+        """32 random bytes that this database keeps, the same for every node."""
+        if self._secret_key is None:
+            self._secret_key = await self._call(blobs.secret_key(self._database.statements))
+        return self._secret_key
 
     # Inside
 

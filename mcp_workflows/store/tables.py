@@ -20,6 +20,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -109,7 +110,10 @@ class Node(Base, table=True):
 
 
 class Run(Base, table=True):
-    """One run. ``claim_at``: from when a node may claim it; ``wake_at`` is what the run itself waits for."""
+    """One run. ``claim_at``: from when a node may claim it; ``wake_at`` is what the run itself waits for.
+
+    ``parent_run_id``, ``parent_path`` and ``parent_generation`` are there together, of a child.
+    """
 
     __table_args__ = (
         UniqueConstraint("run_id"),
@@ -123,6 +127,8 @@ class Run(Base, table=True):
         Index("run_by_owner", "owner", sqlite_where=text("owner IS NOT NULL"), postgresql_where=text("owner IS NOT NULL")),
         Index("run_by_status", "status", "key"),
         Index("run_by_actor", "actor", "key"),
+        Index("run_waiting_for", "key", sqlite_where=text("waiting_for IS NOT NULL"),
+              postgresql_where=text("waiting_for IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
@@ -136,6 +142,10 @@ class Run(Base, table=True):
     idempotency_key: str | None = Field(default=None, sa_type=Text)
     join_key: str | None = Field(default=None, sa_type=Text)
     input: str = Field(sa_type=Text)
+    parent_run_id: str | None = Field(default=None, sa_type=Text)
+    parent_path: str | None = Field(default=None, sa_type=Text)
+    parent_generation: int | None = None
+    pins: str | None = Field(default=None, sa_type=Text)
     owner: str | None = Field(default=None, sa_type=Text, sa_column_args=[ForeignKey("node.node_id")])
     claim_at: datetime | None = Field(default=None, sa_type=Instant)
     recoveries: int = 0
@@ -153,16 +163,21 @@ class Run(Base, table=True):
     timeout_at: datetime | None = Field(default=None, sa_type=Instant)
     timeout_left: float | None = None
     wake_at: datetime | None = Field(default=None, sa_type=Instant)
+    waiting_for: str | None = Field(default=None, sa_type=Text)
     started_at: datetime | None = Field(default=None, sa_type=Instant)
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 class Step(Base, table=True):
-    """One step of one run."""
+    """One step of one run. ``parent`` is the list that it stands in: the steps of one list are one range of the key."""
 
-    __table_args__ = (_one_of("status", StepStatus),)
+    __table_args__ = (
+        _one_of("status", StepStatus),
+        Index("step_undoable", "run", sqlite_where=text("undoable"), postgresql_where=text("undoable")),
+    )
 
     run: int = _run_key(primary_key=True)
+    parent: str = Field(primary_key=True, sa_type=Text)
     path: str = Field(primary_key=True, sa_type=Text)
     seq: int = Field(sa_type=BigInteger)
     kind: str = Field(sa_type=Text)
@@ -179,6 +194,8 @@ class Step(Base, table=True):
     due_at: datetime | None = Field(default=None, sa_type=Instant)
     started_at: datetime | None = Field(default=None, sa_type=Instant)
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
+    decision: str | None = Field(default=None, sa_type=Text)
+    undoable: bool
 
 
 class Attempt(Base, table=True):
@@ -193,13 +210,17 @@ class Attempt(Base, table=True):
 
 
 class Inbox(Base, table=True):
-    """One message to one run, kept after it is consumed: who asked for what, when, and why."""
+    """One message to one run, on record after it is consumed: who asked for what, when, and why.
+
+    ``kept``: it came before the run waits for it. It can still be consumed, but wakes nobody any more.
+    """
 
     __table_args__ = (
         UniqueConstraint("run", "dedupe_key"),
         Index(
             "inbox_unconsumed",
             "run",
+            "kept",
             sqlite_where=text("consumed_at IS NULL"),
             postgresql_where=text("consumed_at IS NULL"),
         ),
@@ -215,6 +236,24 @@ class Inbox(Base, table=True):
     dedupe_key: str | None = Field(default=None, sa_type=Text)
     received_at: datetime = Field(sa_type=Instant)
     consumed_at: datetime | None = Field(default=None, sa_type=Instant)
+    kept: bool = False
+
+
+class Blob(Base, table=True):
+    """Content too large, or too binary, for a record. ``blob_id`` is made from it: the same content is there once in a run."""
+
+    run: int = _run_key(primary_key=True)
+    blob_id: str = Field(primary_key=True, sa_type=Text)
+    content_type: str | None = Field(default=None, sa_type=Text)
+    size: int = Field(sa_type=BigInteger)
+    data: bytes = Field(sa_type=LargeBinary)
+
+
+class Setting(Base, table=True):
+    """One value that all nodes of this database share."""
+
+    name: str = Field(primary_key=True, sa_type=Text)
+    value: bytes = Field(sa_type=LargeBinary)
 
 
 class Compatibility(Base, table=True):
@@ -239,4 +278,6 @@ run = _table(Run)
 step = _table(Step)
 attempt = _table(Attempt)
 inbox = _table(Inbox)
+blob = _table(Blob)
+setting = _table(Setting)
 compatibility = _table(Compatibility)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from mcp_workflows.definition.program import Json
-from mcp_workflows.engine.records import Run, RunRecord
+from mcp_workflows.engine.records import ParentRun, Run, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class NewRun:
 
     ``join_key`` says which runs are the same work (of one actor and workflow); a run of it that is not finished is
     joined, and one that finished at or after ``join_since``. ``own``: this node moves the run from its first moment.
+    ``pins``: what it and its children start as children, by name ``(definition_id, version)``.
     """
 
     run_id: str
@@ -31,6 +32,8 @@ class NewRun:
     join_key: str | None = None
     join_since: datetime | None = None
     own: bool = True
+    parent: ParentRun | None = None
+    pins: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,13 @@ class StartResult:
 
     run: Run
     joined: bool
+
+
+class Delivered(NamedTuple):
+    """A message of the inbox. ``new`` is false where an earlier delivery with the same ``dedupe_key`` put it there."""
+
+    message_id: int
+    new: bool
 
 
 class StoredDefinition(NamedTuple):

@@ -58,6 +58,8 @@ class Writer(threading.Thread):
         self._written = written
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._next: Job | None = None
+        """Taken from the queue, for the next batch."""
         self._lock = database.lock()
         self._connection: DriverConnection | None = None
         self._closing = threading.Event()
@@ -83,7 +85,8 @@ class Writer(threading.Thread):
         looked = 0.0
         while True:
             try:
-                job = self._queue.get(timeout=POLL)
+                job = self._next or self._queue.get(timeout=POLL)
+                self._next = None
             except queue.Empty:
                 pass
             else:
@@ -98,7 +101,7 @@ class Writer(threading.Thread):
 
     def _commit(self, jobs: list[Job], *, fill: bool = False) -> None:
         """Commits ``jobs`` and what has come since, as far as they can be; settles the futures of all of them."""
-        holdings = self.holdings
+        holdings = jobs[0].holdings
         batch = Batch(holdings, jobs)
         try:
             committed = self._transact(batch, fill=fill)
@@ -150,7 +153,10 @@ class Writer(threading.Thread):
                 return True
 
     def _fill(self, batch: Batch) -> None:
-        """Takes everything that waits, now that the lock is ours: others may have held it for long."""
+        """Takes everything that waits, now that the lock is ours: others may have held it for long.
+
+        What another incarnation put there is not of this batch: its fence is another.
+        """
         jobs = batch.jobs
         assert isinstance(jobs, list)
         rows, size = jobs[0].rows, jobs[0].size
@@ -161,6 +167,9 @@ class Writer(threading.Thread):
                 return
             if job is None:
                 self._queue.put(None)
+                return
+            if job.holdings is not batch.holdings:
+                self._next = job
                 return
             rows += job.rows
             size += job.size

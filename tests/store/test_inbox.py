@@ -10,7 +10,7 @@ import pytest
 from mcp_workflows.engine.records import Message, RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import RecordRefused, UnknownRun
-from mcp_workflows.store import Store
+from mcp_workflows.store import Delivered, Store
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, claimed, done, finished, waiting
 
@@ -19,8 +19,12 @@ pytestmark = pytest.mark.anyio
 FAR = NOW + timedelta(days=3000)
 
 
-async def cancel(store: Store, run_id: str, **changes: str) -> int:
+async def deliver(store: Store, run_id: str, **changes: str) -> Delivered:
     return await store.deliver(run_id, "cancel", {"compensate": True}, actor="web:7", reason="typo", now=NOW, **changes)
+
+
+async def cancel(store: Store, run_id: str, **changes: str) -> int:
+    return (await deliver(store, run_id, **changes)).message_id
 
 
 async def test_a_message_reaches_the_owner_wherever_it_was_delivered(open_store: OpenStore) -> None:
@@ -69,9 +73,11 @@ async def test_messages_keep_their_order(open_store: OpenStore) -> None:
 async def test_a_repeated_delivery_is_the_first_one(open_store: OpenStore) -> None:
     async with open_store() as store, open_store() as other:
         run_id, another = await begin(store), await begin(store)
-        ids = await asyncio.gather(*(cancel(one, run_id, dedupe_key="d") for one in (store, other) * 10))
-        assert len(set(ids)) == 1
-        assert await cancel(store, another, dedupe_key="d") != ids[0]
+        each = await asyncio.gather(*(deliver(one, run_id, dedupe_key="d") for one in (store, other) * 10))
+        [message_id] = {delivered.message_id for delivered in each}
+        assert [delivered.new for delivered in each].count(True) == 1
+        of_another = await deliver(store, another, dedupe_key="d")
+        assert (of_another.new, of_another.message_id != message_id) == (True, True)
         assert len(await store.load_messages(run_id, unconsumed_only=False)) == 1
 
 

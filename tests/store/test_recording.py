@@ -27,7 +27,7 @@ async def test_every_field_of_a_step_comes_back(open_store: OpenStore) -> None:
     step = StepRecord(
         path="resize[3].upload", seq=7, kind="http", status=StepStatus.IN_DOUBT, output={"a": [1, 2.5, "ü", None, True]},
         error=ERROR, generation=2, corrected=2, correction={"json": {"a": 1}}, attempts=3, attempts_before=5,
-        in_doubt=True, now=NOW, due_at=LATER, started_at=NOW, finished_at=LATER,
+        in_doubt=True, now=NOW, due_at=LATER, started_at=NOW, finished_at=LATER, decision={"arm": "when1"}, undoable=True,
     )  # fmt: skip
     assert {name for name in get_type_hints(StepRecord) if getattr(step, name) in (None, 0, False)} == set()
     async with open_store() as store:
@@ -40,8 +40,8 @@ async def test_every_field_of_a_run_comes_back(open_store: OpenStore) -> None:
     record = RunRecord(
         status=RunStatus.COMPENSATING, output={"x": 1}, error=ERROR, compensation="incomplete", undone=("b", "a"),
         not_undone=(("c", "answered 503"),), stopping=Stopping("cancel", ("d", "e"), compensate=False), ends_as="failed",
-        corrections={"amount": 2}, timeout_at=LATER, timeout_left=12.25, wake_at=LATER, started_at=NOW,
-        finished_at=LATER,
+        corrections={"amount": 2}, timeout_at=LATER, timeout_left=12.25, wake_at=LATER,
+        waiting_for=("approve", "batch[3].sign"), started_at=NOW, finished_at=LATER,
     )  # fmt: skip
     assert {name for name in get_type_hints(RunRecord) if getattr(record, name) in (None, (), 0)} == set()
     async with open_store() as store:

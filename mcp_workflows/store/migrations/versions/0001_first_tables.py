@@ -17,6 +17,7 @@ def upgrade() -> None:
     _runs()
     _steps()
     _inbox()
+    _blobs_and_settings()
     compatibility = op.create_table(
         "compatibility",
         sa.Column("oldest_schema", sa.Integer, primary_key=True),
@@ -64,6 +65,10 @@ def _runs() -> None:
         sa.Column("idempotency_key", sa.Text),
         sa.Column("join_key", sa.Text),
         sa.Column("input", sa.Text, nullable=False),
+        sa.Column("parent_run_id", sa.Text),
+        sa.Column("parent_path", sa.Text),
+        sa.Column("parent_generation", sa.Integer),
+        sa.Column("pins", sa.Text),
         sa.Column("owner", sa.Text, sa.ForeignKey("node.node_id")),
         sa.Column("claim_at", INSTANT),
         sa.Column("recoveries", sa.Integer, nullable=False),
@@ -81,11 +86,13 @@ def _runs() -> None:
         sa.Column("timeout_at", INSTANT),
         sa.Column("timeout_left", sa.Float),
         sa.Column("wake_at", INSTANT),
+        sa.Column("waiting_for", sa.Text),
         sa.Column("started_at", INSTANT),
         sa.Column("finished_at", INSTANT),
         sa.UniqueConstraint("run_id"),
         sa.CheckConstraint(
-            "status IN ('pending', 'running', 'waiting', 'paused', 'compensating', 'completed', 'failed', 'cancelled')",
+            "status IN ('pending', 'running', 'waiting', 'paused', 'compensating', 'completed', 'failed', 'cancelled', "
+            "'compensated')",
             name="status_known",
         ),
         sqlite_autoincrement=True,
@@ -102,12 +109,14 @@ def _runs() -> None:
     _index("run_by_owner", "run", ["owner"], "owner IS NOT NULL")
     op.create_index("run_by_status", "run", ["status", "key"])
     op.create_index("run_by_actor", "run", ["actor", "key"])
+    _index("run_waiting_for", "run", ["key"], "waiting_for IS NOT NULL")
 
 
 def _steps() -> None:
     op.create_table(
         "step",
         sa.Column("run", KEY, sa.ForeignKey("run.key", ondelete="CASCADE"), primary_key=True),
+        sa.Column("parent", sa.Text, primary_key=True),
         sa.Column("path", sa.Text, primary_key=True),
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
@@ -124,12 +133,15 @@ def _steps() -> None:
         sa.Column("due_at", INSTANT),
         sa.Column("started_at", INSTANT),
         sa.Column("finished_at", INSTANT),
+        sa.Column("decision", sa.Text),
+        sa.Column("undoable", sa.Boolean, nullable=False),
         sa.CheckConstraint(
             "status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'skipped', 'cancelled', 'in_doubt', "
             "'compensating', 'compensated')",
             name="status_known",
         ),
     )
+    _index("step_undoable", "step", ["run"], "undoable")
     op.create_table(
         "attempt",
         sa.Column("run", KEY, sa.ForeignKey("run.key", ondelete="CASCADE"), primary_key=True),
@@ -153,10 +165,27 @@ def _inbox() -> None:
         sa.Column("dedupe_key", sa.Text),
         sa.Column("received_at", INSTANT, nullable=False),
         sa.Column("consumed_at", INSTANT),
+        sa.Column("kept", sa.Boolean, nullable=False),
         sa.UniqueConstraint("run", "dedupe_key"),
         sqlite_autoincrement=True,
     )
-    _index("inbox_unconsumed", "inbox", ["run"], "consumed_at IS NULL")
+    _index("inbox_unconsumed", "inbox", ["run", "kept"], "consumed_at IS NULL")
+
+
+def _blobs_and_settings() -> None:
+    op.create_table(
+        "blob",
+        sa.Column("run", KEY, sa.ForeignKey("run.key", ondelete="CASCADE"), primary_key=True),
+        sa.Column("blob_id", sa.Text, primary_key=True),
+        sa.Column("content_type", sa.Text),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "setting",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("value", sa.LargeBinary, nullable=False),
+    )
 
 
 def _index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
