@@ -73,7 +73,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _load(path: Path) -> tuple[Definition, tuple[Problem, ...]]:
-    compiled, advised = _compile(_read(path), str(path))
+    compiled, advised = _compile(read_text(path), str(path))
     return compiled.definition, advised
 
 
@@ -83,7 +83,8 @@ def _compile(text: str, source: str) -> tuple[Compiled, tuple[Problem, ...]]:
     return compiled, advice(compiled, document)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A file's text. Raises ``DefinitionInvalid`` where it cannot be read, is too large or is not UTF-8."""
     try:
         size = path.stat().st_size
         if size > 4 * MAX_CHARACTERS:
@@ -117,5 +118,5 @@ def _is_definition(file: Path, root: Path) -> bool:
 
 
 def _place_of_name(path: Path) -> tuple[int, int]:
-    document = read_document(_read(path), str(path))
+    document = read_document(read_text(path), str(path))
     return document.source.place(document.nearest(("name",)).start)

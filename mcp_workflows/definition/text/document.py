@@ -110,8 +110,14 @@ def decode(data: bytes, file: str) -> str:
         raise DefinitionInvalid([Problem(file, line, column, "encoding", message)]) from None
 
 
-def read_document(text: str, file: str) -> Document:
-    """Reads YAML, or JSON where the name or the text says so. Raises ``DefinitionInvalid`` where the text cannot be read."""
+WORKFLOW = "a workflow is a mapping with name, steps and so on"
+
+
+def read_document(text: str, file: str, *, what: str = WORKFLOW) -> Document:
+    """Reads YAML, or JSON where the name or the text says so. ``what`` is what it should hold.
+
+    Raises ``DefinitionInvalid`` where the text cannot be read.
+    """
     source = SourceText(re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff")))
     try:
         builder = _read(source.text, _format(file))
@@ -119,7 +125,7 @@ def read_document(text: str, file: str) -> Document:
         line, column = source.place(refused.index)
         problem = Problem(file, line, column, _format(file), refused.message)
         raise DefinitionInvalid([problem]) from None
-    return _document(builder, source, file)
+    return _document(builder, source, file, what)
 
 
 def _format(file: str) -> str:
@@ -139,13 +145,13 @@ def _read(text: str, form: str) -> TreeBuilder:
     return read_yaml(text)
 
 
-def _document(builder: TreeBuilder, source: SourceText, file: str) -> Document:
+def _document(builder: TreeBuilder, source: SourceText, file: str, what: str) -> Document:
     root = builder.root
     if not isinstance(root, Map):
         value = None if root is None else to_json(root)
         found = "nothing" if value is None else describe(value)
         line, column = source.place(root.start if root is not None else 0)
-        message = f"a workflow is a mapping with name, steps and so on; found {found}"
+        message = f"{what}; found {found}"
         raise DefinitionInvalid([Problem(file, line, column, _format(file), message)])
     document = Document(file, source, root)
     for duplicate in builder.duplicates:
