@@ -37,7 +37,7 @@ def _started_by_a_program() -> bool:
 def main() -> None:
     """Reads the arguments and serves."""
     parser = argparse.ArgumentParser(description="The sample services on loopback.")
-    parser.add_argument("--any-port", action="store_true", help="free ports instead of 8900 to 8904")
+    parser.add_argument("--any-port", action="store_true", help="free ports instead of 8900 to 8908")
     arguments = parser.parse_args()
     try:
         asyncio.run(_serve({} if arguments.any_port else dict(PORTS)))
