@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mcp_workflows.definition import model
-from mcp_workflows.definition.compile_http import HTTP_RESULT, CompiledService, compile_http
-from mcp_workflows.definition.expressions import Expression, Template
-from mcp_workflows.definition.model.step import KINDS, LATER_KINDS
+from mcp_workflows.definition.compile_attempts import check_attempts, retry_of, timeout_of
+from mcp_workflows.definition.compile_blocks import Nest, compile_arms, compile_block, refuse_keys_of_work
+from mcp_workflows.definition.compile_calls import compile_jq, compile_mcp_tool, compile_python, compile_workflow
+from mcp_workflows.definition.compile_http import compile_http
+from mcp_workflows.definition.compile_long_http import CALLBACK_RESULT, HTTP_RESULT
+from mcp_workflows.definition.compile_people import compile_approval, compile_signal
+from mcp_workflows.definition.compile_services import CompiledService
+from mcp_workflows.definition.expressions import Template
+from mcp_workflows.definition.model.step import BLOCKS, KINDS, LATER_KINDS
+from mcp_workflows.definition.nested import name_of, why_no_result
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import (
-    Backoff,
+    Arm,
     Compensation,
     FailWork,
-    HttpWork,
-    Retry,
     ReturnWork,
     SetWork,
     Step,
@@ -27,10 +32,10 @@ from mcp_workflows.definition.scope import Names, Scope
 from mcp_workflows.definition.site import Reads, Site, given_by
 from mcp_workflows.definition.text.document import Document
 from mcp_workflows.definition.text.nodes import Map
+from mcp_workflows.definition.work_parts import reads_now
 
-HTTP_TIMEOUT = 30.0
-HTTP_RETRY = Retry(max_attempts=5)
-NO_RETRY = Retry(max_attempts=1)
+MAX_NESTING = 32
+"""Lists within lists, the root not counted."""
 _ENDS_THE_RUN = frozenset({"return", "fail"})
 
 
@@ -52,7 +57,7 @@ def compile_steps(
     compiled: list[Step] = []
     for index, step in enumerate(steps):
         here = replace(scope, positions={**scope.positions, path: index}, own=step.id)
-        name = step.id or f"{(step.kinds or ['step'])[0]}#{index + 1}"
+        name = name_of(step, index)
         site = Site(around.document, (*path, index), here, around.reads, name)
         if isinstance(site.document.node(site.path), Map):
             program = _step(step, name, site, around)
@@ -64,9 +69,12 @@ def _step(step: model.Step, name: str, site: Site, around: Surroundings) -> Step
     kind = the_kind(site)
     when = site.at("when").condition("when") if step.when is not None else None
     if when is not None:
-        site = site.within(replace(site.scope, given=given_by(when)))
+        site = site.within(replace(site.scope, given=site.scope.given | given_by(when)))
+    _refuse_where_it_stands(step, kind, site)
+    check_attempts(kind, site)
     work = _work(step, kind, site, around) if kind is not None else None
     output = _output(step, kind, site)
+    on_error = _on_error(step, kind, site, around)
     compensate = _compensation(step, name, site, around)
     if kind is None or work is None:
         return None
@@ -78,13 +86,14 @@ def _step(step: model.Step, name: str, site: Site, around: Surroundings) -> Step
         title=step.title,
         when=when,
         output=output,
-        retry=_retry(step.retry, kind, step.at_most_once, around),
-        timeout=_timeout(step.timeout, work, around),
+        retry=retry_of(step.retry, kind, step.at_most_once, around.defaults),
+        timeout=timeout_of(step.timeout, work, around.services, around.defaults, site),
         continue_on_error=step.on_error == "continue",
+        on_error=on_error,
         compensate=compensate,
         at_most_once=step.at_most_once,
     )
-    return replace(program, reads_now=_reads_now(program))
+    return replace(program, reads_now=reads_now(program))
 
 
 def the_kind(site: Site) -> str | None:
@@ -107,10 +116,45 @@ _STEP_KEYS = frozenset(
 )
 
 
+def _refuse_where_it_stands(step: model.Step, kind: str | None, site: Site) -> None:
+    if kind in BLOCKS:
+        refuse_keys_of_work(kind, site)
+    if site.scope.compensating:
+        if step.compensate is not None:
+            site.refuse("compensate", "what undoes a step is not undone itself", key="compensate")
+        if kind in _ENDS_THE_RUN:
+            site.refuse("compensate", f'"{kind}" may not stand in compensate: the run is ending already', key=kind)
+
+
+def _nest(around: Surroundings) -> Nest:
+    """Compiles lists inside of steps, to a depth that ends."""
+
+    def nest(steps: list[model.Step], site: Site) -> tuple[Step, ...]:
+        if len(site.scope.positions) > MAX_NESTING:
+            site.refuse("block", f"steps are nested deeper than {MAX_NESTING} lists; a child workflow can hold the rest")
+            return ()
+        return compile_steps(steps, site.path, site.scope, around)
+
+    return nest
+
+
+def _on_error(step: model.Step, kind: str | None, site: Site, around: Surroundings) -> tuple[Arm, ...]:
+    if not isinstance(step.on_error, list):
+        return ()
+    if kind in _ENDS_THE_RUN:
+        site.refuse("on_error", f'"{kind}" ends the run, whatever stands here', key="on_error")
+    handling = site.within(replace(site.scope, roots=site.scope.roots | {"error"}))
+    return compile_arms(step.on_error, handling.under("on_error"), _nest(around), of="on_error")
+
+
 def _work(step: model.Work, kind: str, site: Site, around: Surroundings) -> Work | None:
     match kind:
-        case "http":
-            return compile_http(step.http, site.under("http"), around.services) if step.http is not None else None
+        case _ if kind in BLOCKS:
+            return compile_block(step, site, _nest(around))
+        case "http" | "python" | "mcp_tool" | "jq" | "workflow":
+            return _call(step, site.under(kind), around)
+        case "signal" | "approval":
+            return _waiting_for(step, site.under(kind))
         case "set":
             return SetWork(site.at("set").shape("set")) if step.set_values is not None else None
         case "wait":
@@ -119,6 +163,25 @@ def _work(step: model.Work, kind: str, site: Site, around: Surroundings) -> Work
             return ReturnWork(site.at("return").shape("return", needs_value=True))
         case _:
             return _fail(step, site.at("fail"))
+
+
+def _call(step: model.Work, site: Site, around: Surroundings) -> Work | None:
+    """Work that something else does; ``None`` where its form was refused."""
+    if step.http is not None:
+        return compile_http(step.http, site, around.services)
+    if step.python is not None:
+        return compile_python(step.python, site)
+    if step.mcp_tool is not None:
+        return compile_mcp_tool(step.mcp_tool, site, around.services)
+    if step.jq is not None:
+        return compile_jq(step.jq, site)
+    return compile_workflow(step.workflow, site) if step.workflow is not None else None
+
+
+def _waiting_for(step: model.Work, site: Site) -> Work | None:
+    if step.signal is not None:
+        return compile_signal(step.signal, site, step.id if isinstance(step, model.Step) else None)
+    return compile_approval(step.approval, site) if step.approval is not None else None
 
 
 def _wait(step: model.Work, site: Site) -> WaitWork | None:
@@ -159,39 +222,12 @@ def _output(step: model.Step, kind: str | None, site: Site) -> Template | None:
         return None
     if kind in _ENDS_THE_RUN:
         site.refuse("output", f'"{kind}" ends the run and has no output', key="output")
-    parts = HTTP_RESULT if kind == "http" else ()
-    here = site.within(replace(site.scope, result_parts=parts)).at("output", "result")
+    parts = tuple(step.parallel or ())
+    if step.http is not None:
+        parts = CALLBACK_RESULT if step.http.callback is not None else HTTP_RESULT
+    why = why_no_result(step, site.path, site.document)
+    here = site.within(replace(site.scope, result_parts=parts, no_result=why)).at("output", "result")
     return here.shape("output", needs_value=True)
-
-
-def _retry(own: model.Retry | None, kind: str, at_most_once: bool, around: Surroundings) -> Retry:
-    retry = HTTP_RETRY if kind == "http" else NO_RETRY
-    if kind == "http" and around.defaults.retry is not None:
-        retry = _merged(retry, around.defaults.retry)
-    if own is not None:
-        retry = _merged(retry, own)
-    return replace(retry, max_attempts=1) if at_most_once else retry
-
-
-def _merged(retry: Retry, own: model.Retry) -> Retry:
-    """``own`` over ``retry``, key by key."""
-    return Retry(
-        max_attempts=own.max_attempts if own.max_attempts is not None else retry.max_attempts,
-        backoff=Backoff(own.backoff) if own.backoff is not None else retry.backoff,
-        delay=own.delay if own.delay is not None else retry.delay,
-        max_delay=own.max_delay if own.max_delay is not None else retry.max_delay,
-        jitter=own.jitter if own.jitter is not None else retry.jitter,
-        conditions=tuple(own.conditions) if own.conditions is not None else retry.conditions,
-        give_up_after=own.give_up_after if own.give_up_after is not None else retry.give_up_after,
-    )
-
-
-def _timeout(own: float | None, work: Work, around: Surroundings) -> float | None:
-    """Of http: the step's, else the service's, else the file's, else 30 s. Other kinds do nothing that could last."""
-    if not isinstance(work, HttpWork):
-        return own
-    service = around.services.get(work.service) if work.service is not None else None
-    return own or (service.timeout if service else None) or around.defaults.timeout or HTTP_TIMEOUT
 
 
 def _compensation(step: model.Step, name: str, site: Site, around: Surroundings) -> Compensation | None:
@@ -204,6 +240,9 @@ def _compensation(step: model.Step, name: str, site: Site, around: Surroundings)
     work_site = here.at("compensate")
     kind = the_kind(work_site) if isinstance(work_site.node, Map) else None
     when = here.at("when").condition("when") if given.when is not None else None
+    if kind in BLOCKS:
+        refuse_keys_of_work(kind, here)
+    check_attempts(kind, here)
     work = _undoing(given, kind, here, around)
     if kind is None or work is None:
         return None
@@ -212,10 +251,10 @@ def _compensation(step: model.Step, name: str, site: Site, around: Surroundings)
         kind=kind,
         work=work,
         when=when,
-        retry=_retry(given.retry, kind, False, around),
-        timeout=_timeout(given.timeout, work, around),
+        retry=retry_of(given.retry, kind, False, around.defaults),
+        timeout=timeout_of(given.timeout, work, around.services, around.defaults, here),
     )
-    return Compensation((replace(undo, reads_now=_reads_now(undo)),), given.in_doubt)
+    return Compensation((replace(undo, reads_now=reads_now(undo)),), given.in_doubt)
 
 
 def _undoing_scope(step: model.Step, site: Site) -> Scope:
@@ -230,6 +269,7 @@ def _undoing_scope(step: model.Step, site: Site) -> Scope:
         roots=site.scope.roots | {"error", "idempotency_key"},
         positions={**site.scope.positions, siblings: index + 1},
         own=None,
+        compensating=True,
         undoing=step.id,
         in_doubt_line=line,
     )
@@ -244,36 +284,4 @@ def _undoing(given: model.Work, kind: str | None, site: Site, around: Surroundin
 
 
 def _compensating_steps(given: list[model.Step], site: Site, around: Surroundings) -> tuple[Step, ...]:
-    for index, step in enumerate(given):
-        inside = site.under(index)
-        if step.compensate is not None:
-            inside.refuse("compensate", "what undoes a step is not undone itself", key="compensate")
-        for kind in _ENDS_THE_RUN & set(step.kinds):
-            inside.refuse("compensate", f'"{kind}" may not stand in compensate: the run is ending already', key=kind)
-    return compile_steps(given, site.path, site.scope, around)
-
-
-def _reads_now(step: Step) -> bool:
-    return any("run.now" in part.names for part in _parts(step))
-
-
-def _parts(step: Step) -> Iterator[Template | Expression]:
-    for part in (step.when, step.output, *_work_parts(step.work)):
-        if isinstance(part, Template | Expression):
-            yield part
-
-
-def _work_parts(work: Work) -> list[object]:
-    match work:
-        case HttpWork():
-            headers = [value for _, value in work.headers]
-            auth = work.auth.parts if work.auth is not None else ()
-            return [work.url, work.query, work.body, work.success, work.idempotency_key, *headers, *auth]
-        case SetWork():
-            return [work.values]
-        case WaitWork():
-            return [work.until]
-        case ReturnWork():
-            return [work.value]
-        case FailWork():
-            return [work.message, work.details]
+    return _nest(around)(given, site)

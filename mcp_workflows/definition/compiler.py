@@ -13,17 +13,31 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from mcp_workflows.definition import model
-from mcp_workflows.definition.compile_http import CompiledService, compile_service
+from mcp_workflows.definition.compile_services import CompiledService, compile_service
 from mcp_workflows.definition.compile_steps import Surroundings, compile_steps
 from mcp_workflows.definition.expressions import Template
 from mcp_workflows.definition.input_schema import check_schema, published
-from mcp_workflows.definition.names import collect_steps
-from mcp_workflows.definition.program import SAFE_METHODS, Definition, HttpWork, Json, McpOptions, Step
+from mcp_workflows.definition.needs import with_needs
+from mcp_workflows.definition.names import collect_names
+from mcp_workflows.definition.program import (
+    SAFE_METHODS,
+    ApprovalWork,
+    Definition,
+    HttpWork,
+    Json,
+    McpOptions,
+    McpToolWork,
+    PythonWork,
+    SignalWork,
+    Step,
+    WorkflowWork,
+)
 from mcp_workflows.definition.refusals import checked_form
 from mcp_workflows.definition.scope import Names, Scope
 from mcp_workflows.definition.site import Reads, Site
 from mcp_workflows.definition.text.document import Document, Path
 from mcp_workflows.definition.text.nodes import Map, Scalar, Seq, to_json
+from mcp_workflows.definition.walk import every_step
 from mcp_workflows.errors import DefinitionInvalid
 
 
@@ -59,12 +73,14 @@ def compile_document(document: Document) -> Compiled:
 
 def _names(form: model.Workflow, schema: Mapping[str, Json], document: Document) -> Names:
     secrets = document.key(("secrets",))
+    collected = collect_names(form.steps, document)
     return Names(
         input_schema=schema,
         vars=_declared(document, "vars"),
         secrets=_declared(document, "secrets"),
         secrets_line=document.line(secrets) if secrets is not None else None,
-        steps=collect_steps(form.steps, document),
+        steps=collected.steps,
+        items=collected.items,
     )
 
 
@@ -111,7 +127,7 @@ def _definition(
     reads: Reads,
 ) -> Definition:
     content = canonical(document)
-    read_only = all(_is_safe(step) for step in steps)
+    read_only = all(_is_safe(step) for step in every_step(steps))
     return Definition(
         name=form.name,
         title=form.title,
@@ -122,13 +138,15 @@ def _definition(
         output_schema=form.output_schema,
         vars=form.vars,
         secrets=tuple(form.secrets),
-        steps=_needed(steps, reads, document),
+        steps=with_needs(steps, _readers(reads, document)),
         output=output,
         on_failure=form.on_failure,
         timeout=form.timeout,
         mcp=_mcp(form.mcp, read_only),
         read_only=read_only,
+        children=tuple(sorted({name for _, name in reads.children})),
         destructive=_destructive(form.mcp, steps),
+        asks_person=_asks_person(steps),
         source=document.file,
     )
 
@@ -140,28 +158,35 @@ def canonical(document: Document) -> str:
     return json.dumps(meant, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _needed(steps: tuple[Step, ...], reads: Reads, document: Document) -> tuple[Step, ...]:
-    """Says of each step who needs it. A stored definition stands on one line, so that only the reader's name helps."""
+def _readers(reads: Reads, document: Document) -> dict[str, tuple[str, ...]]:
+    """By step, who needs its output. A stored definition stands on one line, so that only the reader's name helps."""
     lines = document.has_lines
-
-    def said(step: Step) -> Step:
-        needed = reads.needed.get(step.id, {}) if step.id is not None else {}
-        readers = (f"{reader} ({document.file}:{line})" if lines else reader for reader, line in needed.items())
-        return replace(step, needed_by=tuple(readers)) if needed else step
-
-    return tuple(said(step) for step in steps)
+    return {
+        name: tuple(f"{reader} ({document.file}:{line})" if lines else reader for reader, line in readers.items())
+        for name, readers in reads.needed.items()
+    }
 
 
 def _is_safe(step: Step) -> bool:
-    undoing = step.compensate.steps if step.compensate is not None else ()
-    works = [each.work for each in (step, *undoing)]
-    return all(work.method in SAFE_METHODS for work in works if isinstance(work, HttpWork))
+    """The step changes nothing, here or elsewhere, and asks nobody to do anything."""
+    match step.work:
+        case HttpWork(method=method, poll=poll):
+            return method in SAFE_METHODS and (poll is None or poll.method in SAFE_METHODS)
+        case PythonWork() | McpToolWork() | WorkflowWork() | SignalWork() | ApprovalWork():
+            return False
+        case _:
+            return True
+
+
+def _asks_person(steps: tuple[Step, ...]) -> bool:
+    return any(isinstance(step.work, ApprovalWork) and step.work.by == "person" for step in every_step(steps))
 
 
 def _destructive(mcp: model.Mcp, steps: tuple[Step, ...]) -> bool:
     if mcp.destructive is not None:
         return mcp.destructive
-    return any(isinstance(step.work, HttpWork) and step.work.method == "DELETE" for step in steps)
+    forward = every_step(steps, undoing=False)
+    return any(isinstance(step.work, HttpWork) and step.work.method == "DELETE" for step in forward)
 
 
 def _mcp(mcp: model.Mcp, read_only: bool) -> McpOptions:

@@ -48,12 +48,12 @@ def published(schema: Mapping[str, Json]) -> dict[str, Json]:
     return full
 
 
-def check_schema(document: Document, path: Path, *, of_arguments: bool = True) -> None:
+def check_schema(document: Document, path: Path, *, of_arguments: bool = True, code: str | None = None) -> None:
     """Reports what is wrong with the schema at ``path``; of arguments also what model APIs refuse."""
     node = document.node(path)
     if not isinstance(node, Map):
         return
-    code = str(path[-1])
+    code = code or str(path[-1])
     _check_metaschema(document, path, code)
     if of_arguments:
         _check_top(document, node)
@@ -63,6 +63,21 @@ def check_schema(document: Document, path: Path, *, of_arguments: bool = True) -
         if of_arguments:
             _check_for_models(document, name, part)
     _check_defaults(document, node, code)
+
+
+def check_data_schema(document: Document, path: Path) -> None:
+    """Reports what is wrong with the schema at ``path`` of what a message holds, which is an object as arguments are."""
+    node = document.node(path)
+    if not isinstance(node, Map):
+        return
+    code = str(path[-2])
+    check_schema(document, path, of_arguments=False, code=code)
+    kind = node.entries.get("type")
+    if kind is not None and to_json(kind.value) != "object":
+        document.refuse(kind.value, code, "what a message holds is an object: leave type out")
+    for name, entry in node.entries.items():
+        if name not in _KEYWORDS and not name.startswith("x-"):
+            document.refuse(entry.key, code, f'"{name}" is no word of JSON Schema; fields stand under properties')
 
 
 def _metaschema() -> Any:
@@ -193,15 +208,21 @@ def validate_input(definition: Definition, arguments: Json) -> Json:
     value: Any = {} if arguments is None else arguments
     if not isinstance(value, dict):
         raise InputRefused(f"{shown(value)} is not an object of arguments.")
-    check_json(value)
-    filled = copy.deepcopy(cast("dict[str, Any]", value))
-    schema = definition.input_schema
     try:
-        _fill(schema, filled, schema)
-        wrong = violations(schema, filled)
+        return fitted(definition.input_schema, cast("dict[str, Any]", value))
     except RecursionError:
         raise InputRefused(f"The input schema of {definition.name} refers to itself without end.") from None
-    if wrong:
+
+
+def fitted(schema: Mapping[str, Json], value: Json) -> Json:
+    """The value with the schema's defaults filled in.
+
+    Raises ``InputRefused`` with every violation, and ``RecursionError`` for a schema whose references have no end.
+    """
+    check_json(value)
+    filled = copy.deepcopy(value)
+    _fill(schema, filled, schema)
+    if wrong := violations(schema, filled):
         raise InputRefused(" ".join(wrong))
     return filled
 

@@ -13,19 +13,31 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from mcp_workflows.definition.model import (
+    Approval,
+    Arm,
     Auth,
+    Callback,
+    Case,
+    Cases,
+    Child,
     Compensation,
     Defaults,
     Fail,
+    ForEach,
     Http,
+    Jq,
     Mcp,
+    McpTool,
+    Poll,
+    Python,
+    Repeat,
     Retry,
     Service,
+    Signal,
     Step,
     WaitUntil,
     Workflow,
 )
-from mcp_workflows.definition.model.http import LATER as LATER_HTTP_KEYS
 from mcp_workflows.definition.model.step import KINDS, LATER_KINDS
 from mcp_workflows.definition.phrases import describe, did_you_mean, listed
 from mcp_workflows.definition.text.document import Document, Path
@@ -33,6 +45,18 @@ from mcp_workflows.definition.text.nodes import Node, Scalar, to_json
 
 _PARTS: dict[str, tuple[str, type[BaseModel]]] = {
     "http": ("http", Http),
+    "poll": ("poll", Poll),
+    "callback": ("callback", Callback),
+    "python": ("python", Python),
+    "mcp_tool": ("mcp_tool", McpTool),
+    "jq": ("jq", Jq),
+    "workflow": ("workflow", Child),
+    "signal": ("signal", Signal),
+    "approval": ("approval", Approval),
+    "switch": ("switch", Cases),
+    "else": ("else", Case),
+    "for_each": ("for_each", ForEach),
+    "repeat": ("repeat", Repeat),
     "auth": ("auth", Auth),
     "retry": ("retry", Retry),
     "defaults": ("defaults", Defaults),
@@ -51,6 +75,10 @@ _EXPECTED = {
     "string_type": "a text",
 }
 _PASSES = 50
+_LISTS = frozenset({"steps", "compensate", "switch", "on_error", "else"})
+"""Keys of lists whose elements may be emptied and still be what they are."""
+_NAMED_LISTS = frozenset({"parallel", "cases"})
+"""Keys under which such lists stand, each under a name of the author's."""
 
 
 def checked_form(document: Document) -> Workflow:
@@ -86,8 +114,6 @@ def _report(document: Document, path: Path, error: dict[str, Any]) -> None:
     elif kind == "refused":
         message = str(context["message"])
         document.refuse(node, str(context["code"]), message)
-    elif kind == "missing" and path[-1] == "base_url" and document.node((*path[:-1], "mcp")) is not None:
-        pass  # another kind of service, which is reported as such
     elif kind == "missing":
         noun, _ = _part(path[:-1])
         key = document.key(path[:-1]) or document.nearest(path[:-1])
@@ -124,8 +150,11 @@ def _part(path: Path) -> tuple[str, type[BaseModel]]:
         return "a workflow", Workflow
     if len(path) == 2 and path[0] == "services":
         return "a service", Service
+    if path[-2:-1] == ("cases",):
+        return "a case", Case
     if isinstance(path[-1], int):
-        return "a step", Step
+        of_arms = path[-2] in ("switch", "on_error") and path[-3] not in _NAMED_LISTS
+        return ("an arm", Arm) if of_arms else ("a step", Step)
     return _PARTS[str(path[-1])]
 
 
@@ -139,10 +168,6 @@ def _unknown_key(document: Document, path: Path) -> None:
     node = document.key(path) or document.nearest(path)
     if model in (Step, Compensation) and name in LATER_KINDS:
         document.refuse(node, "kind", f'"{name}" is not available in this version; it has {listed(KINDS)}')
-    elif model is Http and name in LATER_HTTP_KEYS:
-        document.refuse(node, "http", f'"{name}" is not available in this version')
-    elif model is Service and name == "mcp":
-        document.refuse(node, "service", '"mcp" services are not available in this version; give base_url')
     else:
         hint = did_you_mean(name, _keys(model)) or _where_it_belongs(name, model)
         document.refuse(
@@ -153,6 +178,8 @@ def _unknown_key(document: Document, path: Path) -> None:
 def _where_it_belongs(name: str, model: type[BaseModel]) -> str:
     if model in (Step, Compensation) and name in _keys(Http):
         return " It belongs under http"
+    if model in (Arm, Case) and name in _keys(Step):
+        return " It belongs to a step under steps"
     if model is not Workflow and model is not Step and name in _keys(Step):
         return " It belongs to the step"
     return ""
@@ -183,7 +210,7 @@ def _cut(data: dict[str, Any], path: Path) -> None:
         holders.append(holders[-1][part])
     for depth in range(len(holders) - 1, -1, -1):
         holder, part = holders[depth], path[depth]
-        of_steps = depth > 0 and path[depth - 1] in ("steps", "compensate")
+        of_steps = depth > 0 and (path[depth - 1] in _LISTS or path[depth - 2 : depth - 1] in {(n,) for n in _NAMED_LISTS})
         if isinstance(holder, dict):
             cast("dict[str, Any]", holder).pop(str(part), None)
             return

@@ -7,7 +7,7 @@ each of those lists, and whether a step is done there is a comparison of positio
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
@@ -17,13 +17,14 @@ from mcp_workflows.definition.text.document import Path
 
 BASE_ROOTS = frozenset({"input", "vars", "secrets", "steps"}) | RUN
 """Known everywhere in a file."""
+DEFAULT_ITEM = "item"
 _PLACES = {
-    "error": "compensate",
+    "error": "on_error and compensate",
     "idempotency_key": "compensate",
-    "result": "a step's output and success",
-    "callback_url": "a step with callback, which this version does not have",
-    "index": "loops, which this version does not have",
-    "state": "repeat, which this version does not have",
+    "result": "a step's output, success and poll",
+    "callback_url": "the request of a step with callback",
+    "index": "for_each and repeat",
+    "state": "a repeat that has state",
 }
 _STEP_PARTS = ("status", "output", "error")
 _ERROR_PARTS = ("code", "message", "in_doubt", "status", "body", "attempts", "step", "path", "details", "request")
@@ -41,18 +42,50 @@ class Fault(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """What a step stands in: a list that another step holds. ``kind``: ``switch``, ``on_error``, ``compensate`` …"""
+
+    kind: str
+    name: str
+    id: str | None
+    line: int
+    siblings: Path
+    """The list that the holding step stands in, and where in it."""
+    index: int
+    part: str = ""
+    """The branch or the arm."""
+
+    def __str__(self) -> str:
+        if self.kind in ("on_error", "compensate"):
+            return f'the {self.kind} of "{self.name}"'
+        return f'{self.kind} "{self.id}"' if self.id else f"the {self.kind} at line {self.line}"
+
+    @property
+    def output(self) -> str:
+        """How to read from outside what its steps gave."""
+        if self.id is None:
+            return f"give the step at line {self.line} an id and read its output"
+        return f"read steps.{self.id}.output{f'.{self.part}' if self.kind == 'parallel' else ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class StepName:
-    """A step that has an id, and what may keep it from having an output."""
+    """A step that has an id, what it stands in (outermost first), and what may keep it from having an output."""
 
     id: str
     siblings: Path
     """The list it stands in."""
     index: int
     line: int
-    when_line: int | None = None
-    continue_line: int | None = None
-    undoes: str | None = None
-    """Of a step inside ``compensate``: the step that it undoes."""
+    holders: tuple[Holder, ...] = ()
+    no_output: str | None = None
+    """Why it may have none, to follow its name."""
+    no_output_though_completed: str | None = None
+    """As ``no_output``, where it is known to be completed."""
+    parts: tuple[str, ...] = ()
+    """What its output has, where that is known."""
+    collects_errors: bool | None = None
+    """Of a ``for_each``: failed items are told in ``errors``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +97,8 @@ class Names:
     secrets: frozenset[str] = frozenset()
     secrets_line: int | None = None
     steps: Mapping[str, StepName] = field(default_factory=dict[str, StepName])
+    items: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Names of loops' items, and in words the loops that know them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +114,41 @@ class Scope:
     """Secrets may be named: what is rendered here is not recorded."""
     own: str | None = None
     """The step this place belongs to."""
+    items: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Items of the loops around this place, and the lines that name them."""
     result_parts: tuple[str, ...] = ()
     """What ``result`` has, where that is known."""
+    no_result: str | None = None
+    """Why there may be no ``result``, to follow the step's name."""
     given: frozenset[str] = frozenset()
     """Arguments that are there for sure here: the step's ``when`` asks for them."""
+    compensating: bool = False
+    """Inside ``compensate``."""
     undoing: str | None = None
-    """Inside ``compensate``: the step that is undone."""
+    """Inside ``compensate``: the step that is undone, if it has an id."""
     in_doubt_line: int | None = None
     """Inside ``compensate``: the line that says that the undone step may be without output."""
 
     def at(self, place: str, *roots: str, secrets: bool = False) -> Scope:
         return replace(self, place=place, roots=self.roots.union(roots), secrets=secrets)
 
+    def inside(self, *roots: str) -> Scope:
+        """What the steps of a list see that stands in this step, beside their own siblings."""
+        return replace(self, roots=self.roots.union(roots), own=None)
+
+    def after(self, siblings: Path, count: int, *roots: str) -> Scope:
+        """What is seen when the ``count`` steps of a list in this step are done."""
+        return replace(self, roots=self.roots.union(roots), positions={**self.positions, siblings: count})
+
+    def with_item(self, name: str, line: int) -> Scope:
+        return replace(self, roots=self.roots.union({name}), items={**self.items, name: line})
+
     def faults(self, reference: Reference) -> Iterator[Fault]:
         """All that is wrong with what an expression names."""
         root = str(reference.path[0])
-        if root not in self.roots and root in _PLACES:
-            yield Fault(reference.offsets[0], "expr", f'unknown name "{root}": it is there only in {_PLACES[root]}')
+        if root not in self.roots and (root in _PLACES or root in self.names.items):
+            where = _PLACES.get(root) or listed(self.names.items[root][:3])
+            yield Fault(reference.offsets[0], "expr", f'unknown name "{root}": it is there only in {where}')
             return
         match root:
             case "input":
@@ -107,7 +160,10 @@ class Scope:
             case "steps":
                 yield from self._steps(reference)
             case "result":
-                if self.result_parts and len(reference.path) > 1 and reference.path[1] not in self.result_parts:
+                if self.no_result is not None:
+                    message = f"there may be no result: this step {self.no_result}"
+                    yield Fault(reference.offsets[0], "expr", message)
+                elif self.result_parts and len(reference.path) > 1 and reference.path[1] not in self.result_parts:
                     yield _unknown(reference, 1, list(self.result_parts))
             case "error":
                 yield from _parts_of_error(reference, 1)
@@ -177,26 +233,54 @@ class Scope:
         if step.id == self.own:
             hint = ": name it result" if "result" in self.roots else ""
             return f'step "{step.id}" is not done here; it is this step{hint}'
-        if step.siblings in self.positions:
-            if step.index < self.positions[step.siblings]:
-                return None
-            return f'step "{step.id}" is not done here; it stands at line {step.line}, after this one'
-        return f'step "{step.id}" is inside the compensate of "{step.undoes}"; from outside it cannot be read'
+        if step.siblings not in self.positions:
+            return self._inside(step)
+        here = self.positions[step.siblings]
+        if step.index == here:
+            return f'step "{step.id}" is not done here; it stands around this one'
+        return (
+            None
+            if step.index < here
+            else f'step "{step.id}" is not done here; it stands at line {step.line}, after this one'
+        )
+
+    def _inside(self, step: StepName) -> str:
+        """Why a step in a list that is not around this place cannot be read."""
+        first = max(at for at, holder in enumerate(step.holders) if holder.siblings in self.positions)
+        undoing = next((holder for holder in step.holders[first:] if holder.kind == "compensate"), None)
+        if undoing is not None:
+            return f'step "{step.id}" is inside {undoing}; from outside it cannot be read'
+        holder = step.holders[first]
+        here = self.positions[holder.siblings]
+        if holder.index > here:
+            return f'step "{step.id}" is inside {holder}, which stands at line {holder.line}, after this one'
+        if holder.index < here:
+            return f'step "{step.id}" is inside {holder}; from outside {holder.output}'
+        if holder.kind == "parallel":
+            return f'step "{step.id}" is in branch "{holder.part}" of {holder}; branches do not see one another'
+        if holder.kind == "switch":
+            return f'step "{step.id}" is in another arm of {holder}'
+        return f'step "{step.id}" is inside {holder}, and not done here'
 
     def _part_of_step(self, step: StepName, reference: Reference) -> Iterator[Fault]:
         if len(reference.path) < 3:
             return
-        part = reference.path[2]
-        if part not in _STEP_PARTS:
-            near = did_you_mean(str(part), _STEP_PARTS)
-            message = f'unknown name "steps.{step.id}.{part}". A step has {listed(_STEP_PARTS)}.{near}'
-            yield Fault(reference.offsets[2], "expr", message.removesuffix("."))
+        part = str(reference.path[2])
+        parts = (*_STEP_PARTS, "errors") if step.collects_errors else _STEP_PARTS
+        if part not in parts:
+            near = did_you_mean(part, parts)
+            hint = f"A step has {listed(parts)}.{near}".removesuffix(".")
+            if part == "errors" and step.collects_errors is False:
+                hint = "It is there with on_item_error: collect"
+            yield Fault(reference.offsets[2], "expr", f'unknown name "steps.{step.id}.{part}". {hint}')
             return
         if part == "error":
             yield from _parts_of_error(reference, 3)
+        elif part == "output" and len(reference.path) > 3 and step.parts and reference.path[3] not in step.parts:
+            yield _unknown(reference, 3, list(step.parts))
         if reference.optional[2]:
             return
-        why = self._may_lack(step, str(part))
+        why = self._may_lack(step, part)
         if why is not None:
             yield Fault(reference.offsets[1], "expr", f'step "{step.id}" {why}: write {_optional(reference)}')
 
@@ -206,14 +290,12 @@ class Scope:
             return None
         if part == "error":
             return "has an error only if it failed"
-        if step.id == self.undoing:
-            line = self.in_doubt_line
-            return f"may have no output here (in_doubt, line {line})" if line is not None else None
-        if step.when_line is not None:
-            return f"may be skipped (when, line {step.when_line})"
-        if step.continue_line is not None:
-            return f"may fail (on_error, line {step.continue_line})"
-        return None
+        if step.id != self.undoing:
+            return step.no_output
+        line = self.in_doubt_line
+        if line is not None:
+            return f"may have no output here (in_doubt, line {line})"
+        return step.no_output_though_completed
 
 
 def _parts_of_error(reference: Reference, position: int) -> Iterator[Fault]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from mcp_workflows.definition.expressions import (
     ROOTS,
@@ -20,8 +22,11 @@ from mcp_workflows.definition.scope import Scope
 from mcp_workflows.definition.text.document import Document, Path
 from mcp_workflows.definition.text.nodes import Map, Node, Scalar, Seq
 
+_Compiled = TypeVar("_Compiled", Expression, Template)
 _ALL = Variables(ROOTS | RUN)
-"""Every root: whether one may be named at a place is for ``Scope`` to say, in better words than "unknown"."""
+"""Every root beside the names of items: whether one may be named at a place is for ``Scope`` to say, in better words than "unknown"."""
+MAX_SHAPE = 64
+"""Levels of nesting of one value: what is rendered from it has to be recorded."""
 EMPTY = Template.of(None)
 """Stands for what could not be compiled; the definition is refused anyway."""
 
@@ -40,6 +45,8 @@ class Reads:
     """Roots that are read as a whole, such as ``vars``."""
     unsure: list[tuple[Scalar, int, str]] = field(default_factory=list[tuple[Scalar, int, str]])
     """Arguments that are read as if they were always given: where, and which."""
+    children: list[tuple[Node, str]] = field(default_factory=list[tuple[Node, str]])
+    """Workflows that steps start: where they are named, and their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,10 @@ class Site:
     def node(self) -> Node:
         return self.document.nearest(self.path)
 
+    def has(self, key: str) -> bool:
+        """Whether ``key`` stands here, whatever it says."""
+        return isinstance(self.node, Map) and key in self.node.entries
+
     def refuse(self, code: str, message: str, *, key: str | None = None) -> None:
         """Reports a problem here, or at the key ``key`` in here."""
         node = self.document.key((*self.path, key)) if key is not None else None
@@ -82,6 +93,9 @@ class Site:
         when the definition comes from its stored content. ``needs_value``: an optional at the top is an error.
         """
         node = self.under(*parts).node
+        if node.height > MAX_SHAPE:
+            self.document.refuse(node, "value", f"nested deeper than {MAX_SHAPE} levels")
+            return EMPTY
         template = self._shape(node, ordered)
         if (
             needs_value
@@ -99,7 +113,7 @@ class Site:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             return None
         try:
-            expression = compile_condition(node.value, _ALL, place=self.scope.place)
+            expression = self._compiled(partial(compile_condition, node.value, place=self.scope.place))
         except ExpressionInvalid as invalid:
             self.document.refuse(node, invalid.code, invalid.message, invalid.offset)
             return None
@@ -109,9 +123,26 @@ class Site:
     def joined(self, before: str, node: Scalar) -> Template:
         """The scalar's text after another that was checked in its own place."""
         try:
-            return compile_text(f"{before}{node.value}", _ALL)
+            return self._compiled(partial(compile_text, f"{before}{node.value}"))
         except ExpressionInvalid:
             return EMPTY  # reported where each part was checked
+
+    def _compiled(self, compiling: Callable[[Variables], _Compiled]) -> _Compiled:
+        """Compiles with the items that are known here; where that fails, with all, so that ``Scope`` can say where they are."""
+        here = _ALL.with_roots(self.scope.items)
+        try:
+            return compiling(here)
+        except ExpressionInvalid as invalid:
+            elsewhere = _ALL.with_roots(self.scope.names.items)
+            if elsewhere.items <= here.items:
+                raise
+            try:
+                found = compiling(elsewhere)
+            except ExpressionInvalid:
+                raise invalid from None
+            if {name.split(".", maxsplit=1)[0] for name in found.names} <= here.roots:
+                raise
+            return found
 
     def _shape(self, node: Node, ordered: bool) -> Template:
         match node:
@@ -127,7 +158,7 @@ class Site:
         if not isinstance(node.value, str):
             return Template.of(node.value)
         try:
-            template = compile_text(node.value, _ALL)
+            template = self._compiled(partial(compile_text, node.value))
         except ExpressionInvalid as invalid:
             self.document.refuse(node, invalid.code, invalid.message, invalid.offset)
             return EMPTY
@@ -158,7 +189,7 @@ class Site:
                 self.reads.secrets.add(name)
             case "steps":
                 self.reads.outputs.add(name)
-                if len(path) > 2 and path[2] == "output" and not optional[2] and name != self.scope.undoing:
+                if len(path) > 2 and path[2] in ("output", "errors") and not optional[2] and name != self.scope.undoing:
                     self.reads.needed[name].setdefault(self.reader, self.document.line(node))
             case _:
                 pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, PlainValidator, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -90,11 +90,14 @@ Delay = Annotated[float, _check("duration", parse_duration), WithJsonSchema(_DUR
 """Seconds, or none."""
 
 
+def _found(value: object) -> str:
+    return "nothing" if value is None else f"{value!r}" if isinstance(value, int | float) else describe(value)
+
+
 def _text(value: object) -> object:
     if isinstance(value, str):
         return value
-    found = "nothing" if value is None else f"{value!r}" if isinstance(value, int | float) else describe(value)
-    raise ValueError(f"expected a text, found {found}")
+    raise ValueError(f"expected a text, found {_found(value)}")
 
 
 Text = Annotated[str, _check("value", _text), WithJsonSchema({"type": "string"})]
@@ -188,6 +191,17 @@ StepId = Annotated[
 """A step's name in expressions."""
 
 
+BranchName = Annotated[
+    str,
+    _check("id", _identifier),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
+]
+"""A branch's name, a key of the block's output."""
+
+ItemName = BranchName
+"""What the steps of a ``for_each`` call the element. That it shadows nothing is checked while compiling."""
+
+
 def _variable(value: object) -> object:
     text = _text(value)
     assert isinstance(text, str)
@@ -232,34 +246,116 @@ WorkflowName = Annotated[
 """A workflow's name, which becomes its tool's."""
 
 
-def _expression(value: object) -> object:
-    if isinstance(value, str):
-        return value
-    text = describe(value) if isinstance(value, int | float) else "…"
-    raise ValueError(f"when must be an expression that gives true or false, found {describe(value)}. Write ${{{text}}}")
+def _not_that(place: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        if isinstance(value, str):
+            return value
+        text = describe(value) if isinstance(value, int | float) else "…"
+        raise ValueError(
+            f"{place} must be an expression that gives true or false, found {describe(value)}. Write ${{{text}}}"
+        )
+
+    return check
 
 
-LATER_RESPONSES = frozenset({"blob"})
-"""What the language has and this version has not."""
+def condition_at(place: str) -> BeforeValidator:
+    """Of a ``Condition`` that is not a step's ``when``: what messages call it."""
+    return _check("expr", _not_that(place))
 
-
-def _response(value: object) -> object:
-    words = ("auto", "json", "text", "none")
-    if value in LATER_RESPONSES:
-        raise ValueError(f'"{value}" is not available in this version; it has {", ".join(words)}')
-    if value not in words:
-        near = did_you_mean(value, words) if isinstance(value, str) else ""
-        raise ValueError(f"{describe(value)} is not one of {', '.join(words)}{'.' if near else ''}{near}")
-    return value
-
-
-Response = Annotated[Literal["auto", "json", "text", "none"], _check("http", _response)]
-"""How the body of an answer is read."""
 
 Condition = Annotated[
-    str, _check("expr", _expression), WithJsonSchema({"type": "string", "pattern": r"^\s*\$\{[\s\S]*\}\s*$"})
+    str, condition_at("when"), WithJsonSchema({"type": "string", "pattern": r"^\s*\$\{[\s\S]*\}\s*$"})
 ]
 """One ``${…}`` that gives true or false; the rest is checked when it is compiled."""
+
+Response = Annotated[
+    Literal["auto", "json", "text", "blob", "none"], one_of("http", "auto", "json", "text", "blob", "none")
+]
+"""How the body of an answer is read."""
+
+Method = Annotated[
+    Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    one_of("http", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+]
+
+
+def _object(value: object) -> object:
+    if isinstance(value, dict) or (isinstance(value, str) and value.strip().startswith("${")):
+        return cast("object", value)
+    raise ValueError(f"expected a mapping, or an expression that gives one, found {_found(value)}")
+
+
+ObjectOrExpression = Annotated[
+    Json,
+    _check("value", _object),
+    WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string", "pattern": r"^\s*\$\{[\s\S]*\}\s*$"}]}),
+]
+"""A mapping with expressions at its leaves, or one expression that gives a map."""
+
+
+def only_true(code: str, otherwise: str) -> BeforeValidator:
+    """Checks that a key is ``true``, where leaving it out is the only other choice."""
+
+    def check(value: object) -> object:
+        if value is True:
+            return value
+        raise ValueError(f"{otherwise}, found {_found(value)}")
+
+    return _check(code, check)
+
+
+def _matching(pattern: str, what: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        text = _plain(_text(value))
+        if not re.fullmatch(pattern, str(text)):
+            raise ValueError(f"{describe(text)} is no {what}")
+        return text
+
+    return check
+
+
+_SIGNAL = r"[A-Za-z0-9_.:-]{1,64}"
+SignalName = Annotated[
+    str,
+    _check("signal", _matching(_SIGNAL, "name of a signal: letters, digits, _ . : and -, at most 64")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SIGNAL}$"}),
+]
+"""What a message is called."""
+
+_FUNCTION = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+FunctionName = Annotated[
+    str,
+    _check("python", _matching(_FUNCTION, "name of a function")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_FUNCTION}$"}),
+]
+"""A registered function."""
+
+_CHILD = r"[a-z][a-z0-9_]{0,47}"
+ChildName = Annotated[
+    str,
+    _check("workflow", _matching(_CHILD, "name of a workflow")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_CHILD}$"}),
+]
+"""The workflow that a step starts; whether it is there is known only when all files are loaded."""
+
+
+def _filter(value: object) -> object:
+    text = _text(value)
+    if "${" in str(text):
+        raise ValueError("the filter is plain text: give values in input, and read them in the filter")
+    return text
+
+
+JqFilter = Annotated[str, _check("jq", _filter), WithJsonSchema({"type": "string"})]
+"""A jq program."""
+
+_HOST = r"(\*\.)?([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+Host = Annotated[
+    str,
+    _check("http", _matching(_HOST, "host: write api.example.com, *.example.com or 10.0.0.7:8443")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_HOST}$"}),
+]
+"""A host that requests may be sent to."""
 
 
 def _key(value: object) -> object:
@@ -277,8 +373,6 @@ IdempotencyKey = Annotated[
 
 
 def _on_error(value: object) -> object:
-    if isinstance(value, list):
-        raise ValueError("arms under on_error are not available in this version; continue is")  # noqa: TRY004
     if value != "continue":
         raise ValueError(f"{describe(value)} is not one of continue")
     return value

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from mcp_workflows.definition.model.fields import (
     Duration,
+    Host,
     IdempotencyKey,
     Json,
     Language,
     Maybe,
+    Method,
     PlainText,
     Response,
     Status,
     Text,
-    one_of,
     refuse,
 )
+from mcp_workflows.definition.model.long_http import CallbackOrTrue, Poll
 
-Method = Annotated[
-    Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-    one_of("http", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
-]
-
-BODIES = ("json", "form", "text")
-LATER = frozenset({"multipart", "blob", "poll", "callback", "allowed_hosts"})
-"""Keys that the language has and this version has not."""
+BODIES = ("json", "form", "text", "multipart", "blob")
 
 
 class Auth(Language):
@@ -74,6 +69,11 @@ class Http(Language):
     )
     form: Maybe[dict[str, Json]] = Field(default=None, description="The body, as a form.")
     text: Maybe[Text] = Field(default=None, description="The body, as text.")
+    multipart: Maybe[dict[str, Json]] = Field(
+        default=None,
+        description="The body, as multipart/form-data: texts, and files as {blob, filename, content_type}.",
+    )
+    blob: Json = Field(default=None, description="The body, as it was kept by response: blob of an earlier step.")
     auth: Maybe[Auth] = Field(default=None, description="Credentials, instead of the service's.")
     connect_timeout: Maybe[Duration] = Field(default=None)
     success: Maybe[Success] = Field(
@@ -83,4 +83,11 @@ class Http(Language):
     response: Response = Field(default="auto", description="How the body of the answer is read.")
     idempotency_key: Maybe[IdempotencyKey] = Field(
         default=None, description="What is sent as Idempotency-Key instead of the attempt's own key; false: none."
+    )
+    allowed_hosts: Maybe[Annotated[list[Host], Field(min_length=1)]] = Field(
+        default=None, description="Hosts that a url may name whose host comes from input."
+    )
+    poll: Maybe[Poll] = Field(default=None, description="Ask again after the first answer, until it is done.")
+    callback: Maybe[CallbackOrTrue] = Field(
+        default=None, description="Wait after the answer until ${callback_url} is called: true, or {timeout}."
     )

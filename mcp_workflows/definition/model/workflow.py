@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -28,10 +28,20 @@ from mcp_workflows.definition.model.step import Step
 from mcp_workflows.definition.phrases import describe
 
 
-class Service(Language):
-    """What the http steps that name it share."""
+def _one_target(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [{"required": ["base_url"]}, {"required": ["mcp"]}]
 
-    base_url: Text = Field(description="What paths are put after, as ${vars.CRM_URL}.")
+
+class Service(Language):
+    """What the steps that name it share: ``http`` steps where it has a base_url, ``mcp_tool`` steps where it has mcp."""
+
+    model_config = ConfigDict(json_schema_extra=_one_target)
+
+    base_url: Maybe[Text] = Field(default=None, description="What paths are put after, as ${vars.CRM_URL}.")
+    mcp: Maybe[Text] = Field(
+        default=None,
+        description="An MCP server, instead of base_url: its URL, or the name of a server in the settings.",
+    )
     auth: Maybe[Auth] = Field(default=None)
     headers: Maybe[dict[str, Json]] = Field(default=None)
     timeout: Maybe[Duration] = Field(default=None, description="Of one attempt; 30s if nothing says otherwise.")
