@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeGuard
 
-from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.definition.program import Json, ParallelWork, Step
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import StepStatus
 
@@ -34,40 +34,40 @@ def composed(first: Json, second: Json) -> Json:
     return both
 
 
-def broken(definition: Definition, memo: Mapping[str, StepRecord]) -> list[StepRecord]:
-    """Where the run stopped: the steps that failed for good or were cut short, in the order of the definition."""
-    found: list[StepRecord] = []
-    for step in definition.steps:
-        record = memo.get(step.name)
-        if record is None:
-            continue
-        failed = record.status in (StepStatus.FAILED, StepStatus.IN_DOUBT)
-        passed_over = record.error is not None and step.goes_on_after(record.error.code)
-        if record.status is StepStatus.CANCELLED or (failed and not passed_over):
-            found.append(record)
-    return found
-
-
-def reopen(failed: StepRecord, body: Mapping[str, Any], now: datetime) -> StepRecord:
+def reopen(step: Step, failed: StepRecord, body: Mapping[str, Any], now: datetime) -> StepRecord:
     """The failed step's next generation: settled by ``output`` or ``skip``, else to be tried again.
 
-    A ``wait`` that was cut short keeps its instant. Only a correction of what is sent changes the idempotency key: the
-    service would answer a changed request with the answer to the first one, or refuse it.
+    A ``wait`` that was cut short keeps its instant, a block its decisions, and work that went on elsewhere is asked about
+    again, not begun again. Only a correction of what is sent changes the idempotency key: the service would answer a
+    changed request with the answer to the first one, or refuse it.
     """
     generation = failed.generation + 1
-    record = failed._replace(generation=generation, attempts=0, attempts_before=failed.attempts_before + failed.attempts,
-        started_at=now, finished_at=None,
+    record = failed._replace(
+        generation=generation, attempts=0, attempts_before=failed.attempts_before + failed.attempts, started_at=now,
+        finished_at=None, decision=None,
     )  # fmt: skip
     if "output" in body:
+        undoable = step.compensate is not None
         return record._replace(
-            status=StepStatus.COMPLETED, output=body["output"], error=None, in_doubt=False, finished_at=now
-        )
+            status=StepStatus.COMPLETED, output=body["output"], error=None, in_doubt=False, finished_at=now,
+            undoable=undoable,
+        )  # fmt: skip
     if body.get("skip"):
-        return record._replace(status=StepStatus.SKIPPED, error=None, in_doubt=False, finished_at=now)
+        return record._replace(status=StepStatus.SKIPPED, error=None, in_doubt=False, finished_at=now, undoable=False)
+    if step.is_block:
+        before: Mapping[str, Json] = failed.decision or {}
+        decision = {key: value for key, value in before.items() if key in _LASTING}
+        status = StepStatus.RUNNING if decision or isinstance(step.work, ParallelWork) else StepStatus.PENDING
+        return record._replace(status=status, decision=decision or None, error=None)
     if body.get("input") is not None or body.get("request") is not None:
         request = composed(failed.correction, body.get("request"))
-        record = record._replace(corrected=generation, correction=request)
-    return record._replace(status=StepStatus.PENDING)
+        return record._replace(status=StepStatus.PENDING, corrected=generation, correction=request)
+    kept = failed.decision if failed.decision and "parked" in failed.decision else None
+    return record._replace(status=StepStatus.PENDING, decision=kept)
+
+
+_LASTING = frozenset({"arm", "items", "iteration", "state"})
+"""Decisions of a block that stand when it goes on."""
 
 
 def _is_object(value: Json) -> TypeGuard[dict[str, Json]]:

@@ -7,21 +7,35 @@ and, once that is recorded, which attempts to make. Rebuilding it from the recor
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mcp_workflows.definition.expressions import ExpressionFailed
-from mcp_workflows.definition.program import Definition, Json, OnFailure
+from mcp_workflows.definition.program import Definition, Json, OnFailure, Step
 from mcp_workflows.engine import frames, moves
-from mcp_workflows.engine.corrections import broken, composed, corrected, reopen
+from mcp_workflows.engine.corrections import composed, corrected, reopen
+from mcp_workflows.engine.frames.attempts import AttemptFrame
+from mcp_workflows.engine.frames.child import ChildUndo
 from mcp_workflows.engine.outcome import Outcome, StepCall, StepError
-from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord, Stopping, Turn
+from mcp_workflows.engine.paths import inside
+from mcp_workflows.engine.places import Place, broken, frontier
+from mcp_workflows.engine.records import (
+    AttemptRecord,
+    Message,
+    NewChild,
+    Outgoing,
+    Run,
+    RunRecord,
+    StepRecord,
+    Stopping,
+    Turn,
+)
 from mcp_workflows.engine.scope import Lexical, RunValues, Scope, error_view
 from mcp_workflows.engine.states import RunStatus, StepStatus
-from mcp_workflows.engine.undo import SUFFIX, Plan, Undo, plan
+from mcp_workflows.engine.undo import Plan, Undo, plan
+from mcp_workflows.engine.waits import Waits, key_of
 
 CANCELLED = StepError("cancelled", "the run was cancelled")
 """What ``error`` is while a run is undone in which nothing failed: a compensation that reads it must not fail for it."""
@@ -35,39 +49,54 @@ NOT_UNDONE = "not_undone"
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What ``pump`` answers. ``attempts`` may be made only after ``turn`` is committed; ``more``: pump again after that."""
+    """What ``pump`` answers. ``attempts`` may be made only after ``turn`` is committed; ``more``: pump again after that.
+
+    ``rebuild``: undoing begins. Make a new machine of the records (``places.lists_to_undo`` says which) and ``begin`` it:
+    a live machine has forgotten what it folded.
+    """
 
     turn: Turn | None
     attempts: Sequence[StepCall]
     more: bool
+    rebuild: bool = False
 
 
 class Machine:
-    """One run. Every public method takes ``now``, which must not go backwards between calls."""
+    """One run. Every public method takes ``now``, which must not go backwards between calls.
+
+    ``steps``: of a run that goes forward those in ``places.lists_wanted``, of one that is undone ``places.lists_to_undo``; more
+    do no harm.
+    """
 
     def __init__(
         self, definition: Definition, run: Run, steps: Iterable[StepRecord], *,
         variables: Mapping[str, Json], hold: timedelta = HOLD,
     ) -> None:  # fmt: skip
         self.definition = definition
+        self.run = run
         self.record = run.record
         self.memo: dict[str, StepRecord] = {step.path: step for step in steps}
         self.agenda: deque[Callable[[], None]] = deque()
         self.now = run.created_at
-        self._run = run
-        self._hold = hold
         self.seq = max((step.seq for step in self.memo.values()), default=0)
+        self.seq = max(self.seq, run.record.seq)
+        self._hold = hold
         self._values = RunValues(run, corrected(run.input, run.record.corrections), variables, self.memo)
         self._replaying = run.interrupted
-        self._flying: dict[str, frames.Leaf] = {}
-        self._waiting: dict[str, frames.Leaf] = {}
-        self._timers: list[tuple[datetime, str]] = []
+        self._flying: dict[str, tuple[AttemptFrame, StepCall]] = {}
+        self._waits = Waits()
+        self._new_mail: list[Message] = []
         self._dirty: dict[str, StepRecord] = {}
         self._attempts: list[AttemptRecord] = []
         self._calls: list[StepCall] = []
         self._consumed: list[int] = []
+        self._kept: list[int] = []
+        self._children: list[NewChild] = []
+        self._outgoing: list[Outgoing] = []
         self._recorded = run.record
         self._plan: Plan | None = None
+        self._todo: deque[Undo] = deque()
+        self._rebuild = False
 
     # What happened
 
@@ -79,42 +108,45 @@ class Machine:
         if self.record.status in (RunStatus.RUNNING, RunStatus.WAITING):
             self._enter_root()
         elif self.record.status is RunStatus.COMPENSATING:
+            self._plan = plan(self.definition, self.memo)
+            self._todo.extend(self._plan.todo)
             self._next_undo()
 
     def attempt_ended(self, call: StepCall, outcome: Outcome, started_at: datetime, now: datetime) -> None:
         """An attempt ended. One that nobody waits for any more changes nothing."""
-        leaf = self._flying.get(call.path)
-        if leaf is None or leaf.attempt_number != call.attempt:
+        frame, flying = self._flying.get(call.path, (None, None))
+        if frame is None or flying is not call:
             return
         self.now = now
         del self._flying[call.path]
-        self.agenda.append(lambda: leaf.ended(outcome, started_at))
+        self.agenda.append(lambda: frame.ended(outcome, started_at))
 
     def attempt_lasts(self, call: StepCall) -> None:
         """An attempt takes long enough to be shown to others: note that it runs."""
-        leaf = self._flying.get(call.path)
-        if leaf is not None and leaf.attempt_number == call.attempt:
-            leaf.lasts()
+        frame, flying = self._flying.get(call.path, (None, None))
+        if frame is not None and flying is call:
+            frame.lasts()
 
     def receive(self, message: Message, now: datetime) -> None:
         """Take a message from the inbox; one that no longer fits the run's state is consumed without effect."""
         self.now = now
-        self._consumed.append(message.message_id)
         match message.kind:
             case "cancel":
+                self._consumed.append(message.message_id)
                 self._cancel(compensate=bool(message.body.get("compensate", True)))
             case "resume":
+                self._consumed.append(message.message_id)
                 self._resume(message)
+            case "undo":
+                self._consumed.append(message.message_id)
+                self._undo_as_child()
+            case _:
+                self._deliver(message)
 
     def advance(self, now: datetime) -> None:
         """Let everything happen that was due, in due order."""
         self.now = now
-        while self._timers and self._timers[0][0] <= now:
-            due_at, path = heapq.heappop(self._timers)
-            leaf = self._waiting.get(path)
-            if leaf is not None and leaf.record.due_at == due_at:
-                del self._waiting[path]
-                self.agenda.append(leaf.resume_work)
+        self.agenda.extend(waiter.due for waiter in self._waits.overdue(now))
         deadline = self.record.timeout_at
         if deadline is not None and deadline <= now and self._goes_forward and not self.record.stopping:
             self._stop(Stopping("timeout", tuple(self._flying)))
@@ -122,7 +154,7 @@ class Machine:
     def set_aside(self, error: StepError, now: datetime, consumed: Iterable[int] = ()) -> None:
         """Of a machine that was just rebuilt, before anything happened: no node can go on with it.
 
-        It is paused, or its undoing ends incomplete, for a person to look at. The step that may have been in flight is in
+        It is paused, or its undoing ends incomplete, for a person to look at. Steps that may have been in flight are in
         doubt. ``consumed``: messages that were taken in without a decision that could be recorded.
         """
         self.now = now
@@ -131,30 +163,31 @@ class Machine:
         if self.record.status is RunStatus.PENDING:
             self.record = moves.begin(self.record, self.definition, now)
         if self.record.status is RunStatus.COMPENSATING:
-            rest = plan(self.definition, self.memo)
-            self._end_compensated((*((undo.path, error.message) for undo in rest.todo), *rest.impossible))
+            self._plan = plan(self.definition, self.memo)
+            rest = [(undo.path, error.message) for undo in self._plan.todo]
+            self._end_compensated((*rest, *self._plan.impossible))
         elif self._goes_forward:
             self.record = moves.pause(self.record, self._cut_off(error), now)
 
     def pump(self, now: datetime, budget: int = 256) -> Decisions:
         """Decide until nothing can be decided or ``budget`` records are made."""
         self.now = now
-        while self.agenda and len(self._dirty) < budget:
+        while self.agenda and len(self._dirty) < budget and not self._rebuild:
             self.agenda.popleft()()
-        more = bool(self.agenda)
-        release = not more and not self._flying and not self._calls and self._rest()
-        turn = self._turn(release=release)
+        more = bool(self.agenda) and not self._rebuild
+        if not more:
+            self._sort_mail()
+        idle = not more and not self._flying and not self._calls and not self._rebuild
+        turn = self._turn(release=idle and self._rest())
         calls, self._calls = self._calls, []
-        return Decisions(turn, calls, more)
+        return Decisions(turn, calls, more, self._rebuild)
 
     # How it stands
 
     @property
     def wake_at(self) -> datetime | None:
         """The earliest instant at which ``advance`` has something to do."""
-        while self._timers and self._timers[0][1] not in self._waiting:
-            heapq.heappop(self._timers)
-        instants = [self._timers[0][0]] if self._timers else []
+        instants = [due_at] if (due_at := self._waits.next_due) is not None else []
         if self.record.timeout_at is not None and self._goes_forward and not self.record.stopping:
             instants.append(self.record.timeout_at)
         return min(instants, default=None)
@@ -162,7 +195,7 @@ class Machine:
     @property
     def under_way(self) -> tuple[str, ...]:
         """Paths of the steps in flight or waiting, for people."""
-        return (*self._flying, *self._waiting)
+        return (*self._flying, *self._waits.paths)
 
     # What frames ask of their host
 
@@ -170,39 +203,64 @@ class Machine:
     def stopping(self) -> Stopping | None:
         return self.record.stopping if self._goes_forward else None
 
+    def frame(
+        self, parent: frames.Parent, step: Step, path: str, lexical: Lexical, *, replaying: bool
+    ) -> frames.StepFrame:
+        return frames.frame_of(self, parent, step, path, lexical, replaying=replaying)
+
     def scope(self, lexical: Lexical, now: datetime, extra: Mapping[str, Json]) -> Scope:
         return Scope(self._values, lexical, now, extra)
 
     def write(self, record: StepRecord) -> None:
         self.memo[record.path] = self._dirty[record.path] = record
 
+    def forget(self, lexical: Lexical, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            self.memo.pop(lexical.prefix + step.name, None)
+
     def attempt_failed(self, attempt: AttemptRecord) -> None:
         self._attempts.append(attempt)
 
-    def launch(self, leaf: frames.Leaf) -> None:
-        self._flying[leaf.path] = leaf
-        self._calls.append(StepCall(
-            run_id=self._run.run_id,
-            path=leaf.path,
-            attempt=leaf.attempt_number,
-            work=leaf.step.work,
-            values=leaf.scope(),
-            idempotency_key=idempotency_key(self._run.run_id, leaf.record),
-            timeout=leaf.step.timeout,
-            correction=leaf.record.correction,
+    def launch(self, frame: AttemptFrame) -> None:
+        call = StepCall(
+            run_id=self.run.run_id,
+            path=frame.path,
+            attempt=frame.attempt_number,
+            work=frame.step.work,
+            values=frame.scope(),
+            idempotency_key=idempotency_key(self.run.run_id, frame.record),
+            timeout=frame.step.timeout,
+            correction=frame.record.correction,
             vars=self.definition.vars,
             secrets=self.definition.secrets,
-        ))  # fmt: skip
+            parked=frame.parked,
+        )
+        self._flying[frame.path] = (frame, call)
+        self._calls.append(call)
 
-    def wake(self, leaf: frames.Leaf, due_at: datetime) -> None:
-        self._waiting[leaf.path] = leaf
-        heapq.heappush(self._timers, (due_at, leaf.path))
+    def wait(self, frame: frames.Waiter, due_at: datetime | None, key: frames.MailKey | None = None) -> None:
+        message = self._waits.add(frame, due_at, key)
+        if message is not None:
+            self._consumed.append(message.message_id)
+            self.agenda.append(lambda: frame.mail(message))
+
+    def spawn(self, child: NewChild) -> None:
+        self._children.append(child)
+
+    def send(self, message: Outgoing) -> None:
+        self._outgoing.append(message)
+
+    def in_flight_in(self, path: str) -> tuple[str, ...]:
+        return tuple(flying for flying in self._flying if inside(flying, path))
+
+    def stop_in(self, path: str) -> None:
+        self.agenda.extend(waiter.stop for waiter in self._waits.within(path))
 
     # What the root's frames tell
 
     def child_done(self, record: StepRecord | None) -> None:
-        if self._plan is not None:
-            self._undo_ended(self._plan.todo[0], None)
+        if self._todo:
+            self._undo_ended(None)
             return
         try:
             output = self.definition.output
@@ -213,30 +271,31 @@ class Machine:
         except ExpressionFailed as failure:
             self._fail(StepError("expression", f"output: {failure}"), None)
         else:
-            self.record = moves.complete(self.record, value, self.now)
+            self._end(moves.complete(self.record, value, self.now))
 
-    def child_broke(self, error: StepError, policy: OnFailure | None) -> None:
-        if self._plan is not None:
-            self._undo_ended(self._plan.todo[0], error)
+    def child_broke(self, failure: frames.Break) -> None:
+        if self._todo:
+            self._undo_ended(failure.error)
         elif self.stopping is not None:
             self.child_stopped()
         else:
-            self._fail(error, policy)
+            self._fail(failure.error, failure.policy)
 
     def child_returned(self, value: Json) -> None:
-        if self._plan is not None:
-            self._undo_ended(self._plan.todo[0], None)
+        if self._todo:
+            self._undo_ended(None)
         elif self.stopping is not None:
             self.child_stopped()
         else:
-            self.record = moves.complete(self.record, value, self.now)
+            self._end(moves.complete(self.record, value, self.now))
 
     def child_stopped(self) -> None:
         stopping = self.stopping
         assert stopping is not None, "a frame stopped in a run that was not asked to"
         if stopping.reason == "timeout":
             message = f"the run did not end within its timeout of {self.definition.timeout:g} s"
-            step = next((record.path for record in broken(self.definition, self.memo)), None)
+            places = broken(self.definition.steps, Lexical.of(self.definition.steps), self.memo)
+            step = next((place.path for place in places if not place.step.is_block), None)
             self._fail(StepError("run_timeout", message, step=step), None)
         else:
             self._end_as_cancelled(compensate=stopping.compensate)
@@ -254,30 +313,28 @@ class Machine:
         self.agenda.append(root.enter)
 
     def _cut_off(self, error: StepError) -> StepError:
-        """Settle the step at which the run stands as in doubt, if it is; then the error is that step's."""
-        lexical = Lexical.of(self.definition.steps)
-        for step in self.definition.steps:
-            path = lexical.prefix + step.name
-            record = self.memo.get(path)
-            if record is None or not record.status.settled:
-                leaf = frames.Leaf(self, self, step, path, lexical, {}, maybe_in_flight=self._run.interrupted)
-                return leaf.cut_off(error)
-        return error
+        """Settle the steps at which the run stands as in doubt, if they are; then the error is that of the first."""
+        first = error
+        for place in list(frontier(self.definition, self.memo)):
+            frame = self.frame(self, place.step, place.path, place.lexical, replaying=self.run.interrupted)
+            if isinstance(frame, AttemptFrame):
+                told = frame.cut_off(error)
+                first = told if first is error else first
+        return first
 
     def _fail(self, error: StepError, policy: OnFailure | None) -> None:
         match policy or self.definition.on_failure:
             case "pause":
                 self.record = moves.pause(self.record, error, self.now)
             case "fail":
-                self.record = moves.end(self.record, "failed", self.now, error=error)
+                self._end(moves.end(self.record, "failed", self.now, error=error))
             case "compensate":
-                self.record = moves.compensate(self.record, "failed", error)
-                self._next_undo()
+                self._compensate(moves.compensate(self.record, "failed", error))
 
     def _cancel(self, *, compensate: bool) -> None:
         match self.record.status:
             case RunStatus.PENDING:
-                self.record = moves.end(self.record, "cancelled", self.now, error=None)
+                self._end(moves.end(self.record, "cancelled", self.now, error=None))
             case RunStatus.PAUSED:
                 self._end_as_cancelled(compensate=compensate)
             case RunStatus.RUNNING | RunStatus.WAITING if self.record.stopping is None:
@@ -288,39 +345,72 @@ class Machine:
     def _stop(self, stopping: Stopping) -> None:
         """Start nothing more. What waits ends now, what is in flight when it ends; the last of them ends the run."""
         self.record = moves.stop(self.record, stopping)
-        waiting, self._waiting = self._waiting, {}
-        for leaf in waiting.values():
-            self.agenda.append(leaf.stop)
+        self.stop_in("")
 
     def _end_as_cancelled(self, *, compensate: bool) -> None:
         if compensate:
-            self.record = moves.compensate(self.record, "cancelled", self.record.error)
-            self._next_undo()
+            self._compensate(moves.compensate(self.record, "cancelled", self.record.error))
         else:
-            self.record = moves.end(self.record, "cancelled", self.now, error=self.record.error)
+            self._end(moves.end(self.record, "cancelled", self.now, error=self.record.error))
+
+    def _end(self, record: RunRecord) -> None:
+        """The run has ended; a parent that waits for it is told."""
+        self.record = record
+        parent = self.run.parent
+        if parent is None:
+            return
+        body = {
+            "path": parent.path,
+            "generation": parent.generation,
+            "run_id": self.run.run_id,
+            "status": str(record.status),
+            "output": record.output,
+            "error": record.error.to_json() if record.error else None,
+            "compensation": record.compensation,
+        }
+        self.send(Outgoing(parent.run_id, "child", body, f"child:{self.run.run_id}:{record.status}:{self.seq}"))
+
+    # How it is undone
+
+    def _compensate(self, record: RunRecord) -> None:
+        self.record = record
+        self._rebuild = True
+
+    def _undo_as_child(self) -> None:
+        """The parent, for which this child had completed, is undone."""
+        record = self.record
+        if record.status is RunStatus.COMPLETED:
+            self._compensate(moves.compensate(record, "compensated", None))
+        elif record.status is RunStatus.FAILED and record.ends_as == "compensated":
+            self._compensate(moves.compensate(record, "compensated", _cause(record.error)))
+        elif record.status.finished:
+            self._end(record)
 
     def _next_undo(self) -> None:
         """Undo the next step, or end the run."""
-        self._plan = todo = plan(self.definition, self.memo)
-        if todo.todo:
-            self._undo(todo.todo[0])
+        if self._todo:
+            self._undo(self._todo[0])
         else:
-            self._end_compensated(todo.impossible)
+            assert self._plan is not None, "a run is undone without a plan"
+            self._end_compensated(self._plan.impossible)
 
     def _undo(self, undo: Undo) -> None:
         record = self.memo[undo.path]
         if record.status is not StepStatus.COMPENSATING:
             self.write(record._replace(status=StepStatus.COMPENSATING))
-        extra = {
+        replaying, self._replaying = self._replaying, False
+        if undo.compensation is None:
+            self.agenda.append(ChildUndo(self, record, self._undo_ended).enter)
+            return
+        values = {
             "error": error_view(self.record.error or CANCELLED),
-            "idempotency_key": idempotency_key(self._run.run_id, record),
+            "idempotency_key": idempotency_key(self.run.run_id, record),
         }
-        steps = undo.compensation.steps
-        frame = frames.Sequence(self, self, steps, undo.inner, replaying=self._replaying, extra=extra)
-        self._replaying = False
+        frame = frames.Sequence(self, self, undo.compensation.steps, undo.lexical(values), replaying=replaying)
         self.agenda.append(frame.enter)
 
-    def _undo_ended(self, undo: Undo, error: StepError | None) -> None:
+    def _undo_ended(self, error: StepError | None) -> None:
+        undo = self._todo.popleft()
         record = self.memo[undo.path]
         if error is None:
             self.write(record._replace(status=StepStatus.COMPENSATED))
@@ -329,7 +419,8 @@ class Machine:
         before = StepStatus.IN_DOUBT if record.error else StepStatus.COMPLETED
         self.write(record._replace(status=before))
         assert self._plan is not None, "a compensation ended outside of a plan"
-        later = tuple((other.path, f"not tried: {undo.path} must be undone first") for other in self._plan.todo[1:])
+        later = tuple((other.path, f"not tried: {undo.path} must be undone first") for other in self._todo)
+        self._todo.clear()
         attempts = f" ({error.attempts} attempts)" if (error.attempts or 0) > 1 else ""
         self._end_compensated(((undo.path, error.message + attempts), *later, *self._plan.impossible))
 
@@ -340,8 +431,8 @@ class Machine:
         error = self.record.error
         if error is None and not_undone:
             path, why = not_undone[0]
-            error = StepError(NOT_UNDONE, f"the run was cancelled, and {path} could not be undone: {why}", step=path)
-        self.record = moves.end(
+            error = StepError(NOT_UNDONE, f"{path} could not be undone: {why}", step=path)
+        self._end(moves.end(
             self.record,
             self.record.ends_as,
             self.now,
@@ -349,36 +440,85 @@ class Machine:
             undone=undone,
             not_undone=not_undone,
             compensation="incomplete" if not_undone else "done" if undone else "none",
-        )
+        ))  # fmt: skip
+
+    # How it is resumed
 
     def _resume(self, message: Message) -> None:
-        """Open the failed step anew, as corrected, and enter again; the memo keeps what is completed."""
+        """Open the failed step anew, as corrected, and enter again; the memo keeps what is completed.
+
+        A message that was meant for another failure, which somebody else has corrected since, changes nothing.
+        """
         before = self.record
-        corrections = composed(before.corrections, message.body.get("input"))
-        self._values.input = corrected(self._run.input, corrections)
         undoing = before.status is RunStatus.FAILED and before.compensation == "incomplete"
         forward = before.status is RunStatus.PAUSED or (
             before.status is RunStatus.FAILED and before.compensation == "none"
         )
+        failed = before.error.step if before.error else None
         if undoing:
-            for record in [r for r in self.memo.values() if SUFFIX in r.path and _stands_failed(r)]:
-                self._reopen(record, message.body)
-            self.record = replace(before, corrections=corrections)
-            self.record = moves.compensate(self.record, before.ends_as or "failed", _cause(before.error))
-            self._next_undo()
-        elif forward:
-            step = before.error.step if before.error else None
-            for record in broken(self.definition, self.memo):
-                self._reopen(record, message.body if record.path == step else {})
+            failed = next((place.path for place in self._broken_undo() if not place.step.is_block), None)
+        if not (undoing or forward) or not self._is_meant(message.body, failed):
+            return
+        corrections = composed(before.corrections, message.body.get("input"))
+        self._values.input = corrected(self.run.input, corrections)
+        if undoing:
+            for place in self._broken_undo():
+                self._reopen(place, message.body if place.path == failed else {})
+            before = replace(before, corrections=corrections)
+            self._compensate(moves.compensate(before, before.ends_as or "failed", _cause(before.error)))
+        else:
+            for place in broken(self.definition.steps, Lexical.of(self.definition.steps), self.memo):
+                self._reopen(place, message.body if place.path == failed else {})
             self.record = moves.resume(before, self.definition, corrections, self.now)
             self._enter_root()
 
-    def _reopen(self, failed: StepRecord, correction: Mapping[str, Json]) -> None:
-        reopened = reopen(failed, correction, self.now)
+    def _broken_undo(self) -> list[Place]:
+        """Where the undoing stopped."""
+        found: list[Place] = []
+        for undo in plan(self.definition, self.memo).todo:
+            if undo.compensation is not None:
+                found += broken(undo.compensation.steps, undo.lexical({}), self.memo)
+        return found
+
+    def _is_meant(self, body: Mapping[str, Json], failed: str | None) -> bool:
+        path = body.get("path")
+        if path is None:
+            return True
+        record = self.memo.get(path)
+        return path == failed and (record is None or record.generation == body.get("generation", record.generation))
+
+    def _reopen(self, place: Place, correction: Mapping[str, Json]) -> None:
+        reopened = reopen(place.step, self.memo[place.path], correction, self.now)
         if reopened.status.settled:
             self.seq += 1
             reopened = reopened._replace(seq=self.seq)
         self.write(reopened)
+
+    # Messages for its steps
+
+    def _deliver(self, message: Message) -> None:
+        key = key_of(message)
+        assert key is not None, f"no step takes a {message.kind}"
+        waiter = self._waits.put(key, message)
+        if waiter is None:
+            self._new_mail.append(message)
+        else:
+            self._consumed.append(message.message_id)
+            self.agenda.append(lambda: waiter.mail(message))
+
+    def _sort_mail(self) -> None:
+        """Of the messages that nobody waits for now, those are kept that somebody may wait for later."""
+        for message in self._new_mail:
+            key = key_of(message)
+            if key is None or not self._waits.is_early(key, message):
+                continue
+            early_signal = message.kind == "signal" and not self.record.status.finished
+            if early_signal or (message.kind == "callback" and key[1] in self._flying):
+                self._kept.append(message.message_id)
+            else:
+                self._waits.drop(key, message)
+                self._consumed.append(message.message_id)
+        self._new_mail.clear()
 
     # What it answers
 
@@ -386,6 +526,9 @@ class Machine:
         """Nothing is in flight: say whether the run is to be released, and that it waits if it does for long."""
         if self.record.status is RunStatus.PAUSED or self.record.status.finished:
             return True
+        asking = self._waits.asking
+        if asking and len(asking) == len(self._waits.paths) and self._goes_forward and not self.record.stopping:
+            self.record = moves.suspend(self.record, self.now)
         due_at = self.wake_at
         if due_at is not None and due_at - self.now <= self._hold:
             return False
@@ -394,19 +537,27 @@ class Machine:
 
     def _turn(self, *, release: bool) -> Turn | None:
         if self.record.status is RunStatus.WAITING and not release:
-            self.record = moves.go_on(self.record)
-        changed = self.record if release or self.record is not self._recorded else None
-        if not (self._dirty or self._attempts or self._consumed or changed):
+            self.record = moves.go_on(self.record, self.now)
+        if self._goes_forward and self.record.waiting_for != self._waits.asking:
+            self.record = replace(self.record, waiting_for=self._waits.asking)
+        changed = None
+        if release or self.record is not self._recorded:
+            changed = self.record = replace(self.record, seq=self.seq)
+        if not (self._dirty or self._attempts or self._consumed or self._kept or self._outgoing or changed):
             return None
         turn = Turn(
-            self._run.run_id,
+            self.run.run_id,
             tuple(self._dirty.values()),
             tuple(self._attempts),
             changed,
             tuple(self._consumed),
             release,
+            tuple(self._kept),
+            tuple(self._children),
+            tuple(self._outgoing),
         )
-        self._dirty, self._attempts, self._consumed, self._recorded = {}, [], [], self.record
+        self._dirty, self._attempts, self._consumed, self._kept = {}, [], [], []
+        self._children, self._outgoing, self._recorded = [], [], self.record
         return turn
 
 
@@ -418,7 +569,3 @@ def idempotency_key(run_id: str, record: StepRecord) -> str:
 def _cause(error: StepError | None) -> StepError | None:
     """Why a run is undone; that an earlier try of undoing failed is no cause."""
     return None if error is not None and error.code == NOT_UNDONE else error
-
-
-def _stands_failed(record: StepRecord) -> bool:
-    return record.status in (StepStatus.FAILED, StepStatus.IN_DOUBT)

@@ -27,9 +27,12 @@ def begin(record: RunRecord, definition: Definition, now: datetime) -> RunRecord
     return _move(record, RunStatus.RUNNING, started_at=now, timeout_at=deadline, wake_at=None)
 
 
-def go_on(record: RunRecord) -> RunRecord:
-    """Something is in flight again."""
-    return _move(record, RunStatus.RUNNING, wake_at=None)
+def go_on(record: RunRecord, now: datetime) -> RunRecord:
+    """Something is in flight again, and the run's time passes."""
+    record = _move(record, RunStatus.RUNNING, wake_at=None)
+    if record.timeout_left is None:
+        return record
+    return replace(record, timeout_at=_deadline(record.timeout_left, now), timeout_left=None)
 
 
 def wait(record: RunRecord, wake_at: datetime | None) -> RunRecord:
@@ -39,32 +42,43 @@ def wait(record: RunRecord, wake_at: datetime | None) -> RunRecord:
     return _move(record, RunStatus.WAITING, wake_at=wake_at)
 
 
+def suspend(record: RunRecord, now: datetime) -> RunRecord:
+    """It waits for people and signals alone: until one of them comes, its time stands still."""
+    if record.timeout_at is None:
+        return record
+    return replace(record, timeout_at=None, timeout_left=_left(record, now))
+
+
 def stop(record: RunRecord, stopping: Stopping) -> RunRecord:
     """Nothing new is started; what is in flight may end."""
     return replace(record, stopping=stopping)
 
 
 def complete(record: RunRecord, output: Json, now: datetime) -> RunRecord:
-    return _move(record, RunStatus.COMPLETED, output=output, error=None, finished_at=now, wake_at=None)
+    return _move(record, RunStatus.COMPLETED, output=output, error=None, finished_at=now, wake_at=None, waiting_for=())
 
 
 def pause(record: RunRecord, error: StepError, now: datetime) -> RunRecord:
     """A decision is needed; until then the run's time stands still."""
-    left = None if record.timeout_at is None else max((record.timeout_at - now).total_seconds(), 0.0)
-    return _move(record, RunStatus.PAUSED, error=error, stopping=None, timeout_at=None, timeout_left=left, wake_at=None)
+    return _move(
+        record, RunStatus.PAUSED, error=error, stopping=None, timeout_at=None, timeout_left=_left(record, now),
+        wake_at=None, waiting_for=(),
+    )  # fmt: skip
 
 
-def compensate(record: RunRecord, ends_as: Literal["failed", "cancelled"], error: StepError | None) -> RunRecord:
+def compensate(
+    record: RunRecord, ends_as: Literal["failed", "cancelled", "compensated"], error: StepError | None
+) -> RunRecord:
     """What was completed is undone, then the run ends as ``ends_as``."""
     return _move(
         record, RunStatus.COMPENSATING, error=error, ends_as=ends_as, timeout_at=None, wake_at=None, finished_at=None,
-        compensation=None, not_undone=(),
+        timeout_left=None, compensation=None, not_undone=(), waiting_for=(),
     )  # fmt: skip
 
 
 def end(
     record: RunRecord,
-    ends_as: Literal["failed", "cancelled"],
+    ends_as: Literal["failed", "cancelled", "compensated"],
     now: datetime,
     *,
     error: StepError | None,
@@ -76,7 +90,7 @@ def end(
     status = RunStatus.FAILED if compensation == "incomplete" else RunStatus(ends_as)
     return _move(
         record, status, error=error, ends_as=ends_as, compensation=compensation, undone=undone,
-        not_undone=not_undone, finished_at=now, timeout_at=None, wake_at=None,
+        not_undone=not_undone, finished_at=now, timeout_at=None, wake_at=None, waiting_for=(),
     )  # fmt: skip
 
 
@@ -97,3 +111,9 @@ def _move(record: RunRecord, status: RunStatus, **fields: object) -> RunRecord:
 
 def _deadline(seconds: float | None, now: datetime) -> datetime | None:
     return None if seconds is None else now + timedelta(seconds=seconds)
+
+
+def _left(record: RunRecord, now: datetime) -> float | None:
+    if record.timeout_at is None:
+        return record.timeout_left
+    return max((record.timeout_at - now).total_seconds(), 0.0)

@@ -29,3 +29,8 @@ def around(path: str) -> list[str]:
     while path := parent_of(path):
         found.append(path)
     return found
+
+
+def inside(path: str, outer: str) -> bool:
+    """Whether ``path`` stands in what ``outer`` leads to."""
+    return path.startswith(outer) and len(path) > len(outer) and path[len(outer)] in ".[:"

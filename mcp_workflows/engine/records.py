@@ -43,10 +43,11 @@ class StepRecord(NamedTuple):
     """Of a waiting step: until when."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    decision: Json = None
-    """What was decided while the step was open and is not decided again: of ``switch`` and of a failure with ``on_error``
-    ``{arm}``, of ``for_each`` ``{items, errors?}``, of ``repeat`` ``{iteration, state}``, of a stopping block also
-    ``{stopping}``, of ``approval`` ``{message, approvers?}``, of work that goes on elsewhere ``{parked}``."""
+    decision: Mapping[str, Json] | None = None
+    """What was decided while the step was open and is not decided again: of ``switch`` ``{arm}``, of ``for_each``
+    ``{items, errors?}``, of ``repeat`` and its iterations ``{iteration, state}``, of a block that stops ``{stopping}``, of a
+    failure that ``on_error`` handles ``{handler}``, of ``approval`` ``{message, approvers?}``, of work that goes on
+    elsewhere ``{parked, asked}``."""
     undoable: bool = False
     """Undoing the run concerns this step: it is done and has a compensation, or it is in doubt."""
 
@@ -64,9 +65,13 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """The decision to start nothing more: why, and what was in flight when it was taken."""
+    """The decision to start nothing more: why, and what was in flight when it was taken.
 
-    reason: Literal["cancel", "timeout"]
+    A run stops for a ``cancel`` or its ``timeout``, a block that does several things at once because one of them failed
+    or returned.
+    """
+
+    reason: Literal["cancel", "timeout", "failure", "return"]
     in_flight: tuple[str, ...] = ()
     compensate: bool = True
     """Of a cancel."""
@@ -85,7 +90,7 @@ class RunRecord:
     not_undone: tuple[tuple[str, str], ...] = ()
     """``(path, why)`` of what could not be undone."""
     stopping: Stopping | None = None
-    ends_as: Literal["failed", "cancelled"] | None = None
+    ends_as: Literal["failed", "cancelled", "compensated"] | None = None
     """While compensating, and after: how the run ends."""
     corrections: Json = None
     """What ``resume`` merged into the input."""
@@ -96,6 +101,8 @@ class RunRecord:
     """The earliest instant it waits for. The store keeps it for runs that nobody owns."""
     waiting_for: tuple[str, ...] = ()
     """Paths of the signals and approvals that it waits for now."""
+    seq: int = 0
+    """The place of its last step record, when this was recorded."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 

@@ -10,6 +10,9 @@ from typing import Any
 from mcp_workflows.definition.program import Json, Step
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import Run, StepRecord
+from mcp_workflows.engine.states import StepStatus
+
+NOTHING: Mapping[str, Json] = {}
 
 
 @dataclass(slots=True)
@@ -43,16 +46,24 @@ class RunValues:
 
 @dataclass(frozen=True, slots=True)
 class Lexical:
-    """The list of steps that a place stands in, and the lists around it. ``prefix`` leads to the list's paths."""
+    """A list of steps as its steps see it: their names, the lists around it, and the values that are named there.
+
+    ``prefix`` leads from the list to the paths of its steps; it is the path itself where the list is the short form of a
+    compensation, one step without a name. ``values``: the item, ``index``, ``state``, ``error``.
+    """
 
     prefix: str
     names: Mapping[str, str]
     """Ids of the list, and the name each has in paths."""
     outer: Lexical | None = None
+    values: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
     @classmethod
-    def of(cls, steps: tuple[Step, ...], prefix: str = "", outer: Lexical | None = None) -> Lexical:
-        return cls(prefix, {step.id: step.name for step in steps if step.id}, outer)
+    def of(
+        cls, steps: tuple[Step, ...], path: str = "", outer: Lexical | None = None, values: Mapping[str, Json] = NOTHING
+    ) -> Lexical:
+        """The list at ``path``. ``values`` are seen beside those of the lists around it."""
+        return cls(prefix_of(path, steps), names_of(steps), outer, {**outer.values, **values} if outer else values)
 
     def path_of(self, step_id: str) -> str | None:
         name = self.names.get(step_id)
@@ -61,9 +72,18 @@ class Lexical:
         return self.outer.path_of(step_id) if self.outer else None
 
 
+def names_of(steps: tuple[Step, ...]) -> dict[str, str]:
+    return {step.id: step.name for step in steps if step.id}
+
+
+def prefix_of(path: str, steps: tuple[Step, ...]) -> str:
+    unnamed = len(steps) == 1 and steps[0].name == ""
+    return path if unnamed or not path else f"{path}."
+
+
 @dataclass(frozen=True, slots=True)
 class Scope(Mapping[str, Any]):
-    """The values of one evaluation, by root: ``input``, ``run.id``, ``steps.charge``, and the ``extra`` ones of the place."""
+    """The values of one evaluation, by root: ``input``, ``run.id``, ``steps.charge``, those of the place, ``extra`` ones."""
 
     run: RunValues
     lexical: Lexical
@@ -73,6 +93,8 @@ class Scope(Mapping[str, Any]):
     def __getitem__(self, root: str) -> Json:
         if root in self.extra:
             return self.extra[root]
+        if root in self.lexical.values:
+            return self.lexical.values[root]
         if not root.startswith("steps."):
             return self.run.root(root, self.now)
         path = self.lexical.path_of(root[6:])
@@ -98,10 +120,12 @@ class Scope(Mapping[str, Any]):
 def step_view(record: StepRecord) -> dict[str, Json]:
     """What ``steps.<id>`` is: a step without output has no such key, so that ``.?output`` tells."""
     view: dict[str, Json] = {"status": str(record.status)}
-    if record.status.has_output and record.error is None:
+    if record.status.has_output and (record.error is None or record.status is StepStatus.COMPLETED):
         view["output"] = record.output
     if record.error is not None:
         view["error"] = error_view(record.error)
+    if record.decision and "errors" in record.decision:
+        view["errors"] = record.decision["errors"]
     return view
 
 

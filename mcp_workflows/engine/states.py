@@ -25,6 +25,8 @@ class RunStatus(StrEnum):
     """Finished; ``resume`` may reopen it where nothing was undone or the undoing is incomplete."""
     CANCELLED = "cancelled"
     """Finished."""
+    COMPENSATED = "compensated"
+    """Finished: a child that had completed and was undone, because its parent was."""
 
     @property
     def finished(self) -> bool:
@@ -38,7 +40,7 @@ class StepStatus(StrEnum):
     RUNNING = "running"
     """An attempt was recorded as begun. Its end, or the node that takes over, moves it on."""
     WAITING = "waiting"
-    """For an instant: of a ``wait``, or of the next attempt."""
+    """For an instant (of a ``wait``, of the next attempt) or for a message (a signal, a callback, a child's end)."""
     COMPLETED = "completed"
     FAILED = "failed"
     """Definitely without effect, or the effect is known. ``resume`` may ask for it anew."""
@@ -64,7 +66,7 @@ _OPEN = frozenset({StepStatus.PENDING, StepStatus.RUNNING, StepStatus.WAITING})
 _DONE = frozenset({StepStatus.COMPLETED, StepStatus.COMPENSATING, StepStatus.COMPENSATED})
 
 
-FINISHED = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+FINISHED = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.COMPENSATED})
 
 RUN_MOVES: Mapping[RunStatus, frozenset[RunStatus]] = {
     RunStatus.PENDING: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED}),
@@ -89,8 +91,9 @@ RUN_MOVES: Mapping[RunStatus, frozenset[RunStatus]] = {
         }
     ),
     RunStatus.PAUSED: frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING, RunStatus.FAILED, RunStatus.CANCELLED}),
-    RunStatus.COMPENSATING: frozenset({RunStatus.FAILED, RunStatus.CANCELLED}),
-    RunStatus.COMPLETED: frozenset(),
+    RunStatus.COMPENSATING: frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.COMPENSATED}),
+    RunStatus.COMPLETED: frozenset({RunStatus.COMPENSATING}),
     RunStatus.FAILED: frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING}),
     RunStatus.CANCELLED: frozenset(),
+    RunStatus.COMPENSATED: frozenset(),
 }

@@ -15,6 +15,8 @@ from mcp_workflows.definition.program import Definition
 from mcp_workflows.engine.machine import Machine
 from mcp_workflows.engine.moves import started
 from mcp_workflows.engine.outcome import Completed, Failed, Outcome, StepCall, StepError
+from mcp_workflows.engine.paths import parent_of
+from mcp_workflows.engine.places import lists_to_undo, lists_wanted
 from mcp_workflows.engine.records import AttemptRecord, Message, Run, RunRecord, StepRecord, Turn
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -68,6 +70,9 @@ class Simulation:
     ended: list[tuple[StepCall, Outcome, datetime]] = field(default_factory=list[tuple[StepCall, Outcome, datetime]])
     now: datetime = START
     consumed: list[int] = field(default_factory=list[int])
+    sent: int = 0
+    inbox: list[Message] = field(default_factory=list[Message])
+    """Messages that are not consumed."""
     machine: Machine = field(init=False)
 
     @classmethod
@@ -94,6 +99,7 @@ class Simulation:
         )
         copy.happened = set(self.happened)
         copy.now = self.now
+        copy.sent, copy.inbox = self.sent, list(self.inbox)
         copy.rebuild()
         return copy
 
@@ -101,8 +107,22 @@ class Simulation:
         """Forget the machine and build it anew from the records."""
         self.flying.clear()
         run = replace(self.run, interrupted=interrupted)
-        self.machine = Machine(self.definition, run, self.steps.values(), variables={})
+        self.machine = Machine(self.definition, run, self.load(), variables={})
+        for message in self.inbox:
+            self.machine.receive(message, self.now)
         self.machine.begin(self.now)
+
+    def load(self) -> list[StepRecord]:
+        """As a node loads: no more lists than the engine asks for."""
+        record = self.run.record
+        undoing = record.status == "compensating" or record.compensation == "incomplete"
+        wanted = lists_to_undo if undoing else lists_wanted
+        memo = {path: step for path, step in self.steps.items() if undoing and step.undoable}
+        loaded: set[str] = set()
+        while more := wanted(self.definition, memo) - loaded:
+            loaded |= more
+            memo |= {path: step for path, step in self.steps.items() if parent_of(path) in more}
+        return list(memo.values())
 
     def crash(self, survivors: Mapping[str, bool]) -> None:
         """The process dies; ``survivors`` says of each path in flight whether the request was carried out all the same."""
@@ -122,7 +142,9 @@ class Simulation:
             for call in decisions.attempts:
                 self.calls.append(call)
                 self.flying.append((call, self.now))
-            if not decisions.more:
+            if decisions.rebuild:
+                self.rebuild()
+            elif not decisions.more:
                 return last
 
     def end_one(self, which: int = 0) -> None:
@@ -136,8 +158,10 @@ class Simulation:
         self.machine.attempt_ended(call, outcome, started_at, self.now)
 
     def send(self, kind: str, **body: object) -> None:
-        message_id = len(self.consumed) + 1
-        self.machine.receive(Message(message_id, "r_test", kind, body, "local", self.now), self.now)  # pyright: ignore[reportArgumentType]
+        self.sent += 1
+        message = Message(self.sent, "r_test", kind, body, "local", self.now)  # pyright: ignore[reportArgumentType]
+        self.inbox.append(message)
+        self.machine.receive(message, self.now)
 
     def pass_time(self) -> bool:
         """Jump to the next instant that the run waits for; false when there is none."""
@@ -172,5 +196,6 @@ class Simulation:
             self.steps[step.path] = step
         self.attempts.extend(turn.attempts)
         self.consumed.extend(turn.consumed)
+        self.inbox = [message for message in self.inbox if message.message_id not in turn.consumed]
         if turn.run is not None:
             self.run = replace(self.run, record=turn.run)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_workflows.definition.program import Definition
+from mcp_workflows.engine.paths import COMPENSATE as SUFFIX
 from mcp_workflows.engine.states import RUN_MOVES, StepStatus
-from mcp_workflows.engine.undo import SUFFIX
 from tests.engine.simulation import Simulation, World
 from tests.engine.strategies import definitions, worlds
 

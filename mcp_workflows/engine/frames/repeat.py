@@ -1,0 +1,125 @@
+"""``repeat``: the same steps again and again, with a state that goes from one iteration to the next."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import cast
+
+from mcp_workflows.definition.expressions import ExpressionFailed
+from mcp_workflows.definition.program import Json, RepeatWork
+from mcp_workflows.engine.frames.block import BlockFrame
+from mcp_workflows.engine.frames.sequence import Sequence
+from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.records import StepRecord
+from mcp_workflows.engine.scope import Lexical, Scope, names_of
+from mcp_workflows.engine.states import StepStatus
+
+EXHAUSTED = "max_iterations"
+"""The code of a loop that did not come to its end within its iterations."""
+MAX_ITERATIONS = 1_000_000
+"""For a loop that sets itself no bound."""
+
+
+class RepeatFrame(BlockFrame):
+    """One row says where the loop is, so that going on costs the same at any iteration."""
+
+    __slots__ = ("_collected", "_last", "_names", "_sequence", "_values")
+
+    _sequence: Sequence
+
+    @property
+    def _loop(self) -> RepeatWork:
+        return cast("RepeatWork", self.step.work)
+
+    def work(self) -> None:
+        loop = self._loop
+        self._last: Json = None
+        self._names = names_of(loop.steps)
+        self._collected: list[Json] = []
+        replaying = self.replaying and self.opened
+        if not self.opened:
+            state = loop.state.render(self.scope()) if loop.state is not None else None
+            self.write(status=StepStatus.RUNNING, decision={"iteration": 0, "state": state})
+        elif loop.collect is not None:
+            memo = self.host.memo
+            self._collected = [memo[f"{self.path}[{i}]"].output for i in range(self.decided("iteration"))]
+        if self.record.status is StepStatus.WAITING and self.parent.stopping is None:
+            self.host.wait(self, self.record.due_at)
+        else:
+            self._iterate(replaying=replaying)
+
+    def due(self) -> None:
+        if self.parent.stopping is not None:
+            self.stop()
+            return
+        self.write(status=StepStatus.RUNNING, due_at=None)
+        self._iterate()
+
+    def child_done(self, record: StepRecord | None) -> None:
+        try:
+            self._next(record)
+        except ExpressionFailed as failure:
+            self.fail(StepError("expression", f"repeat: {failure}"))
+
+    def _iterate(self, *, replaying: bool = False) -> None:
+        iteration = self.decided("iteration")
+        self._values = {"index": iteration, "state": self.decided("state")}
+        lexical = Lexical(
+            f"{self.path}[{iteration}].", self._names, self.lexical, {**self.lexical.values, **self._values}
+        )
+        self._sequence = self.list_of(self._loop.steps, lexical, replaying=replaying)
+        self.host.agenda.append(self._sequence.enter)
+
+    def _next(self, record: StepRecord | None) -> None:
+        loop = self._loop
+        iteration = self.decided("iteration")
+        before = self.decided("state")
+        state = before if loop.next is None else loop.next.render(self._inside(before))
+        after = self._inside(state)
+        element = None if loop.collect is None else loop.collect.render(after)
+        if loop.keeps_iterations:
+            self._keep(iteration, before, element)
+        if loop.collect is not None:
+            self._collected.append(element)
+        ends = loop.until is not None and loop.until.evaluate_bool(after)
+        limit = loop.max_iterations or MAX_ITERATIONS
+        if ends or (iteration + 1 >= limit and loop.until is None):
+            self._give(record, state)
+        elif iteration + 1 >= limit:
+            self.fail(StepError(EXHAUSTED, f"until did not hold after {limit} iterations"))
+        else:
+            self._sequence.forget()
+            self._go_on(iteration + 1, state)
+
+    def _go_on(self, iteration: int, state: Json) -> None:
+        decision = {"iteration": iteration, "state": state}
+        every = self._loop.every
+        if every is None:
+            self.write(status=StepStatus.RUNNING, decision=decision)
+            self._iterate()
+            return
+        due_at = self.host.now + timedelta(seconds=every)
+        self.write(status=StepStatus.WAITING, due_at=due_at, decision=decision)
+        self.host.wait(self, due_at)
+
+    def _give(self, record: StepRecord | None, state: Json) -> None:
+        if self._loop.collect is not None:
+            result = self._collected
+        elif self._loop.state is not None:
+            result = state
+        else:
+            result = record.output if record else None
+        self.give(result)
+        self._sequence.forget()
+
+    def _keep(self, iteration: int, state: Json, element: Json) -> None:
+        host = self.host
+        host.seq += 1
+        decision = {"iteration": iteration, "state": state}
+        host.write(StepRecord(
+            f"{self.path}[{iteration}]", host.seq, "iteration", StepStatus.COMPLETED, output=element, decision=decision,
+            finished_at=host.now,
+        ))  # fmt: skip
+
+    def _inside(self, state: Json) -> Scope:
+        return self.host.scope(self._sequence.lexical, self.host.now, {"state": state})

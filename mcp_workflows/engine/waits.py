@@ -1,0 +1,122 @@
+"""What a run waits for: instants, and messages, of which some come early."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from mcp_workflows.engine.frames.host import MailKey, Waiter
+from mcp_workflows.engine.paths import inside
+from mcp_workflows.engine.records import Message
+
+
+class Waiting(NamedTuple):
+    waiter: Waiter
+    due_at: datetime | None
+    key: MailKey | None
+
+
+class Waits:
+    """One entry for each step that waits. A message that was received before an instant counts before it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Waiting] = {}
+        self._asking: dict[str, None] = {}
+        self._timers: list[tuple[datetime, str]] = []
+        self._expecting: defaultdict[MailKey, deque[str]] = defaultdict(deque)
+        self._early: defaultdict[MailKey, deque[Message]] = defaultdict(deque)
+
+    def add(self, waiter: Waiter, due_at: datetime | None, key: MailKey | None) -> Message | None:
+        """Wait, or take the message that has come already: then there is nothing to wait for."""
+        if key is not None:
+            message = self._taken(key, due_at)
+            if message is not None:
+                return message
+            self._expecting[key].append(waiter.path)
+        self._waiting[waiter.path] = Waiting(waiter, due_at, key)
+        if waiter.asks:
+            self._asking[waiter.path] = None
+        if due_at is not None:
+            heapq.heappush(self._timers, (due_at, waiter.path))
+        return None
+
+    def put(self, key: MailKey, message: Message) -> Waiter | None:
+        """Who has waited longest for this message, and waits no longer; ``None``: it is kept, being early."""
+        paths = self._expecting.get(key)
+        while paths:
+            path = paths.popleft()
+            waiting = self._waiting.get(path)
+            if waiting is None or waiting.key != key:
+                continue
+            if waiting.due_at is not None and message.received_at > waiting.due_at:
+                paths.appendleft(path)
+                break
+            return self._remove(path)
+        self._early[key].append(message)
+        return None
+
+    def is_early(self, key: MailKey, message: Message) -> bool:
+        """It was put and nobody has taken it."""
+        return message in self._early.get(key, ())
+
+    def drop(self, key: MailKey, message: Message) -> None:
+        self._early[key].remove(message)
+
+    def overdue(self, now: datetime) -> Iterator[Waiter]:
+        """Those whose instant has come, in due order; they wait no longer."""
+        while self._timers and self._timers[0][0] <= now:
+            due_at, path = heapq.heappop(self._timers)
+            waiting = self._waiting.get(path)
+            if waiting is not None and waiting.due_at == due_at:
+                yield self._remove(path)
+
+    def within(self, path: str) -> list[Waiter]:
+        """Those inside of ``path`` (everywhere: ``""``), which wait no longer."""
+        found = [each for each in self._waiting if not path or inside(each, path)]
+        return [self._remove(each) for each in found]
+
+    @property
+    def next_due(self) -> datetime | None:
+        while self._timers:
+            due_at, path = self._timers[0]
+            waiting = self._waiting.get(path)
+            if waiting is not None and waiting.due_at == due_at:
+                return due_at
+            heapq.heappop(self._timers)
+        return None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(self._waiting)
+
+    @property
+    def asking(self) -> tuple[str, ...]:
+        """Paths of those that wait for a person or a signal."""
+        return tuple(self._asking)
+
+    def _remove(self, path: str) -> Waiter:
+        self._asking.pop(path, None)
+        return self._waiting.pop(path).waiter
+
+    def _taken(self, key: MailKey, due_at: datetime | None) -> Message | None:
+        early = self._early.get(key)
+        if early and (due_at is None or early[0].received_at <= due_at):
+            return early.popleft()
+        return None
+
+
+def key_of(message: Message) -> MailKey | None:
+    """What a message is for; ``None`` where it is for the run."""
+    body = message.body
+    match message.kind:
+        case "signal":
+            return ("signal", str(body.get("name")), 0)
+        case "answer" | "child":
+            return (message.kind, str(body.get("path")), int(body.get("generation") or 0))
+        case "callback":
+            return ("callback", str(body.get("path")), int(body.get("attempt") or 0))
+        case _:
+            return None
