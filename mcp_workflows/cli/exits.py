@@ -11,7 +11,8 @@ class Exit(IntEnum):
     DONE = 0
     """Done; of a run: completed."""
     FAILED = 1
-    """The run failed or was cancelled; ``validate`` found problems; the demo could not show what it claims."""
+    """The run failed or was cancelled; ``validate`` found problems, ``test`` a difference; the demo could not show what
+    it claims."""
     REFUSED = 2
     """The call was wrong: usage, input, settings, an unknown workflow or run. Nothing was changed."""
     PAUSED = 3

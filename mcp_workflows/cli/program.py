@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "demo": ("Begin", "demo"),
     "validate": ("Definitions", "validate"),
     "schema": ("Definitions", "validate"),
+    "test": ("Definitions", "test"),
     "serve": ("Server", "serve"),
     "nodes": ("Server", "runs"),
     "run": ("Runs", "run"),

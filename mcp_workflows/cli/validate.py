@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mcp_workflows import testing
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.options import AsJson
@@ -38,12 +39,14 @@ def validate(
 
 
 @command
-def schema() -> Exit:
+def schema(
+    tests: Annotated[bool, typer.Option("--tests", help="The one of *.test.yaml files.")] = False,
+) -> Exit:
     """Print the JSON Schema of definitions, for editors.
 
     Save it, and begin a definition with: # yaml-language-server: $schema=./workflow.schema.json
     """
-    print_json(json_schema())
+    print_json(testing.json_schema() if tests else json_schema())
     return Exit.DONE
 
 

@@ -1,0 +1,221 @@
+"""One run without services: the engine as it is, answers in the place of attempts, and a clock that jumps over waits.
+
+What the engine wants recorded is kept here as a store would keep it, and where a node would drop the run and take it up
+again later (it waits, it is undone, its process died) a new machine is built from those records, as a node does.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from mcp_workflows.definition.program import Json
+from mcp_workflows.engine.machine import Decisions, Machine
+from mcp_workflows.engine.moves import started
+from mcp_workflows.engine.outcome import Outcome, StepCall
+from mcp_workflows.engine.records import Message, MessageKind, Run, RunRecord, StepRecord
+from mcp_workflows.steps.attempt import Attempt
+from mcp_workflows.testing.outline import Outline
+from mcp_workflows.testing.requests import attempt_of
+from mcp_workflows.testing.result import Call, Result, TestBroken, result_of
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+RUN_ID = "r_test"
+MAX_EVENTS = 20_000
+"""Attempts, messages and timers of one test."""
+
+
+class Ended(NamedTuple):
+    """How an attempt ends, and after how many seconds. Without an outcome the process dies then."""
+
+    outcome: Outcome | None
+    request: Json
+    seconds: float = 0.0
+
+
+Respond = Callable[[Attempt, datetime], Ended]
+"""Stands for the services. Raises ``TestBroken`` where the test has no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The run as an event that is planned finds it."""
+
+    record: RunRecord
+    steps: Mapping[str, StepRecord]
+    outline: Outline
+    input: Json
+    in_flight: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Something from outside. It takes place ``at`` seconds after the start, or as soon as it ``fits``.
+
+    ``message`` gives its kind and body, and raises ``TestBroken`` where a server would refuse it.
+    """
+
+    fits: Callable[[Moment], bool]
+    message: Callable[[Moment], tuple[MessageKind, Mapping[str, Json]]]
+    actor: str = "tester"
+    at: float | None = None
+
+
+class _Flight(NamedTuple):
+    ends_at: datetime
+    order: int
+    call: StepCall
+    outcome: Outcome | None
+    started_at: datetime
+
+
+@dataclass
+class Simulation:
+    """One run. ``now`` is the fake clock."""
+
+    outline: Outline
+    input: Json
+    variables: Mapping[str, Json]
+    respond: Respond
+    planned: Sequence[Planned] = ()
+    starts_at: datetime = START
+    now: datetime = field(init=False)
+    _run: Run = field(init=False)
+    _machine: Machine = field(init=False)
+    _steps: dict[str, StepRecord] = field(default_factory=dict[str, StepRecord])
+    _calls: list[Call] = field(default_factory=list[Call])
+    _flying: list[_Flight] = field(default_factory=list[_Flight])
+    _inbox: dict[int, Message] = field(default_factory=dict[int, Message])
+    """Messages that no decision has taken in."""
+    _sent: int = 0
+    _left: list[int] = field(default_factory=list[int])
+    """Positions of ``planned`` that are still to come."""
+    _dormant: bool = False
+    """The run was released: no node holds a machine of it."""
+
+    def __post_init__(self) -> None:
+        definition = self.outline.definition
+        self.now = self.starts_at
+        self._left = list(range(len(self.planned)))
+        record = started(definition, self.now)
+        self._run = Run(RUN_ID, definition.name, 1, 1, self.input, "tester", self.now, record)
+        self._build()
+
+    def to_the_end(self) -> Result:
+        """Until nothing moves the run any more. Raises ``TestBroken``."""
+        for _ in range(MAX_EVENTS):
+            self._settle()
+            if not self._next():
+                took = self.now - self.starts_at
+                return result_of(self._run.record, self._steps, self._calls, took, tuple(self._left))
+        where = ", ".join(self._machine.under_way) or str(self._run.record.status)
+        raise TestBroken(f"the run has not ended after {MAX_EVENTS:,} events; it stands at {where}")
+
+    # What the machine decides
+
+    def _settle(self) -> None:
+        while not self._dormant:
+            decisions = self._machine.pump(self.now)
+            self._commit(decisions)
+            for call in decisions.attempts:
+                self._start(call)
+            if not decisions.more:
+                return
+
+    def _commit(self, decisions: Decisions) -> None:
+        turn = decisions.turn
+        if turn is None:
+            return
+        for step in turn.steps:
+            self._steps[step.path] = step
+        for message_id in turn.consumed:
+            self._inbox.pop(message_id, None)
+        if turn.run is not None:
+            self._run = replace(self._run, record=turn.run)
+        self._dormant = turn.release
+
+    def _start(self, call: StepCall) -> None:
+        attempt = attempt_of(call, self.variables)
+        ended = self.respond(attempt, self.now)
+        self._calls.append(Call(call.path, call.attempt, ended.request, self.now - self.starts_at))
+        ends_at = self.now + timedelta(seconds=ended.seconds)
+        heapq.heappush(self._flying, _Flight(ends_at, len(self._calls), call, ended.outcome, self.now))
+
+    def _build(self, *, interrupted: bool = False) -> None:
+        """A machine from the records, with the messages that wait in the inbox."""
+        run = replace(self._run, interrupted=interrupted)
+        self._machine = Machine(self.outline.definition, run, self._steps.values(), variables=self.variables)
+        self._dormant = False
+        self._machine.begin(self.now)
+        for message in self._inbox.values():
+            self._machine.receive(message, self.now)
+
+    # What happens next
+
+    def _next(self) -> bool:
+        """Let the next thing happen; false when nothing can."""
+        if self._give_planned():
+            return True
+        if self._run.record.status.finished:
+            return False
+        instants = [self._at(number) for number in self._left if self.planned[number].at is not None]
+        if self._flying:
+            instants.append(self._flying[0].ends_at)
+        due_at = self._run.record.wake_at if self._dormant else self._machine.wake_at
+        if due_at is not None:
+            instants.append(due_at)
+        if not instants:
+            return False
+        self.now = max(self.now, min(instants))
+        if any(self.planned[number].at is not None and self._at(number) <= self.now for number in self._left):
+            return True  # what comes from outside counts before a timer of the same instant
+        if self._flying and self._flying[0].ends_at <= self.now:
+            self._end(heapq.heappop(self._flying))
+        else:
+            self._wake()
+        return True
+
+    def _wake(self) -> None:
+        if self._dormant:
+            self._build()
+        self._machine.advance(self.now)
+
+    def _end(self, flight: _Flight) -> None:
+        if flight.outcome is None:
+            self._flying.clear()
+            self._build(interrupted=True)
+        else:
+            self._machine.attempt_ended(flight.call, flight.outcome, flight.started_at, self.now)
+            self._machine.advance(self.now)
+
+    def _at(self, number: int) -> datetime:
+        return self.starts_at + timedelta(seconds=self.planned[number].at or 0.0)
+
+    def _give_planned(self) -> bool:
+        moment = Moment(self._run.record, self._steps, self.outline, self.input, bool(self._flying))
+        for number in self._left:
+            planned = self.planned[number]
+            ready = planned.fits(moment) if planned.at is None else self._at(number) <= self.now
+            if ready and not self._run_is_over(planned, moment):
+                self._left.remove(number)
+                self._deliver(planned, moment)
+                return True
+        return False
+
+    def _run_is_over(self, planned: Planned, moment: Moment) -> bool:
+        """Whether the event comes too late for this run."""
+        return self._run.record.status.finished and not planned.fits(moment)
+
+    def _deliver(self, planned: Planned, moment: Moment) -> None:
+        kind, body = planned.message(moment)
+        self._sent += 1
+        message = Message(self._sent, RUN_ID, kind, body, planned.actor, self.now)
+        self._inbox[message.message_id] = message
+        if self._dormant:
+            self._build()
+        else:
+            self._machine.receive(message, self.now)
+        self._machine.advance(self.now)
