@@ -9,6 +9,7 @@
     │   ├── UnknownRun             absent, or not the caller's to see
     │   ├── KeyConflict            an idempotency key that belongs to a run with other input
     │   └── RunRefused             the run cannot do that in its state
+    │       └── PersonNeeded       an approval that a person must decide was answered by a program
     └── SystemUnwell               not the caller's fault; trying again later may help
         ├── StoreUnavailable       the database cannot be read or written
         ├── RecordRefused          the database refuses this one record, whatever else it takes
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,6 +78,14 @@ class KeyConflict(CallerError):
 
 class RunRefused(CallerError):
     """The run cannot do what was asked in the state it is in."""
+
+
+class PersonNeeded(RunRefused):
+    """A person must decide this approval, and it was not shown that one did. ``name`` and ``expires_at`` are the wait's."""
+
+    def __init__(self, run_id: str, name: str, expires_at: datetime | None) -> None:
+        self.run_id, self.name, self.expires_at = run_id, name, expires_at
+        super().__init__(f'approval "{name}" of {run_id} must be decided by a person.')
 
 
 class SystemUnwell(WorkflowsError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
@@ -18,6 +19,25 @@ class Progress:
 
     completed: int
     running: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A signal or an approval that a run waits for, told so that it can be answered."""
+
+    kind: Literal["signal", "approval"]
+    name: str
+    """What an answer names: a signal's name; of an approval the step's name, or its path where several have that name."""
+    path: str
+    by: Literal["person", "anyone"]
+    """Who may answer."""
+    message: str | None = None
+    """Of an approval: what is asked."""
+    schema: Mapping[str, Json] | None = None
+    """JSON Schema of the answer; ``None``: anything."""
+    approvers: tuple[str, ...] | None = None
+    """The actors who alone may answer; ``None``: whoever may at all."""
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +59,10 @@ class RunView:
     undone: tuple[str, ...] = ()
     not_undone: tuple[tuple[str, str], ...] = ()
     wake_at: datetime | None = None
+    waits: tuple[str, ...] = ()
+    """Paths of the signals and approvals that it waits for; in lists too."""
+    waiting_for: tuple[Waiting, ...] = ()
+    """The same, told so that they can be answered; not in lists."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     idempotency_key: str | None = None

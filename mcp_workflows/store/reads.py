@@ -28,7 +28,11 @@ THREADS = 4
 LISTS = 500
 """How many lists one query asks for."""
 
+OPEN = 100
+"""How many open steps are named at most."""
+
 _NO_STEPS = ("branch", "item", "iteration")
+_BLOCKS = ("switch", "parallel", "for_each", "repeat")
 _ANSWERED = ("signal", "approval")
 
 _CURSOR = re.compile(r"[0-9]{1,18}")
@@ -104,6 +108,20 @@ def waiting_steps(connection: Connection, run_id: str) -> list[StepRecord]:
     return _steps(connection, run_id, _step.c.status == StepStatus.WAITING, _step.c.kind.in_(_ANSWERED))
 
 
+def open_paths(connection: Connection, run_id: str) -> tuple[str, ...]:
+    found = connection.execute(
+        select(_step.c.path)
+        .where(
+            _step.c.run == _key_of(run_id),
+            _step.c.status.in_([status for status in StepStatus if not status.settled]),
+            _step.c.kind.not_in(_BLOCKS),
+        )
+        .order_by(_step.c.seq, _step.c.path)
+        .limit(OPEN)
+    )
+    return tuple(found.scalars())
+
+
 def completed_steps(connection: Connection, run_id: str) -> int:
     count = (
         select(func.count())
@@ -153,8 +171,8 @@ def _messages(connection: Connection, where: ColumnElement[bool]) -> list[Messag
 
 
 def consumed(connection: Connection, message_id: int) -> bool:
-    found = connection.execute(select(_inbox.c.consumed_at).where(_inbox.c.id == message_id))
-    return found.scalar_one_or_none() is not None
+    done = or_(_inbox.c.consumed_at.is_not(None), _inbox.c.kept)
+    return connection.execute(select(_inbox.c.id).where(_inbox.c.id == message_id, done)).first() is not None
 
 
 def blob(connection: Connection, run_id: str, blob_id: str) -> tuple[bytes, str | None] | None:

@@ -293,6 +293,10 @@ class Store:
         """The signals and approvals that are waited for, in the order in which they began."""
         return await self._reads(reads.waiting_steps, run_id)
 
+    async def open_paths(self, run_id: str) -> tuple[str, ...]:
+        """Steps that are under way, in the order in which they began, without the blocks around them; the first hundred."""
+        return await self._reads(reads.open_paths, run_id)
+
     async def count_completed(self, run_id: str) -> int:
         """How many steps completed, without compensations, branches, items and iterations."""
         return await self._reads(reads.completed_steps, run_id)
@@ -339,7 +343,7 @@ class Store:
         return await self._reads(reads.owned_messages, self.node_id)
 
     async def consumed(self, message_id: int) -> bool:
-        """Whether the run's owner has taken the message in."""
+        """Whether the run's owner has taken the message in, be it to keep it until the run waits for it."""
         return await self._reads(reads.consumed, message_id)
 
     # Blobs, and what all nodes share

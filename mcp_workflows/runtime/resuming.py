@@ -1,0 +1,117 @@
+"""What ``resume`` may do to a run: which step it is made for, and what of it may be corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mcp_workflows.definition.input_schema import validate_input
+from mcp_workflows.definition.program import Definition, HttpWork, Json, Step
+from mcp_workflows.engine.corrections import composed, corrected
+from mcp_workflows.engine.paths import COMPENSATE
+from mcp_workflows.engine.places import step_at
+from mcp_workflows.engine.records import Run, StepRecord
+from mcp_workflows.engine.states import RunStatus, StepStatus
+from mcp_workflows.errors import InputRefused, RunRefused
+from mcp_workflows.steps import refuse_correction
+
+_FAILED = frozenset({StepStatus.FAILED, StepStatus.IN_DOUBT})
+
+
+def resume_body(
+    run: Run, definition: Definition, rows: Mapping[str, StepRecord], correction: Mapping[str, Any]
+) -> dict[str, Json]:
+    """The message that resumes the run: the correction, and the step and generation it was made for.
+
+    By these two the run knows a message that comes late, when the step has long been tried again, or two at once.
+    Raises ``RunRefused`` and ``InputRefused``: it cannot be resumed like that, and nothing was changed.
+    """
+    _check_state(run)
+    given = _given(run, correction)
+    if correction.get("input") is not None:
+        _check_input(run, definition, correction["input"])
+    failed = _failed(run, rows)
+    step = None if failed is None else step_at(definition, failed.path)
+    if failed is None and given:
+        raise RunRefused(f"{run.run_id} was not resumed: no step of it failed, so there is no {given} to correct.")
+    if failed is not None and step is not None:
+        _check_step(run, failed, step, given)
+        _check_request(run, failed.path, step, correction.get("request"))
+    named = {} if failed is None else {"path": failed.path, "generation": failed.generation}
+    return {**named, **correction}
+
+
+def _check_state(run: Run) -> None:
+    record = run.record
+    undoing = record.status is RunStatus.FAILED and record.compensation == "incomplete"
+    forward = record.status is RunStatus.PAUSED or (record.status is RunStatus.FAILED and record.compensation == "none")
+    if not (undoing or forward):
+        raise RunRefused(_why_not(run))
+
+
+def _given(run: Run, correction: Mapping[str, Any]) -> str | None:
+    """What is corrected of the step. At most one of these makes sense."""
+    given = [key for key in ("request", "skip", "again") if correction.get(key)]
+    given += ["output"] if "output" in correction else []  # null is an output too
+    if len(given) > 1:
+        raise RunRefused(f"{run.run_id} was not resumed: give only one of {', '.join(given)}.")
+    return given[0] if given else None
+
+
+def _check_input(run: Run, definition: Definition, patch: Json) -> None:
+    merged = corrected(run.input, composed(run.record.corrections, patch))
+    try:
+        validate_input(definition, merged)
+    except InputRefused as refused:
+        raise InputRefused(f"Input refused, {run.run_id} was not resumed. {refused}") from None
+
+
+def _failed(run: Run, rows: Mapping[str, StepRecord]) -> StepRecord | None:
+    """The step that a correction is for: the one whose failure the run stopped at, of undoing the one that undoes."""
+    if run.record.compensation == "incomplete":
+        return next((row for path, row in rows.items() if COMPENSATE in path and row.status in _FAILED), None)
+    path = run.record.error.step if run.record.error else None
+    return rows.get(path) if path else None
+
+
+def _check_step(run: Run, failed: StepRecord, step: Step, given: str | None) -> None:
+    """What the failed step allows."""
+    if given == "skip" and step.needed_by:
+        raise RunRefused(
+            f"{run.run_id} was not resumed: {failed.path} cannot be skipped, its output is read at "
+            f"{', '.join(step.needed_by)}. Give output instead."
+        )
+    in_doubt_once = step.at_most_once and failed.in_doubt
+    if given == "again" and not in_doubt_once:
+        raise RunRefused(
+            f"{run.run_id} was not resumed: again is only for a step that must run at most once and was cut off. "
+            "Resume without it."
+        )
+    if in_doubt_once and given not in ("output", "again", "skip"):
+        raise RunRefused(
+            f"{run.run_id} was not resumed: {failed.path} must run at most once and it is unknown whether it took place. "
+            "Find out, then give output (it took place) or again: true (make it again); otherwise cancel_run."
+        )
+
+
+def _check_request(run: Run, path: str, step: Step, request: Json) -> None:
+    """What of a request may be corrected: never where it goes to, nor as whom."""
+    if request is None:
+        return
+    if not isinstance(step.work, HttpWork):
+        raise RunRefused(f"{run.run_id} was not resumed: {path} makes no request that could be corrected.")
+    if refused := refuse_correction(step.work, request):
+        raise InputRefused(f"{run.run_id} was not resumed. {refused}.")
+
+
+def _why_not(run: Run) -> str:
+    record = run.record
+    match record.status:
+        case RunStatus.FAILED:
+            return (
+                f"{run.run_id} failed and what it had done was undone: nothing to resume. Start again with other input."
+            )
+        case RunStatus.COMPLETED | RunStatus.CANCELLED | RunStatus.COMPENSATED:
+            return f"{run.run_id} is {record.status}: nothing to resume."
+        case _:
+            return f"{run.run_id} is {record.status}: it goes on by itself. Call get_run with wait_seconds 50."

@@ -1,0 +1,215 @@
+"""What is sent to a run from outside: answers to its approvals, and signals. What does not fit is refused in words.
+
+An approval is answered while it is asked, once; which wait is meant is part of the answer. A signal may come before the run
+waits for it: it is kept until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from mcp_workflows.definition.input_schema import fitted
+from mcp_workflows.definition.phrases import listed
+from mcp_workflows.definition.program import TIMEOUT, ApprovalWork, Definition, Json, SignalWork
+from mcp_workflows.engine.paths import parent_of
+from mcp_workflows.engine.places import step_at
+from mcp_workflows.engine.records import Message, MessageKind, Run, StepRecord
+from mcp_workflows.errors import InputRefused, PersonNeeded, RunRefused
+from mcp_workflows.runtime.views import Waiting
+from mcp_workflows.runtime.waiting import steps_of, waiting_for
+
+_NAMED = 10
+"""How many waits or paths a refusal names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What somebody sends. ``person``: the surface knows that a person decided. ``via`` is the surface's name."""
+
+    name: str
+    data: Json
+    actor: str
+    via: str
+    person: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """The message to be put into the inbox. Of two with the same ``dedupe_key`` the second is refused."""
+
+    kind: MessageKind
+    body: Mapping[str, Json]
+    dedupe_key: str | None = None
+
+
+def posting(run: Run, definition: Definition, rows: Mapping[str, StepRecord], given: Given) -> Posting | None:
+    """What to send for ``given``; ``None``: the run neither waits for that nor takes it in advance.
+
+    ``rows`` are the steps that wait. Raises ``RunRefused``, ``PersonNeeded`` and ``InputRefused``: nothing was changed.
+    """
+    waits = waiting_for(definition, rows)
+    asked = _asked(run, waits, given.name)
+    if asked is not None:
+        return _answer(run, asked, rows[asked.path].generation, given)
+    signals = [step.work for step in steps_of(definition) if _is_signal(step.work, given.name)]
+    if not signals or run.record.status.finished:
+        return None
+    waiting = any(wait.kind == "signal" and wait.name == given.name for wait in waits)
+    data = _signal_data([cast("SignalWork", work).schema for work in signals], given.data, waiting=waiting)
+    return Posting("signal", {"name": given.name, "data": data})
+
+
+def _is_signal(work: object, name: str) -> bool:
+    return isinstance(work, SignalWork) and work.name == name
+
+
+def _asked(run: Run, waits: Iterable[Waiting], name: str) -> Waiting | None:
+    """The approval that is meant: by its path, or by a name that only one of them has."""
+    approvals = [wait for wait in waits if wait.kind == "approval"]
+    meant = [wait for wait in approvals if wait.path == name] or [
+        wait for wait in approvals if _last(wait.path) == name
+    ]
+    if len(meant) > 1:
+        paths = ", ".join(wait.path for wait in meant[:_NAMED]) + (", …" if len(meant) > _NAMED else "")
+        raise RunRefused(f'"{name}" is asked {len(meant)} times in {run.run_id}. Name one by its path: {paths}.')
+    return meant[0] if meant else None
+
+
+def _answer(run: Run, wait: Waiting, generation: int, given: Given) -> Posting:
+    if wait.by == "person" and not given.person:
+        raise PersonNeeded(run.run_id, wait.name, wait.expires_at)
+    if wait.approvers is not None and given.actor not in wait.approvers:
+        may = listed(wait.approvers[:_NAMED], "or") or "nobody"
+        raise RunRefused(
+            f'Refused: approval "{wait.name}" of {run.run_id} is answered by {may}, not by {given.actor}. The run still waits.'
+        )
+    answer = _answer_data(wait, given.data)
+    body: dict[str, Json] = {"path": wait.path, "generation": generation, **answer, "via": given.via}
+    return Posting("answer", body, dedupe_key=f"answer:{wait.path}:{generation}")
+
+
+def _answer_data(wait: Waiting, data: Json) -> dict[str, Json]:
+    """The decision as it is recorded. A form need not be filled in to say no."""
+    schema: dict[str, Any] = {**(wait.schema or {}), "additionalProperties": False}
+    properties: dict[str, Any] = schema["properties"]
+    rejects = isinstance(data, Mapping) and cast("Mapping[str, Json]", data).get("decision") == "rejected"
+    if "form" in properties and not rejects:
+        schema["properties"] = {**properties, "form": {**properties["form"], "default": {}}}
+    return cast("dict[str, Json]", _fit(schema, {} if data is None else data, "The run still waits."))
+
+
+def _signal_data(schemas: Sequence[Mapping[str, Json] | None], data: Json, *, waiting: bool) -> Json:
+    """The data as the first of the schemas that fits makes it. A step without a schema takes anything."""
+    if None in schemas:
+        return _fit({}, data, "Nothing was changed.")
+    refusal: InputRefused | None = None
+    for schema in cast("Sequence[Mapping[str, Json]]", schemas):
+        try:
+            return _fit(
+                schema, {} if data is None else data, "The run still waits." if waiting else "Nothing was changed."
+            )
+        except InputRefused as refused:
+            refusal = refusal or refused
+    assert refusal is not None, "a signal is taken by no step"
+    raise refusal
+
+
+def _fit(schema: Mapping[str, Json], data: Json, state: str) -> Json:
+    try:
+        return fitted(schema, data)
+    except InputRefused as refused:
+        raise InputRefused(f"data refused: {refused} {state}") from None
+    except RecursionError:
+        raise InputRefused(f"data refused: its schema refers to itself without end. {state}") from None
+
+
+# Why something is not taken
+
+
+def past_lists(messages: Iterable[Message], name: str) -> set[str]:
+    """The lists that hold the steps which ``name`` may have meant: those of its latest answers, and its own as a path."""
+    answered = [path for message in messages if (path := _answered_path(message, name))]
+    return {parent_of(path) for path in (name, *answered[-_NAMED:])}
+
+
+def not_taken(
+    run: Run, definition: Definition, waits: Sequence[Waiting], given: Given, messages: Sequence[Message],
+    past: Iterable[StepRecord],
+) -> RunRefused:  # fmt: skip
+    """Why ``name`` is not waited for: it was answered before, is over, comes too early, or is no such thing.
+
+    ``past``: the rows of ``past_lists``.
+    """
+    name, run_id, status = given.name, run.run_id, run.record.status
+    settled = {
+        row.path: row for row in past
+        if row.status.settled and (name in (row.path, _last(row.path))) and _is_approval(definition, row.path)
+    }  # fmt: skip
+    answers = [message for message in messages if _answered_path(message, name) in settled]
+    if answers:
+        return RunRefused(answered(answers[-1]))
+    if settled:
+        return RunRefused(_over(run_id, list(settled.values())[-1]))
+    if status.finished:
+        return RunRefused(f'{run_id} is {status}: it takes no "{name}" any more.')
+    known = {step.name for step in steps_of(definition) if isinstance(step.work, ApprovalWork)}
+    early = f'{run_id} does not wait for "{name}" yet: an approval can be answered once it is asked.'
+    said = early if name in known else f'{run_id} does not wait for "{name}".'
+    return RunRefused(f"{said} {_waits_for(waits)}{_takes(definition, waits)}")
+
+
+def answered(message: Message) -> str:
+    """Of an approval that has its answer: whose it is."""
+    body = message.body
+    path = str(body.get("path"))
+    return f"{_last(path)} was answered by {message.actor} at {_time(message.received_at)} ({body.get('decision')})."
+
+
+def _over(run_id: str, row: StepRecord) -> str:
+    if row.error is not None and (row.error.code == TIMEOUT or _is_silence(row.error.details)):
+        when = f" at {_time(row.finished_at)}" if row.finished_at else ""
+        return f"{_last(row.path)} of {run_id} has expired{when}; it can be answered no more."
+    return f"{_last(row.path)} of {run_id} is {row.status}; it can be answered no more."
+
+
+def _is_silence(details: Json) -> bool:
+    """A rejection that nobody spoke: ``on_timeout: reject``."""
+    return isinstance(details, Mapping) and cast("Mapping[str, Json]", details).get("via") == TIMEOUT
+
+
+def _waits_for(waits: Sequence[Waiting]) -> str:
+    names = list(dict.fromkeys(wait.name for wait in waits))
+    if not names:
+        return "It waits for no answer now."
+    return f"It waits for: {', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''}."
+
+
+def _takes(definition: Definition, waits: Sequence[Waiting]) -> str:
+    waited = {wait.name for wait in waits}
+    names = dict.fromkeys(step.work.name for step in steps_of(definition) if isinstance(step.work, SignalWork))
+    more = [name for name in names if name not in waited]
+    return f" It takes in advance: {', '.join(more[:_NAMED])}." if more else ""
+
+
+def _answered_path(message: Message, name: str) -> str | None:
+    if message.kind != "answer":
+        return None
+    path = str(message.body.get("path"))
+    return path if name in (path, _last(path)) else None
+
+
+def _is_approval(definition: Definition, path: str) -> bool:
+    step = step_at(definition, path)
+    return step is not None and isinstance(step.work, ApprovalWork)
+
+
+def _last(path: str) -> str:
+    """The step's own name."""
+    return path[path.rfind(".") + 1 :]
+
+
+def _time(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%H:%M} UTC"

@@ -1,0 +1,77 @@
+"""From a run as it is recorded to what surfaces see of it: how far it is, and what it needs from outside.
+
+What is asked of the database here does not grow with what a run has done, but for counting, and that is the database's work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mcp_workflows.engine.corrections import corrected
+from mcp_workflows.engine.records import Run
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.engine.undo import plan
+from mcp_workflows.runtime.catalog import Catalog
+from mcp_workflows.runtime.node import Node
+from mcp_workflows.runtime.views import Progress, RunView
+from mcp_workflows.runtime.waiting import waiting_for
+from mcp_workflows.store import Store
+
+
+class Viewer:
+    """Looks at runs of this node and of others."""
+
+    def __init__(self, catalog: Catalog, store: Store, node: Node) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._node = node
+
+    async def view(self, run: Run) -> RunView:
+        """All that is told of one run."""
+        record = run.record
+        view = view_of(run)
+        if record.status.finished:
+            return view
+        view = replace(view, progress=await self._progress(run))
+        if record.waiting_for:
+            definition = await self._catalog.definition_of(run.definition_id)
+            rows = {row.path: row for row in await self._store.load_waiting(run.run_id)}
+            view = replace(view, waiting_for=waiting_for(definition, rows))
+        if record.status is RunStatus.PAUSED:
+            definition = await self._catalog.definition_of(run.definition_id)
+            steps = {step.path: step for step in await self._store.load_steps(run.run_id)}
+            view = replace(view, would_undo=tuple(undo.path for undo in plan(definition, steps).todo))
+        return view
+
+    async def _progress(self, run: Run) -> Progress:
+        completed = await self._store.count_completed(run.run_id)
+        mover = self._node.mover_of(run.run_id)
+        if mover is not None:
+            return Progress(completed, mover.machine.under_way)
+        return Progress(completed, await self._store.open_paths(run.run_id))
+
+
+def view_of(run: Run) -> RunView:
+    """What the run's own row tells, as in lists."""
+    record = run.record
+    return RunView(
+        run_id=run.run_id,
+        workflow=run.workflow,
+        version=run.version,
+        status=record.status,
+        input=corrected(run.input, record.corrections),
+        created_at=run.created_at,
+        actor=run.actor,
+        result=record.output,
+        error=record.error,
+        compensation=record.compensation,
+        undone=record.undone,
+        not_undone=record.not_undone,
+        wake_at=record.wake_at if record.status is RunStatus.WAITING else None,
+        waits=record.waiting_for,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        idempotency_key=run.idempotency_key,
+        owner=run.owner,
+        retry_helps=record.error is not None and record.error.retryable,
+    )
