@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from mcp_workflows.definition import model
 from mcp_workflows.definition.compiler import Compiled
-from mcp_workflows.definition.program import SAFE_METHODS, HttpWork, SetWork, Step
+from mcp_workflows.definition.nested import NestedList, ends_the_run, nested_lists
+from mcp_workflows.definition.program import SAFE_METHODS, ForEachWork, HttpWork, RepeatWork, SetWork, Step
 from mcp_workflows.definition.text.document import Document, Path
 from mcp_workflows.definition.text.nodes import Map, Node, Seq
+from mcp_workflows.definition.walk import every_step
 from mcp_workflows.errors import Problem
 
 SHORTEST_DESCRIPTION = 20
-_ENDS_THE_RUN = frozenset({"return", "fail"})
 
 
 def advice(compiled: Compiled, document: Document) -> tuple[Problem, ...]:
@@ -53,24 +56,77 @@ def _schemas(node: Node) -> Iterator[Map]:
             yield from _schemas(item)
 
 
+class _Listed(NamedTuple):
+    """A step with its place, and what its list is in."""
+
+    form: model.Step
+    step: Step
+    path: Path
+    follows: bool
+    """Something may come after it, or goes on beside it, and fail."""
+    undone: bool
+    """A step around it has a compensation, which undoes what is in it too."""
+    is_output: bool
+    """Its output is what its list gives, and somebody takes that."""
+
+
+def _listed(compiled: Compiled) -> Iterator[_Listed]:
+    definition = compiled.definition
+    is_result = definition.output is None
+    yield from _of_list(compiled, compiled.form.steps, definition.steps, ("steps",), (False, False, is_result))
+
+
+def _of_list(
+    compiled: Compiled, forms: list[model.Step], steps: tuple[Step, ...], path: Path, around: tuple[bool, bool, bool]
+) -> Iterator[_Listed]:
+    follows, undone, is_output = around
+    for index, (form, step) in enumerate(zip(forms, steps, strict=True)):
+        last = index == len(steps) - 1
+        here = _Listed(form, step, (*path, index), follows or not last, undone, is_output and last)
+        yield here
+        for nested, held in zip(nested_lists(form, here.path), step.lists, strict=False):  # without what compensates
+            yield from _of_list(compiled, nested.steps, held, nested.path, _around(compiled, here, nested))
+
+
+def _around(compiled: Compiled, outer: _Listed, nested: NestedList) -> tuple[bool, bool, bool]:
+    step = outer.step
+    follows = outer.follows or nested.holder in ("parallel", "for_each", "repeat")
+    taken = outer.is_output or step.id in compiled.reads.outputs
+    if nested.holder != "on_error" and step.output is not None:
+        taken = "result" in step.output.names
+    match step.work:
+        case ForEachWork(output=output) if nested.holder == "for_each":
+            taken = taken and output is None
+        case RepeatWork(collect=collect, state=state) if nested.holder == "repeat":
+            taken = taken and collect is None and state is None
+        case _:
+            pass
+    return follows, outer.undone or step.compensate is not None, taken and not nested.has_output
+
+
 def _steps(compiled: Compiled, document: Document) -> Iterator[Problem]:
     definition = compiled.definition
-    ended: Step | None = None
-    for index, step in enumerate(definition.steps):
-        path: Path = ("steps", index)
-        place = document.nearest(path)
-        if ended is not None:
-            yield document.problem(place, "step", f'is never reached: "{ended.name}" ends the run')
-            return
-        if step.kind in _ENDS_THE_RUN and step.when is None:
-            ended = step
-        last = index == len(definition.steps) - 1
-        if definition.on_failure == "compensate" and step.has_effect and step.compensate is None and not last:
-            message = f'"{step.name}" changes something and has no compensate: it stays, if a later step fails'
-            yield document.problem(place, "compensate", message)
-        retry = document.key((*path, "retry"))
-        if step.at_most_once and retry is not None:
-            yield document.problem(retry, "at_most_once", "retry has no effect: the step is attempted once")
+    for siblings, listed in _by_list(compiled).items():
+        ending = next((at for at, one in enumerate(listed) if ends_the_run(one.form)), None)
+        if ending is not None and ending + 1 < len(listed):
+            place = document.nearest((*siblings, ending + 1))
+            yield document.problem(place, "step", f'is never reached: "{listed[ending].step.name}" ends the run')
+        for one in listed[: len(listed) if ending is None else ending + 1]:
+            step = one.step
+            stays = step.has_effect and step.compensate is None and not one.undone and one.follows
+            if definition.on_failure == "compensate" and stays:
+                message = f'"{step.name}" changes something and has no compensate: it stays, if a later step fails'
+                yield document.problem(document.nearest(one.path), "compensate", message)
+            retry = document.key((*one.path, "retry"))
+            if step.at_most_once and retry is not None:
+                yield document.problem(retry, "at_most_once", "retry has no effect: the step is attempted once")
+
+
+def _by_list(compiled: Compiled) -> dict[Path, list[_Listed]]:
+    found: dict[Path, list[_Listed]] = {}
+    for one in _listed(compiled):
+        found.setdefault(one.path[:-1], []).append(one)
+    return found
 
 
 def _absent(compiled: Compiled, document: Document) -> Iterator[Problem]:
@@ -100,19 +156,17 @@ def _nothing_reads(document: Document, path: Path, what: str) -> Problem:
 
 
 def _services_used(steps: tuple[Step, ...]) -> set[str | None]:
-    undoing = [inner for step in steps if step.compensate is not None for inner in step.compensate.steps]
-    return {step.work.service for step in (*steps, *undoing) if isinstance(step.work, HttpWork)}
+    return {step.work.service for step in every_step(steps) if isinstance(step.work, HttpWork)}
 
 
 def _unread_outputs(compiled: Compiled, document: Document) -> Iterator[Problem]:
     """Of steps that are there for their output only: an effect is reason enough for a step, and so is an ``id`` for a trace."""
-    steps = compiled.definition.steps
-    for index, step in enumerate(steps):
-        is_result = index == len(steps) - 1 and compiled.definition.output is None
-        if is_result or step.id in compiled.reads.outputs:
+    for one in _listed(compiled):
+        step = one.step
+        if one.is_output or step.id in compiled.reads.outputs:
             continue
-        computed = isinstance(step.work, SetWork) or step.output is not None
+        computed = isinstance(step.work, SetWork) or (step.output is not None)
         looked_up = isinstance(step.work, HttpWork) and step.work.method in SAFE_METHODS and step.id is not None
         if computed or looked_up:
-            place = document.key(("steps", index, "id")) or document.nearest(("steps", index))
+            place = document.key((*one.path, "id")) or document.nearest(one.path)
             yield document.problem(place, "unused", f'nothing reads the output of step "{step.name}"')

@@ -131,7 +131,9 @@ def _nest(around: Surroundings) -> Nest:
 
     def nest(steps: list[model.Step], site: Site) -> tuple[Step, ...]:
         if len(site.scope.positions) > MAX_NESTING:
-            site.refuse("block", f"steps are nested deeper than {MAX_NESTING} lists; a child workflow can hold the rest")
+            site.refuse(
+                "block", f"steps are nested deeper than {MAX_NESTING} lists; a child workflow can hold the rest"
+            )
             return ()
         return compile_steps(steps, site.path, site.scope, around)
 

@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
 from mcp_workflows.definition.model import Step
-from mcp_workflows.definition.scope import StepName
+from mcp_workflows.definition.nested import (
+    NestedList,
+    name_of,
+    nested_lists,
+    why_no_output,
+    why_no_output_though_completed,
+)
+from mcp_workflows.definition.scope import DEFAULT_ITEM, Holder, StepName
 from mcp_workflows.definition.text.document import Document, Path
-from mcp_workflows.definition.text.nodes import Map
 
 
-def collect_steps(steps: list[Step], document: Document, siblings: Path = ("steps",)) -> dict[str, StepName]:
-    """Every id of the file. An id that is there already is reported."""
-    found: dict[str, StepName] = {}
-    _collect(steps, document, siblings, None, found)
+@dataclass(slots=True)
+class Collected:
+    """What the steps of a file are called, and where the items of its loops are known."""
+
+    steps: dict[str, StepName] = field(default_factory=dict[str, StepName])
+    items: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+
+def collect_names(steps: list[Step], document: Document) -> Collected:
+    """Every id of the file, and every item's name. An id that is there already is reported."""
+    found = Collected()
+    for step, path, holders in _all(steps, ("steps",), (), document):
+        if step.id is not None:
+            _add(step, path, holders, document, found.steps)
+        if step.for_each is not None:
+            known = found.items.setdefault(step.for_each.item_name or DEFAULT_ITEM, [])
+            known.append(f'for_each "{step.id}"' if step.id else f"the for_each at line {_line(document, path)}")
     return found
 
 
-def _collect(
-    steps: list[Step], document: Document, siblings: Path, undoes: str | None, found: dict[str, StepName]
-) -> None:
+def _all(
+    steps: list[Step], siblings: Path, holders: tuple[Holder, ...], document: Document
+) -> Iterator[tuple[Step, Path, tuple[Holder, ...]]]:
+    """Every step, where it stands, and what it stands in, outermost first."""
     for index, step in enumerate(steps):
         path = (*siblings, index)
-        if step.id is not None:
-            _add(step, document, path, undoes, found)
-        if isinstance(step.compensate, list):
-            own = step.id or f"{''.join(step.kinds)}#{index + 1}"
-            _collect(step.compensate, document, (*path, "compensate"), own, found)
+        yield step, path, holders
+        for nested in nested_lists(step, path):
+            yield from _all(nested.steps, nested.path, (*holders, _holder(step, path, nested, document)), document)
 
 
-def _add(step: Step, document: Document, path: Path, undoes: str | None, found: dict[str, StepName]) -> None:
-    node = document.nearest(path)
+def _holder(step: Step, path: Path, nested: NestedList, document: Document) -> Holder:
+    index = path[-1]
+    assert isinstance(index, int)
+    return Holder(
+        nested.holder, name_of(step, index), step.id, _line(document, path), path[:-1], index, nested.part
+    )  # fmt: skip
+
+
+def _line(document: Document, path: Path) -> int:
+    return document.line(document.nearest(path))
+
+
+def _add(step: Step, path: Path, holders: tuple[Holder, ...], document: Document, found: dict[str, StepName]) -> None:
     assert step.id is not None
     if step.id in found:
         line = found[step.id].line
@@ -37,19 +69,15 @@ def _add(step: Step, document: Document, path: Path, undoes: str | None, found: 
         return
     index = path[-1]
     assert isinstance(index, int)
+    plain = step.parallel is not None and "output" not in step.model_fields_set and not isinstance(step.on_error, list)
     found[step.id] = StepName(
         step.id,
         path[:-1],
         index,
-        document.line(node),
-        when_line=_line_of(document, path, "when") if step.when is not None else None,
-        continue_line=_line_of(document, path, "on_error") if step.on_error is not None else None,
-        undoes=undoes,
+        _line(document, path),
+        holders=holders,
+        no_output=why_no_output(step, path, document),
+        no_output_though_completed=why_no_output_though_completed(step, path, document),
+        parts=tuple(step.parallel) if plain and step.parallel is not None else (),
+        collects_errors=step.for_each.on_item_error == "collect" if step.for_each is not None else None,
     )
-
-
-def _line_of(document: Document, path: Path, key: str) -> int:
-    step = document.node(path)
-    if isinstance(step, Map) and key in step.entries:
-        return document.line(step.entries[key].key)
-    return 1

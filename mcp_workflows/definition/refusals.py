@@ -210,7 +210,9 @@ def _cut(data: dict[str, Any], path: Path) -> None:
         holders.append(holders[-1][part])
     for depth in range(len(holders) - 1, -1, -1):
         holder, part = holders[depth], path[depth]
-        of_steps = depth > 0 and (path[depth - 1] in _LISTS or path[depth - 2 : depth - 1] in {(n,) for n in _NAMED_LISTS})
+        of_steps = depth > 0 and (
+            path[depth - 1] in _LISTS or path[depth - 2 : depth - 1] in {(n,) for n in _NAMED_LISTS}
+        )
         if isinstance(holder, dict):
             cast("dict[str, Any]", holder).pop(str(part), None)
             return

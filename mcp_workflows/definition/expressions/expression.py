@@ -75,7 +75,7 @@ def compile_expression(source: str, variables: Variables, *, start: int = 0) -> 
         tree = wire.read(program.serialize())
         result_type, optional_type = _named(program.return_type().name())
     except RuntimeError as error:
-        raise refusal(str(error), source, start) from None
+        raise refusal(str(error), source, start, variables.items) from None
     except TypeError:
         raise ExpressionInvalid("the expression is no valid Unicode", start, start) from None
     reader = ChainReader(tree, source, variables.items)

@@ -26,12 +26,12 @@ _NO_FIELDS = frozenset({"in", "true", "false", "null"})
 _CONSTANTS = {"True": "true", "False": "false", "None": "null", "nil": "null", "undefined": "null"}
 _TYPES = {"null_type": "null", "google.protobuf.Timestamp": "timestamp", "google.protobuf.Duration": "duration"}
 
-_NAMESPACES = frozenset({"math", "sets", "lists", "strings", "regex", "optional", "base64", "cel", "google"})
+NAMESPACES = frozenset({"math", "sets", "lists", "strings", "regex", "optional", "base64", "cel", "google"})
 _ADDED = frozenset(ADDED)
 
 
-def refusal(error: str, source: str, start: int) -> ExpressionInvalid:
-    """The checker's ``error`` as a refusal with its place."""
+def refusal(error: str, source: str, start: int, items: Iterable[str] = ()) -> ExpressionInvalid:
+    """The checker's ``error`` as a refusal with its place. ``items``: names that are known beside the language's own."""
     issues = list(_ISSUE.finditer(error))
     if not issues or issues[0][1] == "-1":
         return ExpressionInvalid(_without_place(error), start, start)
@@ -39,7 +39,7 @@ def refusal(error: str, source: str, start: int) -> ExpressionInvalid:
     lines = source.split("\n")
     line, column = int(found[1]), int(found[2])
     offset = min(sum(len(text) + 1 for text in lines[: line - 1]) + column - 1, len(source))
-    message, offset = _refused(found[3], source, offset)
+    message, offset = _refused(found[3], source, offset, sorted(ROOTS.union(items)))
     return ExpressionInvalid(message, start + offset, start)
 
 
@@ -51,9 +51,9 @@ def _without_place(error: str) -> str:
     return reason(error)
 
 
-def _refused(text: str, source: str, offset: int) -> tuple[str, int]:
+def _refused(text: str, source: str, offset: int, known: list[str]) -> tuple[str, int]:
     if found := _UNDECLARED.search(text):
-        return _unknown(found[1], source, offset)
+        return _unknown(found[1], source, offset, known)
     if found := _OVERLOAD.search(text):
         return _no_overload(found[1], _split(found[3])), offset
     if "Syntax error" in text:
@@ -88,12 +88,12 @@ def _syntax(text: str, source: str, offset: int) -> tuple[str, int]:
     return "syntax: " + text.split("Syntax error: ", 1)[1].split(" expecting ", maxsplit=1)[0].strip(), offset
 
 
-def _unknown(name: str, source: str, offset: int) -> tuple[str, int]:
+def _unknown(name: str, source: str, offset: int, known: list[str]) -> tuple[str, int]:
     root = name.split(".", maxsplit=1)[0]
     if root == "run":
         at = source.rfind("run", 0, offset + 1)
         return f'unknown name "{name}". Run has {_listed(part[4:] for part in sorted(RUN))}', max(at, 0)
-    if root in _NAMESPACES:
+    if root in NAMESPACES:
         at = max(source.rfind(root, 0, offset + 1), 0)
         called = re.compile(r"[\w.]*").match(source, at)
         return f'unknown function "{called[0] if called else root}"', at
@@ -106,7 +106,7 @@ def _unknown(name: str, source: str, offset: int) -> tuple[str, int]:
         return f'unknown function "{name}"', at
     if name in _CONSTANTS:
         return f'unknown name "{name}"; write {_CONSTANTS[name]}', at
-    near = get_close_matches(root, sorted(ROOTS), 1)
+    near = get_close_matches(root, known, 1)
     return f'unknown name "{root}"' + (f'. Did you mean "{near[0]}"?' if near else ""), at
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeAlias
 
 MAX_CHARACTERS = 1 << 20
 """Of a definition's text, as written and with its aliases resolved."""
-MAX_DEPTH = 64
+MAX_DEPTH = 192
+"""Levels of mappings and lists: steps in steps take up to five for each list, and the values in them have room left."""
 MAX_MERGED = 100_000
 """Keys that all ``<<`` of a file may bring in: unlike an alias, a merge copies."""
 MERGE_KEY = "<<"
