@@ -22,7 +22,7 @@ from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.settings import Settings
-from mcp_workflows.steps import Environment, Steps
+from mcp_workflows.steps import Environment, Steps, find_functions
 from mcp_workflows.store import NodeRow, Store
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,9 @@ class Role(Enum):
     """Knows the definitions as they are now, starts runs and leaves them to others."""
     OBSERVER = "observer"
     """Looks, and leaves messages for those who move runs; reads no definitions and moves nothing."""
+
+
+_MOVING = frozenset({Role.SERVER, Role.RUNNER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ async def built_app(settings: Settings, *, role: Role, clock: Clock = utc_now) -
         raise SettingsInvalid(_no_database(settings))
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(settings.database, clock=clock, node_name=_node_name(role)))
-        environment = _environment(settings)
+        environment = _environment(settings, moves=role in _MOVING)
         steps = Steps(environment, clock=clock)
         stack.push_async_callback(steps.close)
         catalog = Catalog(settings.definitions, store)
@@ -100,6 +103,7 @@ async def built_app(settings: Settings, *, role: Role, clock: Clock = utc_now) -
             lacks_secrets=lambda definition: environment.missing(definition.secrets),
             max_runs={Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0),
             max_attempts=settings.max_attempts,
+            lacks=steps.lacks if role in _MOVING else lambda _: (),
         )
         stack.push_async_callback(_leave, node)
         yield App(settings, Runs(catalog, store, node, clock), catalog, store, node, role)
@@ -110,13 +114,16 @@ async def _leave(node: Node) -> None:
         await node.leave()
 
 
-def _environment(settings: Settings) -> Environment:
+def _environment(settings: Settings, *, moves: bool) -> Environment:
+    """Only who moves runs imports the modules with functions, and knows of servers to start."""
     return Environment(
         vars=settings.vars,
         secret=settings.secret,
         http_allowed_hosts=settings.http_allowed_hosts,
         max_answer_bytes=settings.max_answer_bytes,
         max_per_host=settings.max_attempts_per_host,
+        functions=find_functions(settings.functions) if moves else {},
+        max_function_threads=settings.max_function_threads,
     )
 
 

@@ -70,6 +70,14 @@ class Settings(BaseSettings):
         default=None,
         description="A folder with one file per secret, named like it; read anew at each attempt. `SECRET_NAME` wins.",
     )
+    functions: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Modules with the functions that `python` steps call, by commas: `billing.steps,images`.",
+    )
+    mcp_servers: Path | None = Field(
+        default=None,
+        description='A JSON file with MCP servers that `mcp_tool` steps reach by name: `{"mcpServers": {…}}`.',
+    )
     http_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="The only hosts that `http` steps may call, separated by commas: `api.example.com,*.corp.example`.",
@@ -93,6 +101,9 @@ class Settings(BaseSettings):
     )
     max_answer_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=1 << 20, description="The largest body of an answer that an `http` step keeps, in bytes."
+    )
+    max_function_threads: Annotated[int, Field(ge=1)] = Field(
+        default=40, description="Sync functions of `python` steps that run at the same time; more wait their turn."
     )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         default=None, description="`debug`, `info`, `warning` or `error`; logs go to stderr."
@@ -127,7 +138,7 @@ class Settings(BaseSettings):
     def _split_paths(cls, value: Any) -> Any:
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
-    @field_validator("http_allowed_hosts", "server_allowed_hosts", "server_allowed_origins", mode="before")
+    @field_validator("functions", "http_allowed_hosts", "server_allowed_hosts", "server_allowed_origins", mode="before")
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

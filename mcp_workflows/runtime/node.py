@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from mcp_workflows.clock import Clock
@@ -37,14 +37,17 @@ class Node:
     """Moves the runs that this process owns.
 
     ``vars_of`` gives what ``vars`` are in a definition on this node; ``lacks_secrets`` says which of a definition's
-    secrets have no value on this node: runs that need them are left to other nodes.
+    secrets have no value on this node, ``lacks`` what else it needs and is not here: runs that need it are left to other
+    nodes.
     """
 
     def __init__(
         self, store: Store, catalog: Catalog, doer: Doer, *, clock: Clock, vars_of: Callable[[Definition], Mapping[str, Json]],
         lacks_secrets: Callable[[Definition], Collection[str]], max_runs: int = 2000, max_attempts: int = 256,
+        lacks: Callable[[Definition], Sequence[str]] = lambda _: (),
     ) -> None:  # fmt: skip
         self._store = store
+        self._lacks_else = lacks
         self._catalog = catalog
         self._doer = doer
         self._clock = clock
@@ -81,12 +84,16 @@ class Node:
         return self._movers.get(run_id)
 
     def check(self, definition: Definition) -> None:
-        """Raises ``SettingsInvalid`` when this node lacks a secret of the definition or a fitting value for a variable."""
+        """Raises ``SettingsInvalid`` when this node lacks what the definition needs: a secret, a fitting value for a variable,
+        a function, a server."""
         self._vars_of(definition)
         lacking = self._lacks_secrets(definition)
         if lacking:
             names = ", ".join(f"MCP_WORKFLOWS_SECRET_{name}" for name in lacking)
             raise SettingsInvalid(f"this server has no value for the secrets of {definition.name}: set {names}")
+        lacking = self._lacks_else(definition)
+        if lacking:
+            raise SettingsInvalid("; ".join(lacking))
 
     def stir(self) -> None:
         """Look at the database now: this process has put something there."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mcp_workflows.steps.correction import refuse_correction
 from mcp_workflows.steps.environment import Environment
-from mcp_workflows.steps.request import refuse_correction
+from mcp_workflows.steps.python.registry import find_functions
 from mcp_workflows.steps.steps import Steps
 
-__all__ = ["Environment", "Steps", "refuse_correction"]
+__all__ = ["Environment", "Steps", "find_functions", "refuse_correction"]

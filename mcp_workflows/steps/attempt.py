@@ -64,6 +64,7 @@ class Attempt:
         retryable: bool = False,
         status: int | None = None,
         body: Json = None,
+        details: Json = None,
         retry_after: float | None = None,
     ) -> Failed:
         """The outcome, everything in it redacted first and then cut: a cut secret would not be recognised."""
@@ -76,6 +77,7 @@ class Attempt:
                 retryable=retryable,
                 status=status,
                 body=redactor.json(body),
+                details=redactor.json(details),
                 request=cut_all(redactor.json(self.request)),
                 retry_after=retry_after,
             )

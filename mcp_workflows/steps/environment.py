@@ -10,6 +10,7 @@ from mcp_workflows.definition.program import Json
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.steps.blobs import Blobs
 from mcp_workflows.steps.callback import CallbackTokens
+from mcp_workflows.steps.python.registry import Registered
 
 MEBIBYTE = 1 << 20
 
@@ -36,6 +37,11 @@ class Environment:
     callback_tokens: CallbackTokens | None = None
     max_per_host: int = 100
     """Attempts in flight to one host and port; more wait, and their timeout waits with them."""
+
+    functions: Mapping[str, Registered] = field(default_factory=dict[str, Registered])
+    """What ``python`` steps may call, by name."""
+    max_function_threads: int = 40
+    """Sync functions in flight; more wait."""
 
     def vars_over(self, defaults: Mapping[str, Json]) -> Mapping[str, Json]:
         """What ``vars`` means here. Raises ``SettingsInvalid`` when an override does not fit the default's type."""

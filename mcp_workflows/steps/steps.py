@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections.abc import Iterator
 
 from mcp_workflows.clock import Clock, utc_now
-from mcp_workflows.definition.program import HttpWork
+from mcp_workflows.definition.program import Definition, HttpWork, PythonWork
+from mcp_workflows.definition.walk import walk
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.steps.attempt import Attempt, Doer, Values
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.http import Http
+from mcp_workflows.steps.python.doer import Python
+from mcp_workflows.steps.python.registry import unknown_function
 from mcp_workflows.steps.redact import redactor_of
 
 _log = logging.getLogger(__name__)
@@ -27,7 +31,28 @@ class Steps:
 
     def __init__(self, environment: Environment, *, clock: Clock = utc_now) -> None:
         self._environment = environment
-        self._doers: dict[type, Doer] = {HttpWork: Http(environment, clock)}
+        self._lacking: dict[str, tuple[str, ...]] = {}
+        self._doers: dict[type, Doer] = {
+            HttpWork: Http(environment, clock),
+            PythonWork: Python(
+                environment.functions, threads=environment.max_function_threads, max_bytes=environment.max_answer_bytes
+            ),
+        }
+
+    def lacks(self, definition: Definition) -> tuple[str, ...]:
+        """What the definition's steps need and this node does not have, one sentence each."""
+        lacking = self._lacking.get(definition.digest)
+        if lacking is None:
+            lacking = self._lacking[definition.digest] = tuple(dict.fromkeys(self._missing(definition)))
+        return lacking
+
+    def _missing(self, definition: Definition) -> Iterator[str]:
+        for step in walk(definition):
+            match step.work:
+                case PythonWork(call=name) if name not in self._environment.functions:
+                    yield unknown_function(name, self._environment.functions)
+                case _:
+                    pass
 
     async def attempt(self, call: StepCall) -> Outcome:
         """Makes the attempt within ``call.timeout`` seconds. Raises nothing but ``CancelledError``."""
