@@ -32,15 +32,15 @@ _NO_TIMEOUT = {
 }
 
 
-def check_attempts(kind: str | None, site: Site) -> None:
+def check_attempts(step: model.Step | model.Compensation, kind: str | None, site: Site) -> None:
     """Reports what says how the step at ``site`` is tried, and says nothing of its kind."""
     if kind is None:
         return
-    if kind in _NO_RETRY and site.has("retry"):
+    if kind in _NO_RETRY and step.retry is not None:
         site.refuse("retry", f'"{kind}" takes no retry: {_NO_RETRY[kind]}', key="retry")
-    if kind in _NO_TIMEOUT and site.has("timeout"):
+    if kind in _NO_TIMEOUT and step.timeout is not None:
         site.refuse("timeout", f'"{kind}" takes no timeout here: {_NO_TIMEOUT[kind]}', key="timeout")
-    if kind not in _ONCE and site.has("at_most_once"):
+    if kind not in _ONCE and isinstance(step, model.Step) and step.at_most_once:
         message = f'at_most_once is for http, python and mcp_tool; "{kind}" does nothing that could be done twice'
         site.refuse("at_most_once", message, key="at_most_once")
 

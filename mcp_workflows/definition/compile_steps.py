@@ -71,7 +71,7 @@ def _step(step: model.Step, name: str, site: Site, around: Surroundings) -> Step
     if when is not None:
         site = site.within(replace(site.scope, given=site.scope.given | given_by(when)))
     _refuse_where_it_stands(step, kind, site)
-    check_attempts(kind, site)
+    check_attempts(step, kind, site)
     work = _work(step, kind, site, around) if kind is not None else None
     output = _output(step, kind, site)
     on_error = _on_error(step, kind, site, around)
@@ -244,7 +244,7 @@ def _compensation(step: model.Step, name: str, site: Site, around: Surroundings)
     when = here.at("when").condition("when") if given.when is not None else None
     if kind in BLOCKS:
         refuse_keys_of_work(kind, here)
-    check_attempts(kind, here)
+    check_attempts(given, kind, here)
     work = _undoing(given, kind, here, around)
     if kind is None or work is None:
         return None

@@ -153,7 +153,7 @@ def _part(path: Path) -> tuple[str, type[BaseModel]]:
     if path[-2:-1] == ("cases",):
         return "a case", Case
     if isinstance(path[-1], int):
-        of_arms = path[-2] in ("switch", "on_error") and path[-3] not in _NAMED_LISTS
+        of_arms = path[-2] in ("switch", "on_error") and not _NAMED_LISTS.intersection(path[-3:-2])
         return ("an arm", Arm) if of_arms else ("a step", Step)
     return _PARTS[str(path[-1])]
 
@@ -169,7 +169,7 @@ def _unknown_key(document: Document, path: Path) -> None:
     if model in (Step, Compensation) and name in LATER_KINDS:
         document.refuse(node, "kind", f'"{name}" is not available in this version; it has {listed(KINDS)}')
     else:
-        hint = did_you_mean(name, _keys(model)) or _where_it_belongs(name, model)
+        hint = _where_it_belongs(name, model) or did_you_mean(name, _keys(model))
         document.refuse(
             node, "unknown_key", f'"{name}" is not a key of {noun}.{hint}'.removesuffix("." if not hint else "")
         )
@@ -210,9 +210,8 @@ def _cut(data: dict[str, Any], path: Path) -> None:
         holders.append(holders[-1][part])
     for depth in range(len(holders) - 1, -1, -1):
         holder, part = holders[depth], path[depth]
-        of_steps = depth > 0 and (
-            path[depth - 1] in _LISTS or path[depth - 2 : depth - 1] in {(n,) for n in _NAMED_LISTS}
-        )
+        held_by = path[max(depth - 2, 0) : depth]
+        of_steps = not _LISTS.isdisjoint(held_by[-1:]) or not _NAMED_LISTS.isdisjoint(held_by[:-1])
         if isinstance(holder, dict):
             cast("dict[str, Any]", holder).pop(str(part), None)
             return

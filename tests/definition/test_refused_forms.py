@@ -6,7 +6,9 @@ import pytest
 
 from tests.definition.loading import refusals
 
-LATER = "is not available in this version; it has http, set, wait, return and fail"
+KINDS = (
+    "http, python, mcp_tool, jq, workflow, wait, signal, approval, switch, parallel, for_each, repeat, set, return {} fail"
+)
 
 FORM = {
     "an expression in a flow mapping is quoted": (
@@ -80,41 +82,20 @@ FORM = {
         """,
         [
             '5:5 kind: a step has exactly one kind; found "http" and "set"',
-            "6:5 kind: a step has exactly one kind (http, set, wait, return or fail); found none",
+            f"6:5 kind: a step has exactly one kind ({KINDS.format('or')}); found none",
             '7:5 unknown_key: "htpp" is not a key of a step. Did you mean "http"?',
         ],
     ),
     "kinds of a later version are named as such": (
         """
         steps:
-          - switch: []
-          - parallel: {a: []}
-          - for_each: {}
-          - compensate: {approval: {}}
+          - worker: {task: x}
+          - compensate: {worker: {task: x}}
             wait: 1s
         """,
         [
-            f'4:5 kind: "switch" {LATER}',
-            f'5:5 kind: "parallel" {LATER}',
-            f'6:5 kind: "for_each" {LATER}',
-            f'7:18 kind: "approval" {LATER}',
-        ],
-    ),
-    "keys of a later version are named as such": (
-        """
-        services:
-          tools: {mcp: https://x.test/mcp}
-        steps:
-          - http: {url: "https://x.test/", poll: {}, response: blob}
-            on_error: [{steps: []}]
-          - http: {url: "https://x.test/", method: POST, multipart: {}}
-        """,
-        [
-            '4:11 service: "mcp" services are not available in this version; give base_url',
-            '6:36 http: "poll" is not available in this version',
-            '6:56 http: "blob" is not available in this version; it has auto, json, text, none',
-            "7:15 on_error: arms under on_error are not available in this version; continue is",
-            '8:50 http: "multipart" is not available in this version',
+            f'4:5 kind: "worker" is not available in this version; it has {KINDS.format("and")}',
+            f'5:18 kind: "worker" is not available in this version; it has {KINDS.format("and")}',
         ],
     ),
     "ids are identifiers, not reserved and unique": (
@@ -147,7 +128,7 @@ FORM = {
           - wait: {}
         """,
         [
-            '4:3 missing: a service needs "base_url"',
+            "4:3 service: a service needs base_url, or mcp",
             '6:5 missing: fail needs "message"',
             '7:5 missing: wait needs "until"',
         ],
