@@ -98,6 +98,10 @@ class Machine:
         self._todo: deque[Undo] = deque()
         self._rebuild = False
 
+    def rebuilt(self, run: Run, steps: Iterable[StepRecord]) -> Machine:
+        """A machine of the same definition from records read anew."""
+        return Machine(self.definition, run, steps, variables=self._values.vars, hold=self._hold)
+
     # What happened
 
     def begin(self, now: datetime) -> None:

@@ -11,10 +11,13 @@ from datetime import datetime
 from typing import Protocol, cast
 
 from mcp_workflows.clock import Clock
+from mcp_workflows.definition.program import WorkflowWork
 from mcp_workflows.engine.machine import Machine
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall, StepError
 from mcp_workflows.engine.records import Message, Run, StepRecord, Turn
 from mcp_workflows.errors import NodeLost, RecordRefused, StoreUnavailable
+from mcp_workflows.runtime.children import Children
+from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.store import Store
 
 logger = logging.getLogger(__name__)
@@ -35,13 +38,14 @@ class Mover:
     """Moves one run that this node owns, from the claim to the release. ``run`` is as last recorded."""
 
     def __init__(
-        self, run: Run, machine: Machine, *, store: Store, doer: Doer, slots: asyncio.Semaphore, clock: Clock,
-        recorded: Callable[[Mover], None],
+        self, run: Run, machine: Machine, *, store: Store, doer: Doer, children: Children, slots: asyncio.Semaphore,
+        clock: Clock, recorded: Callable[[Mover], None],
     ) -> None:  # fmt: skip
         self.run = run
         self.machine = machine
         self._store = store
         self._doer = doer
+        self._children = children
         self._slots = slots
         self._clock = clock
         self._recorded = recorded
@@ -94,6 +98,9 @@ class Mover:
             await self._record(decisions.turn)
             if decisions.turn.release:
                 return True
+        if decisions.rebuild:
+            await self._rebuild()
+            return False
         if self.halted:
             return await self._wind_down()
         for call in decisions.attempts:
@@ -101,6 +108,11 @@ class Mover:
         if not decisions.more and not self._events:
             await self._something()
         return False
+
+    async def _rebuild(self) -> None:
+        """Undoing begins, from what is recorded. Nothing is in flight then."""
+        self.machine = self.machine.rebuilt(replace(self.run, interrupted=False), await self._steps())
+        self.machine.begin(self._clock())
 
     def _take_in(self) -> None:
         self._happened.clear()
@@ -152,7 +164,7 @@ class Mover:
         run = replace(self.run, interrupted=self.run.interrupted or self._began)
         try:
             steps = await self._steps()
-            self.machine = Machine(self.machine.definition, run, steps, variables={})
+            self.machine = self.machine.rebuilt(run, steps)
             self.machine.set_aside(StepError(code, message), self._clock(), self._taken)
             turn = self.machine.pump(self._clock()).turn
             if turn is not None:
@@ -163,7 +175,7 @@ class Mover:
     async def _steps(self) -> list[StepRecord]:
         while True:
             try:
-                return await self._store.load_steps(self.run.run_id)
+                return await load_records(self._store, self.run, self.machine.definition)
             except StoreUnavailable as unwell:
                 logger.warning("run %s waits for the database: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)
@@ -187,13 +199,23 @@ class Mover:
 
             shown = asyncio.get_running_loop().call_later(SHOWN_AFTER, lasts)
             try:
-                outcome = await self._doer.attempt(call)
+                outcome = await self._outcome(call)
             except Exception:  # a defect of the doer: without an outcome the run would wait for ever
                 logger.exception("an attempt of %s in run %s failed unexpectedly", call.path, call.run_id)
                 outcome = Failed(StepError("internal", "the server failed in this attempt: see its log", in_doubt=True))
             finally:
                 shown.cancel()
         self._ended(lambda now: self.machine.attempt_ended(call, outcome, started_at, now))
+
+    async def _outcome(self, call: StepCall) -> Outcome:
+        if not isinstance(call.work, WorkflowWork):
+            return await self._doer.attempt(call)
+        while True:
+            try:
+                return await self._children.attempt(self.run, call)
+            except StoreUnavailable as unwell:
+                logger.warning("run %s waits for the database: %s", self.run.run_id, unwell)
+                await asyncio.sleep(STORE_PAUSE)
 
     async def _renew(self) -> None:
         """This process stood still for a while. Should the node be lost, its own loop finds out and ends this mover."""

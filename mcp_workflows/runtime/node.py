@@ -20,6 +20,8 @@ from mcp_workflows.engine.records import Run
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import DefinitionInvalid, NodeLost, SettingsInvalid, StoreUnavailable
 from mcp_workflows.runtime.catalog import Catalog
+from mcp_workflows.runtime.children import Children
+from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.mover import Doer, Mover
 from mcp_workflows.store import Store
 
@@ -50,6 +52,7 @@ class Node:
         self._lacks_else = lacks
         self._catalog = catalog
         self._doer = doer
+        self._children = Children(catalog)
         self._clock = clock
         self._vars_of = vars_of
         self._lacks_secrets = lacks_secrets
@@ -236,7 +239,7 @@ class Node:
 
     async def _machine_of(self, run: Run, definition: Definition) -> Machine:
         """The run's machine; of a run that has taken down one node after another it is set aside already."""
-        steps = await self._store.load_steps(run.run_id)
+        steps = await load_records(self._store, run, definition)
         machine = Machine(definition, run, steps, variables=self._vars_of(definition))
         if run.recoveries > MAX_RECOVERIES and run.record.status is not RunStatus.PAUSED:
             machine.set_aside(_recoveries_error(run), self._clock())
@@ -261,7 +264,7 @@ class Node:
 
     def _move(self, run: Run, machine: Machine) -> None:
         mover = Mover(
-            run, machine, store=self._store, doer=self._doer, slots=self._slots, clock=self._clock,
+            run, machine, store=self._store, doer=self._doer, children=self._children, slots=self._slots, clock=self._clock,
             recorded=lambda mover: self._notify(mover.run.run_id, mover.run),
         )  # fmt: skip
         self._movers[run.run_id] = mover

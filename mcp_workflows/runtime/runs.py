@@ -22,6 +22,7 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import RunRefused, SettingsInvalid, Stopping, UnknownRun
 from mcp_workflows.runtime.callbacks import Callbacks, Received
 from mcp_workflows.runtime.catalog import Catalog, Served
+from mcp_workflows.runtime.children import pins_of
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.resuming import resume_body
 from mcp_workflows.runtime.signals import Given, Posting, answered, not_taken, past_lists, posting
@@ -37,6 +38,8 @@ LOCAL = "local"
 """Whoever is at this machine, where nobody has to say who they are."""
 PREFIX = 8
 """Characters after ``r_`` that a shortened run id needs at least."""
+ENDING = 1.0
+"""Seconds that ``cancel`` waits for the end of a run that has taken it in: most have little to stop and to undo."""
 SETTLING = 10.0
 """Seconds that ``resume`` and ``cancel`` wait for the run's owner to take the message in."""
 
@@ -157,7 +160,8 @@ class Runs:
         run = await self._run(run_id, actor)
         if run.record.status.finished or run.record.status is RunStatus.COMPENSATING:
             return await self._viewer.view(run)
-        return await self._deliver(run, Posting("cancel", {"compensate": compensate}), actor or LOCAL, reason)
+        await self._deliver(run, Posting("cancel", {"compensate": compensate}), actor or LOCAL, reason)
+        return await self.wait(run.run_id, actor=actor, seconds=ENDING)
 
     async def callback(self, run_id: str, path: str, attempt: int, body: Json) -> Received:
         """A call of the ``callback_url`` of that attempt. Raises ``StoreUnavailable`` and ``NodeLost``."""
@@ -190,6 +194,7 @@ class Runs:
             join_since=now - timedelta(seconds=definition.mcp.join) if isinstance(definition.mcp.join, float) else None,
             record=moves.started(definition, now) if own else RunRecord(RunStatus.PENDING, wake_at=now),
             own=own,
+            pins=pins_of(self.catalog, definition),
         )
 
     async def _run(self, run_id: str, actor: str | None) -> Run:

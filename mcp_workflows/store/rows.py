@@ -29,7 +29,7 @@ STEP_COLUMNS = tuple(tables.step.columns.keys())
 ATTEMPT_COLUMNS = tuple(tables.attempt.columns.keys())
 RECORD_COLUMNS = (
     "status", "output", "error", "compensation", "undone", "not_undone", "stopping", "ends_as", "corrections",
-    "timeout_at", "timeout_left", "wake_at", "waiting_for", "started_at", "finished_at",
+    "timeout_at", "timeout_left", "wake_at", "waiting_for", "seq", "started_at", "finished_at",
 )  # fmt: skip
 """The columns of ``run`` that a ``RunRecord`` fills, in the order of ``record_values``."""
 
@@ -152,7 +152,8 @@ def record_values(record: RunRecord) -> Values:
             {"reason": stopping.reason, "in_flight": stopping.in_flight, "compensate": stopping.compensate}
         ),
         record.ends_as, to_text(record.corrections), micros(record.timeout_at), record.timeout_left,
-        micros(record.wake_at), to_text(record.waiting_for or None), micros(record.started_at), micros(record.finished_at),
+        micros(record.wake_at), to_text(record.waiting_for or None), record.seq,
+        micros(record.started_at), micros(record.finished_at),
     )  # fmt: skip
 
 
@@ -180,6 +181,7 @@ def run_record(row: AnyRow) -> RunRecord:
         timeout_left=row.timeout_left,
         wake_at=_moment(row.wake_at),
         waiting_for=tuple(from_text(row.waiting_for) or ()),
+        seq=row.seq,
         started_at=_moment(row.started_at),
         finished_at=_moment(row.finished_at),
     )

@@ -164,6 +164,7 @@ class Run(Base, table=True):
     timeout_left: float | None = None
     wake_at: datetime | None = Field(default=None, sa_type=Instant)
     waiting_for: str | None = Field(default=None, sa_type=Text)
+    seq: int = Field(default=0, sa_type=BigInteger)
     started_at: datetime | None = Field(default=None, sa_type=Instant)
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
 

@@ -41,7 +41,7 @@ async def test_every_field_of_a_run_comes_back(open_store: OpenStore) -> None:
         status=RunStatus.COMPENSATING, output={"x": 1}, error=ERROR, compensation="incomplete", undone=("b", "a"),
         not_undone=(("c", "answered 503"),), stopping=Stopping("cancel", ("d", "e"), compensate=False), ends_as="failed",
         corrections={"amount": 2}, timeout_at=LATER, timeout_left=12.25, wake_at=LATER,
-        waiting_for=("approve", "batch[3].sign"), started_at=NOW, finished_at=LATER,
+        waiting_for=("approve", "batch[3].sign"), seq=12, started_at=NOW, finished_at=LATER,
     )  # fmt: skip
     assert {name for name in get_type_hints(RunRecord) if getattr(record, name) in (None, (), 0)} == set()
     async with open_store() as store:

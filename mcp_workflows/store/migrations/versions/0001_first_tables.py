@@ -87,6 +87,7 @@ def _runs() -> None:
         sa.Column("timeout_left", sa.Float),
         sa.Column("wake_at", INSTANT),
         sa.Column("waiting_for", sa.Text),
+        sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("started_at", INSTANT),
         sa.Column("finished_at", INSTANT),
         sa.UniqueConstraint("run_id"),
