@@ -12,13 +12,14 @@ import traceback
 from collections.abc import Iterator
 
 from mcp_workflows.clock import Clock, utc_now
-from mcp_workflows.definition.program import Definition, HttpWork, PythonWork
+from mcp_workflows.definition.program import Definition, HttpWork, JqWork, PythonWork
 from mcp_workflows.definition.walk import walk
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.steps.attempt import Attempt, Doer, Values
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.http import Http
+from mcp_workflows.steps.jq.doer import Jq
 from mcp_workflows.steps.python.doer import Python
 from mcp_workflows.steps.python.registry import unknown_function
 from mcp_workflows.steps.redact import redactor_of
@@ -37,6 +38,7 @@ class Steps:
             PythonWork: Python(
                 environment.functions, threads=environment.max_function_threads, max_bytes=environment.max_answer_bytes
             ),
+            JqWork: Jq(max_bytes=environment.max_answer_bytes),
         }
 
     def lacks(self, definition: Definition) -> tuple[str, ...]:

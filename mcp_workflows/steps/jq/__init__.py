@@ -1,0 +1,1 @@
+"""``jq`` steps: reshaping that expressions cannot do, in child processes that can do nothing else."""
