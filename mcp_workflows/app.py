@@ -12,17 +12,19 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.errors import SettingsInvalid
+from mcp_workflows.runtime.callbacks import Callbacks
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.settings import Settings
 from mcp_workflows.steps import Environment, Steps, find_functions
+from mcp_workflows.steps.callback import CallbackTokens
 from mcp_workflows.store import NodeRow, Store
 
 logger = logging.getLogger(__name__)
@@ -72,23 +74,34 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, *, role: Role = Role.SERVER, clock: Clock = utc_now) -> AsyncGenerator[App]:
-    """Everything put together and moving, until the block ends.
+async def open_app(
+    settings: Settings, *, role: Role = Role.SERVER, served_at: str | None = None, clock: Clock = utc_now
+) -> AsyncGenerator[App]:
+    """Everything put together and moving, until the block ends. ``served_at``: where this process can be called, if at all.
 
     Raises SettingsInvalid or StoreUnavailable where the database cannot be used.
     """
-    async with built_app(settings, role=role, clock=clock) as app, app.moving():
+    async with built_app(settings, role=role, served_at=served_at, clock=clock) as app, app.moving():
         yield app
 
 
 @asynccontextmanager
-async def built_app(settings: Settings, *, role: Role, clock: Clock = utc_now) -> AsyncGenerator[App]:
+async def built_app(
+    settings: Settings, *, role: Role, served_at: str | None = None, clock: Clock = utc_now
+) -> AsyncGenerator[App]:
     """Everything put together, at rest: what a run needs that is to be started before others are claimed."""
     if role is Role.OBSERVER and not settings.database_file.exists():
         raise SettingsInvalid(_no_database(settings))
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(settings.database, clock=clock, node_name=_node_name(role)))
-        environment = _environment(settings, moves=role in _MOVING)
+        tokens = CallbackTokens(await store.secret_key()) if role in _MOVING else None
+        environment = replace(
+            _environment(settings, moves=role in _MOVING),
+            blobs=store,
+            max_blob_bytes=settings.max_blob_bytes,
+            callback_base=settings.public_url or served_at,
+            callback_tokens=tokens,
+        )
         steps = Steps(environment, clock=clock)
         stack.push_async_callback(steps.close)
         catalog = Catalog(settings.definitions, store)
@@ -106,7 +119,8 @@ async def built_app(settings: Settings, *, role: Role, clock: Clock = utc_now) -
             lacks=steps.lacks if role in _MOVING else lambda _: (),
         )
         stack.push_async_callback(_leave, node)
-        yield App(settings, Runs(catalog, store, node, clock), catalog, store, node, role)
+        callbacks = tokens and Callbacks(catalog, store, node, clock, tokens=tokens, secrets_of=environment.secrets_of)
+        yield App(settings, Runs(catalog, store, node, clock, callbacks), catalog, store, node, role)
 
 
 async def _leave(node: Node) -> None:

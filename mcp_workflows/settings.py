@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -33,6 +33,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _NAMED: Final = {"vars": "VAR_", "secrets": "SECRET_"}
 """Fields that gather every variable of a prefix, and that prefix."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 
 
 class _Environment(EnvSettingsSource):
@@ -99,6 +100,13 @@ class Settings(BaseSettings):
     max_attempts_per_host: Annotated[int, Field(ge=1)] = Field(
         default=100, description="Attempts in flight to one host and port; more wait, and their timeout with them."
     )
+    public_url: str | None = Field(
+        default=None,
+        description="Where services reach a server of this database, for `callback`: `https://workflows.example.com`.",
+    )
+    max_blob_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=64 << 20, description="The largest body that `response: blob` keeps, or one request sends, in bytes."
+    )
     max_answer_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=1 << 20, description="The largest body of an answer that an `http` step keeps, in bytes."
     )
@@ -155,6 +163,13 @@ class Settings(BaseSettings):
             _sqlite_file(value)
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _must_be_a_base(cls, value: str | None) -> str | None:
+        if value is not None and not _BASE_URL.fullmatch(value):
+            raise ValueError(f'"{value}" is no address to call. Write https://HOST, with a port or a path if need be')
+        return value
+
     @field_validator("secrets_dir")
     @classmethod
     def _must_be_a_folder(cls, value: Path | None) -> Path | None:
@@ -173,6 +188,11 @@ class Settings(BaseSettings):
     def database_file(self) -> Path:
         """The file of ``database``."""
         return _sqlite_file(self.database)
+
+    @property
+    def public_host(self) -> str | None:
+        """The Host header of who calls at ``public_url``."""
+        return urlsplit(self.public_url).netloc.lower() if self.public_url else None
 
     def secret(self, name: str) -> str | None:
         """The secret's value now, or ``None`` where it is not set. A file loses the line break at its end."""

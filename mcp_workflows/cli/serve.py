@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -19,7 +20,7 @@ from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.given import load_settings
 from mcp_workflows.cli.options import Database
 from mcp_workflows.cli.terminal import stderr
-from mcp_workflows.mcp_server.http import serve_http
+from mcp_workflows.mcp_server.http import base_url, listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.stdio import serve_stdio
 from mcp_workflows.settings import PREFIX
@@ -44,17 +45,21 @@ async def serve(
     address = None if http is None else _address(http)
     settings = load_settings(paths, database, logs="info")
     stop = _on_signals()
-    async with open_app(settings) as app:
-        server = WorkflowServer(app.runs)
-        if address is None:
-            await serve_stdio(server, stop=stop)
-        else:
+    if address is None:
+        async with open_app(settings) as app:
+            await serve_stdio(WorkflowServer(app.runs), stop=stop)
+        return Exit.DONE
+    # The address is taken first: a run that goes on at once may tell a service where to call.
+    with closing(listen(*address)) as listener:
+        async with open_app(settings, served_at=base_url(address[0], listener)) as app:
             await serve_http(
-                server,
+                WorkflowServer(app.runs),
                 *address,
                 stop=stop,
                 allowed_hosts=settings.server_allowed_hosts,
                 allowed_origins=settings.server_allowed_origins,
+                public_host=settings.public_host,
+                listener=listener,
                 listening=lambda url: _welcome(app, url, stderr()),
             )
     return Exit.DONE

@@ -1,4 +1,4 @@
-"""Streamable HTTP: the ASGI app with ``/mcp`` and ``/healthz``, and serving it until told to stop."""
+"""Streamable HTTP: the ASGI app with ``/mcp``, ``/callbacks/`` and ``/healthz``, and serving it until told to stop."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_workflows import __version__
 from mcp_workflows.errors import SettingsInvalid, SystemUnwell
+from mcp_workflows.mcp_server.callbacks import callback_route
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.runtime.views import RunQuery
 
@@ -26,26 +27,36 @@ MCP_PATH = "/mcp"
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Of one HTTP request. Above the 1 MiB that an input may have, so that a large input gets an answer that explains."""
 
+_BACKLOG = 2048
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def http_app(
-    server: WorkflowServer, *, allowed_hosts: Sequence[str] = (), allowed_origins: Sequence[str] = ()
+    server: WorkflowServer,
+    *,
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+    public_host: str | None = None,
 ) -> Starlette:
     """The app of this server; its lifespan must run.
 
     ``allowed_hosts`` are names of the Host header that are accepted besides the loopback's, with any port or with the
-    one given; ``allowed_origins`` are origins of browser pages besides those of these hosts.
+    one given; ``allowed_origins`` are origins of browser pages besides those of these hosts. Services call back at
+    ``public_host`` too.
     """
     hosts = [*_LOOPBACK, *allowed_hosts]
     origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")] + list(allowed_origins)
+    routes = [Route("/healthz", _health(server), methods=["GET"])]
+    if server.runs.callbacks is not None:
+        called_at = [*hosts, public_host] if public_host else hosts
+        routes.append(callback_route(server.runs, server.runs.callbacks, called_at))
     app = server.streamable_http_app(
         streamable_http_path=MCP_PATH,
         max_request_body_size=MAX_REQUEST_BYTES,
         transport_security=TransportSecuritySettings(
             allowed_hosts=_with_any_port(hosts), allowed_origins=_with_any_port(origins)
         ),
-        custom_starlette_routes=[Route("/healthz", _health(server), methods=["GET"])],
+        custom_starlette_routes=routes,
     )
     app.add_middleware(_EndStreams, stopping=server.stopping)
     return app
@@ -59,28 +70,27 @@ async def serve_http(
     stop: asyncio.Event,
     allowed_hosts: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
+    public_host: str | None = None,
+    listener: socket.socket | None = None,
     listening: Callable[[str], None] = lambda url: None,  # noqa: ARG005
 ) -> None:
     """Serve until ``stop`` is set. ``listening`` is called with the URL of the endpoint once it accepts connections.
 
+    ``listener`` is what ``listen`` gave, where the address had to be known before.
+
     Raises:
         SettingsInvalid: The address is not this machine's own, or cannot be bound.
     """
-    if not is_loopback(host):
-        raise SettingsInvalid(
-            f"{host} can be reached from other machines, and nobody has to authenticate here: whoever reaches it could "
-            "start every workflow. Listen on 127.0.0.1, behind a proxy that authenticates."
-        )
-    app = http_app(server, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins)
+    listener = listener or listen(host, port)
+    app = http_app(server, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins, public_host=public_host)
     config = uvicorn.Config(
         app, host=host, port=port, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
         proxy_headers=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
-    listener = _bind(config, host, port)
     uvicorn_server = _Uvicorn(config)
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(uvicorn_server.serve(sockets=[listener]))
-        listening(f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}{MCP_PATH}")
+        listening(f"{base_url(host, listener)}{MCP_PATH}")
         stopped = tasks.create_task(stop.wait())
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -98,19 +108,29 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _bind(config: uvicorn.Config, host: str, port: int) -> socket.socket:
-    """Uvicorn would end the process where the address is taken."""
+def listen(host: str, port: int) -> socket.socket:
+    """Takes the address; connections wait until it is served. Raises ``SettingsInvalid`` as ``serve_http`` does."""
+    if not is_loopback(host):
+        raise SettingsInvalid(
+            f"{host} can be reached from other machines, and nobody has to authenticate here: whoever reaches it could "
+            "start every workflow. Listen on 127.0.0.1, behind a proxy that authenticates."
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host.strip("[]"), port))
-        listener.listen(config.backlog)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise SettingsInvalid(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
     return listener
+
+
+def base_url(host: str, listener: socket.socket) -> str:
+    """Of what is served there: ``http://127.0.0.1:8911``."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def _with_any_port(names: Sequence[str]) -> list[str]:
