@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
 from mcp_workflows.definition.expressions import ExpressionFailed, Template, Variables, compile_text
 from mcp_workflows.definition.program import SAFE_METHODS, HttpWork, Json, Step
-from mcp_workflows.engine.outcome import Completed, Failed, Outcome
+from mcp_workflows.engine.outcome import Completed, Outcome, StepCall
 from mcp_workflows.steps import verdict
 from mcp_workflows.steps.attempt import Attempt, Values
 from mcp_workflows.testing.model import Answer, ErrorAnswer
@@ -41,7 +41,7 @@ class Scripted:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The answers for the steps that ``key`` names: one for all attempts, or one for each attempt of each path."""
+    """The answers for the steps that ``key`` names: one for all attempts, or one for each, in the order they are made."""
 
     key: Key
     answers: Sequence[Scripted] = ()
@@ -51,12 +51,12 @@ class Script:
 
 
 class Cast:
-    """All scripts of a test, and how far each path has come in its own."""
+    """All scripts of a test, and how far each has come."""
 
     def __init__(self, scripts: Sequence[Script]) -> None:
         """Of scripts that fit a path equally well the later one counts."""
         self._scripts = sorted(scripts, key=lambda script: script.key.exactness)
-        self._taken: dict[str, int] = {}
+        self._taken: dict[int, int] = {}
 
     def next(self, call: Call) -> Scripted | None:
         """The answer for this attempt, or ``None`` where nobody says anything of the step.
@@ -71,15 +71,15 @@ class Cast:
             return script.function(call)
         if script.repeats:
             return script.answers[0]
-        taken = self._taken.get(path, 0)
+        taken = self._taken.get(id(script), 0)
         if taken == len(script.answers):
             number = f"{taken} answer{'' if taken == 1 else 's'}"
             raise TestBroken(
-                f'"{path}" makes attempt {taken + 1}, and the test has {number} for it. Add one to the list, '
+                f'"{path}" makes attempt {call.attempt}, and the list for {script.key.text} had {number}. Add one, '
                 "or give one answer without a list: it holds for all attempts.",
                 path,
             )
-        self._taken[path] = taken + 1
+        self._taken[id(script)] = taken + 1
         return script.answers[taken]
 
 
@@ -89,15 +89,20 @@ def outcome(scripted: Scripted, attempt: Attempt, step: Step, request: Json, now
     Raises ``ExpressionFailed`` where a text of the answer cannot be rendered.
     """
     answer, work = scripted.answer, attempt.call.work
-    found = _LAST_INDEX.search(attempt.call.path)
-    roots = {"index": int(found[1]) if found else 0, "attempt": attempt.call.attempt, "request": request}
-    content = attempt.redactor.json(scripted.content.render(roots))
     if answer.error is not None:
         return _failed(answer.error, attempt, step)
+    content = attempt.redactor.json(content_of(scripted, attempt.call, request))
     if not isinstance(work, HttpWork):
         return Completed(content)
     status = answer.status or _good_status(work)
     return _judged(work, attempt, status, verdict.header_map(answer.headers), content, now)
+
+
+def content_of(scripted: Scripted, call: StepCall, request: Json) -> Json:
+    """The answer's output or body. Raises ``ExpressionFailed``."""
+    found = _LAST_INDEX.search(call.path)
+    index = int(found[1]) if found else 0
+    return scripted.content.render({"index": index, "attempt": call.attempt, "request": request})
 
 
 def _judged(
@@ -117,7 +122,7 @@ def _judged(
         if status < 300:
             attempt.in_doubt = False
     if good:
-        return Completed(result)
+        return _last_answer(work, attempt, result)
     return attempt.failed(
         f"http_{status}",
         verdict.explained(attempt.label, status, body),
@@ -126,6 +131,30 @@ def _judged(
         retryable=verdict.retryable(status),
         retry_after=verdict.retry_after(headers.get("retry-after"), now),
     )
+
+
+def _last_answer(work: HttpWork, attempt: Attempt, result: dict[str, Json]) -> Outcome:
+    """Of a step that asks again, or is called back, the test's answer stands for the one that ends it."""
+    if work.callback is not None:
+        return Completed({**result, "first": {"status": 202, "headers": {}, "body": None}})
+    if work.poll is None:
+        return Completed(result)
+    values = Values(attempt.values, {"result": result})
+    try:
+        if work.poll.fail_when is not None and work.poll.fail_when.evaluate_bool(values):
+            message = f"poll.fail_when holds: {verdict.explained(attempt.label, result['status'], result['body'])}"
+            return attempt.failed("poll_failed", message, in_doubt=False, status=result["status"], body=result["body"])
+        done = work.poll.until.evaluate_bool(values)
+    except ExpressionFailed as failure:
+        message = f"{attempt.label} answered {result['status']}, but poll: {failure}"
+        return attempt.failed("expression", message, status=result["status"], body=result["body"])
+    if not done:
+        raise TestBroken(
+            f'the answer for "{attempt.call.path}" does not end its poll: until gives false for it, and the test\'s answer '
+            "stands for the last one",
+            attempt.call.path,
+        )
+    return Completed(result)
 
 
 def _good_status(work: HttpWork) -> int:
@@ -140,7 +169,7 @@ def _failed(error: ErrorAnswer | str, attempt: Attempt, step: Step) -> Outcome:
         error = ErrorAnswer(code=error)
     unanswered = error.code in _NO_ANSWER
     may_have_happened = unanswered and step.has_effect
-    failed = attempt.failed(
+    return attempt.failed(
         error.code,
         error.message or f"{attempt.label} failed as the test says: {error.code}",
         in_doubt=error.in_doubt if error.in_doubt is not None else may_have_happened,
@@ -148,8 +177,8 @@ def _failed(error: ErrorAnswer | str, attempt: Attempt, step: Step) -> Outcome:
         status=error.status,
         body=error.body,
         retry_after=error.retry_after,
+        details=error.details,
     )
-    return Failed(replace(failed.error, details=error.details))
 
 
 def _compiled(value: Json) -> Template:

@@ -230,7 +230,7 @@ def _run(
         return refusal(str(refused))
     services = Services(outline, cast, starts_at)
     merged = {**definition.vars, **variables}
-    return Simulation(outline, value, merged, services.respond, planned, starts_at).to_the_end()
+    return Simulation(outline, value, merged, services, planned, starts_at).to_the_end()
 
 
 def _files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mcp_workflows.definition.input_schema import validate_input
+from mcp_workflows.definition.input_schema import fitted, validate_input
 from mcp_workflows.definition.program import ApprovalWork, Json, SignalWork
-from mcp_workflows.definition.violations import violations
 from mcp_workflows.engine.corrections import composed, corrected
 from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.engine.records import MessageKind, StepRecord
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import InputRefused
+from mcp_workflows.steps.correction import refuse_correction
 from mcp_workflows.testing.model import Cancel, Resume, Signal
 from mcp_workflows.testing.outline import Key
 from mcp_workflows.testing.result import TestBroken
@@ -32,17 +32,24 @@ def signal(given: Signal) -> Planned:
         return None
 
     def message(moment: Moment) -> tuple[MessageKind, Mapping[str, Json]]:
-        schemas = [
-            step.work.schema
-            for step in moment.outline.steps.values()
-            if isinstance(step.work, SignalWork) and step.work.name == given.name
-        ]
-        for schema in schemas:
-            if schema is not None and (wrong := violations(schema, given.data)):
-                raise TestBroken(f'the data of signal "{given.name}" would be refused: {" ".join(wrong)}')
-        return "signal", {"name": given.name, "data": given.data}
+        works = [step.work for step in moment.outline.steps.values()]
+        schemas = [work.schema for work in works if isinstance(work, SignalWork) and work.name == given.name]
+        return "signal", {"name": given.name, "data": _signal_data(given, schemas)}
 
     return Planned(lambda moment: waiting(moment) is not None, message, given.by, given.at)
+
+
+def _signal_data(given: Signal, schemas: Sequence[Mapping[str, Json] | None]) -> Json:
+    """The data as the first schema that fits makes it; a step without a schema takes anything."""
+    refusal: InputRefused | None = None
+    for schema in schemas if None not in schemas else [None]:
+        if schema is None:
+            return given.data
+        try:
+            return fitted(schema, {} if given.data is None else given.data)
+        except InputRefused as refused:
+            refusal = refusal or refused
+    raise TestBroken(f'the data of signal "{given.name}" would be refused: {refusal}')
 
 
 def decision(given: Signal, key: Key) -> Planned:
@@ -57,24 +64,33 @@ def decision(given: Signal, key: Key) -> Planned:
             raise TestBroken(f'the run does not wait for "{given.step}" at that time; a decision is not kept for later')
         work = moment.outline.step_at(record.path).work
         assert isinstance(work, ApprovalWork), "checked when the test was read"
-        _check_decision(given, work, record)
+        _check_approver(given, record)
         body: dict[str, Any] = {"path": record.path, "generation": record.generation, "decision": given.decision}
-        extra = {"note": given.note, "form": given.form}
+        extra = {"note": given.note, "form": _form(given, work)}
         return "answer", body | {name: value for name, value in extra.items() if value is not None} | {"via": "test"}
 
     return Planned(lambda moment: waiting(moment) is not None, message, given.by, given.at)
 
 
-def _check_decision(given: Signal, work: ApprovalWork, record: StepRecord) -> None:
-    decided: dict[str, Any] = record.decision or {}
+def _check_approver(given: Signal, record: StepRecord) -> None:
+    decided: Mapping[str, Any] = record.decision or {}
     approvers: list[str] | None = decided.get("approvers")
     if approvers is not None and given.by not in approvers:
         raise TestBroken(f'"{given.by}" may not decide "{given.step}": its approvers are {", ".join(approvers)}')
-    form = given.form if given.form is not None else {}
-    if work.form is None and given.form is not None:
-        raise TestBroken(f'"{given.step}" has no form')
-    if work.form is not None and given.decision == "approved" and (wrong := violations(work.form, form)):
-        raise TestBroken(f'the form of "{given.step}" would be refused: {" ".join(wrong)}')
+
+
+def _form(given: Signal, work: ApprovalWork) -> Json:
+    """The form with its defaults. It need not be filled in to say no."""
+    if work.form is None:
+        if given.form is not None:
+            raise TestBroken(f'"{given.step}" has no form')
+        return None
+    if given.form is None and given.decision == "rejected":
+        return None
+    try:
+        return fitted(work.form, given.form or {})
+    except InputRefused as refused:
+        raise TestBroken(f'the form of "{given.step}" would be refused: {refused}') from None
 
 
 def cancel(given: Cancel) -> Planned:
@@ -136,6 +152,8 @@ def _check_resume(given: Resume, moment: Moment, failed: StepRecord | None) -> N
             raise TestBroken("no step of the run failed, so there is nothing to correct but input")
         return
     step = moment.outline.step_at(failed.path)
+    if given.request is not None and (wrong := refuse_correction(step.work, given.request)):
+        raise TestBroken(f"the request of resume would be refused: {wrong}")
     if given.skip and step.needed_by:
         raise TestBroken(f"{failed.path} cannot be skipped, its output is read at {', '.join(step.needed_by)}")
     cut_off = step.at_most_once and failed.in_doubt

@@ -91,7 +91,7 @@ Answers = Annotated[
     Annotated[Answer, Tag("<one>")] | Annotated[list[Answer], Tag("<several>"), Field(min_length=1)],
     Discriminator(_one_or_several),
 ]
-"""One for all attempts, or a list with one for each."""
+"""One for all attempts, or a list with one for each, in the order they are made."""
 
 
 class Signal(Language):

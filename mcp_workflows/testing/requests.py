@@ -15,6 +15,7 @@ from mcp_workflows.definition.program import (
 )
 from mcp_workflows.engine.outcome import Failed, StepCall
 from mcp_workflows.steps.attempt import Attempt, Values, cut
+from mcp_workflows.steps.correction import corrected
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.redact import redactor_of
 from mcp_workflows.steps.request import RequestInvalid, render
@@ -54,7 +55,7 @@ def rendered(attempt: Attempt) -> Json:
 
 
 def _view(attempt: Attempt) -> Json:
-    values = attempt.values
+    values, correction = attempt.values, attempt.call.correction
     match attempt.call.work:
         case HttpWork() as work:
             request = render(work, attempt.call, values)
@@ -62,13 +63,13 @@ def _view(attempt: Attempt) -> Json:
             attempt.request = request.shown
             headers = {name.lower(): value for name, value in request.headers.items()}
             return {**request.shown, "path": request.url.raw_path, "headers": headers}
-        case PythonWork(call=call, args=args):
-            return {"call": call, "args": args.render(values)}
-        case McpToolWork(server=server, tool=tool, arguments=arguments):
+        case PythonWork(call=call, args=args) as work:
+            return {"call": call, "args": corrected(work, correction, args.render(values))}
+        case McpToolWork(server=server, tool=tool, arguments=arguments) as work:
             shown: Json = arguments.render(values) if arguments is not None else {}
-            return {"server": server.render(values), "tool": tool, "arguments": shown}
-        case JqWork(filter=program, input=given):
-            return {"filter": program, "input": given.render(values)}
+            return {"server": server.render(values), "tool": tool, "arguments": corrected(work, correction, shown)}
+        case JqWork(filter=program, input=given) as work:
+            return {"filter": program, "input": corrected(work, correction, given.render(values))}
         case WorkflowWork(name=name, input=given):
             return {"name": name, "input": given.render(values)}
         case work:

@@ -10,13 +10,14 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.machine import Decisions, Machine
 from mcp_workflows.engine.moves import started
 from mcp_workflows.engine.outcome import Outcome, StepCall
-from mcp_workflows.engine.records import Message, MessageKind, Run, RunRecord, StepRecord
+from mcp_workflows.engine.paths import COMPENSATE
+from mcp_workflows.engine.records import Message, MessageKind, Outgoing, ParentRun, Run, RunRecord, StepRecord
 from mcp_workflows.steps.attempt import Attempt
 from mcp_workflows.testing.outline import Outline
 from mcp_workflows.testing.requests import attempt_of
@@ -28,16 +29,36 @@ MAX_EVENTS = 20_000
 """Attempts, messages and timers of one test."""
 
 
+class ChildEnd(NamedTuple):
+    """How a child run ends, and after how many seconds."""
+
+    status: str
+    output: Json = None
+    error: Json = None
+    compensation: str | None = None
+    seconds: float = 0.0
+
+
 class Ended(NamedTuple):
-    """How an attempt ends, and after how many seconds. Without an outcome the process dies then."""
+    """How an attempt ends, and after how many seconds. Without an outcome the process dies then.
+
+    ``child``: how the run ends that the attempt starts.
+    """
 
     outcome: Outcome | None
     request: Json
     seconds: float = 0.0
+    child: ChildEnd | None = None
 
 
-Respond = Callable[[Attempt, datetime], Ended]
-"""Stands for the services. Raises ``TestBroken`` where the test has no answer."""
+class World(Protocol):
+    """Stands for the services. Raises ``TestBroken`` where the test has no answer."""
+
+    def respond(self, attempt: Attempt, now: datetime) -> Ended: ...
+
+    def undo(self, path: str, now: datetime) -> ChildEnd:
+        """How the child that the step at ``path`` had started undoes itself."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +86,13 @@ class Planned:
 
 
 class _Flight(NamedTuple):
+    """Something that ends by itself: an attempt, or a child run."""
+
     ends_at: datetime
     order: int
-    call: StepCall
-    outcome: Outcome | None
-    started_at: datetime
+    end: Callable[[], None]
+    child: str | None = None
+    """The child's run id. A child outlives the process."""
 
 
 @dataclass
@@ -79,7 +102,7 @@ class Simulation:
     outline: Outline
     input: Json
     variables: Mapping[str, Json]
-    respond: Respond
+    world: World
     planned: Sequence[Planned] = ()
     starts_at: datetime = START
     now: datetime = field(init=False)
@@ -88,6 +111,11 @@ class Simulation:
     _steps: dict[str, StepRecord] = field(default_factory=dict[str, StepRecord])
     _calls: list[Call] = field(default_factory=list[Call])
     _flying: list[_Flight] = field(default_factory=list[_Flight])
+    _flights: int = 0
+    _child_ends: dict[str, ChildEnd] = field(default_factory=dict[str, ChildEnd])
+    """By path, of the children that are about to be started."""
+    _parents: dict[str, ParentRun] = field(default_factory=dict[str, ParentRun])
+    """By the child's run id."""
     _inbox: dict[int, Message] = field(default_factory=dict[int, Message])
     """Messages that no decision has taken in."""
     _sent: int = 0
@@ -122,7 +150,9 @@ class Simulation:
             self._commit(decisions)
             for call in decisions.attempts:
                 self._start(call)
-            if not decisions.more:
+            if decisions.rebuild:
+                self._build()
+            elif not decisions.more:
                 return
 
     def _commit(self, decisions: Decisions) -> None:
@@ -136,13 +166,59 @@ class Simulation:
         if turn.run is not None:
             self._run = replace(self._run, record=turn.run)
         self._dormant = turn.release
+        for child in turn.children:
+            if child.parent is not None:
+                self._parents[child.run_id] = child.parent
+                self._child_ends_as(child.run_id, self._child_ends.pop(child.parent.path))
+        for outgoing in turn.outgoing:
+            self._send_to_child(outgoing)
 
     def _start(self, call: StepCall) -> None:
         attempt = attempt_of(call, self.variables)
-        ended = self.respond(attempt, self.now)
+        ended = self.world.respond(attempt, self.now)
         self._calls.append(Call(call.path, call.attempt, ended.request, self.now - self.starts_at))
-        ends_at = self.now + timedelta(seconds=ended.seconds)
-        heapq.heappush(self._flying, _Flight(ends_at, len(self._calls), call, ended.outcome, self.now))
+        if ended.child is not None:
+            self._child_ends[call.path] = ended.child
+        started_at = self.now
+        self._fly(ended.seconds, lambda: self._end_attempt(call, ended.outcome, started_at))
+
+    def _end_attempt(self, call: StepCall, outcome: Outcome | None, started_at: datetime) -> None:
+        if outcome is None:
+            self._flying = [flight for flight in self._flying if flight.child is not None]
+            heapq.heapify(self._flying)
+            self._build(interrupted=True)
+        else:
+            self._machine.attempt_ended(call, outcome, started_at, self.now)
+
+    def _fly(self, seconds: float, end: Callable[[], None], child: str | None = None) -> None:
+        self._flights += 1
+        ends_at = self.now + timedelta(seconds=seconds)
+        heapq.heappush(self._flying, _Flight(ends_at, self._flights, end, child))
+
+    # Children: their ends come as messages
+
+    def _send_to_child(self, outgoing: Outgoing) -> None:
+        parent = self._parents[outgoing.run_id]
+        if outgoing.kind == "undo":
+            self._calls.append(Call(parent.path + COMPENSATE, 1, None, self.now - self.starts_at))
+            self._child_ends_as(outgoing.run_id, self.world.undo(parent.path, self.now))
+        elif outgoing.kind == "cancel":
+            self._flying = [flight for flight in self._flying if flight.child != outgoing.run_id]
+            heapq.heapify(self._flying)
+            self._child_ends_as(outgoing.run_id, ChildEnd("cancelled", compensation="done"))
+
+    def _child_ends_as(self, run_id: str, end: ChildEnd) -> None:
+        parent = self._parents[run_id]
+        body = {
+            "path": parent.path,
+            "generation": parent.generation,
+            "run_id": run_id,
+            "status": end.status,
+            "output": end.output,
+            "error": end.error,
+            "compensation": end.compensation,
+        }
+        self._fly(end.seconds, lambda: self._receive("child", body, run_id), run_id)
 
     def _build(self, *, interrupted: bool = False) -> None:
         """A machine from the records, with the messages that wait in the inbox."""
@@ -173,29 +249,18 @@ class Simulation:
         if any(self.planned[number].at is not None and self._at(number) <= self.now for number in self._left):
             return True  # what comes from outside counts before a timer of the same instant
         if self._flying and self._flying[0].ends_at <= self.now:
-            self._end(heapq.heappop(self._flying))
-        else:
-            self._wake()
-        return True
-
-    def _wake(self) -> None:
-        if self._dormant:
+            heapq.heappop(self._flying).end()
+        elif self._dormant:
             self._build()
         self._machine.advance(self.now)
-
-    def _end(self, flight: _Flight) -> None:
-        if flight.outcome is None:
-            self._flying.clear()
-            self._build(interrupted=True)
-        else:
-            self._machine.attempt_ended(flight.call, flight.outcome, flight.started_at, self.now)
-            self._machine.advance(self.now)
+        return True
 
     def _at(self, number: int) -> datetime:
         return self.starts_at + timedelta(seconds=self.planned[number].at or 0.0)
 
     def _give_planned(self) -> bool:
-        moment = Moment(self._run.record, self._steps, self.outline, self.input, bool(self._flying))
+        in_flight = any(flight.child is None for flight in self._flying)
+        moment = Moment(self._run.record, self._steps, self.outline, self.input, in_flight)
         for number in self._left:
             planned = self.planned[number]
             ready = planned.fits(moment) if planned.at is None else self._at(number) <= self.now
@@ -211,11 +276,14 @@ class Simulation:
 
     def _deliver(self, planned: Planned, moment: Moment) -> None:
         kind, body = planned.message(moment)
+        self._receive(kind, body, planned.actor)
+        self._machine.advance(self.now)
+
+    def _receive(self, kind: MessageKind, body: Mapping[str, Json], actor: str) -> None:
         self._sent += 1
-        message = Message(self._sent, RUN_ID, kind, body, planned.actor, self.now)
+        message = Message(self._sent, RUN_ID, kind, body, actor, self.now)
         self._inbox[message.message_id] = message
         if self._dormant:
             self._build()
         else:
             self._machine.receive(message, self.now)
-        self._machine.advance(self.now)
