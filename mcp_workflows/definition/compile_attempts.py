@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mcp_workflows.definition import model
 from mcp_workflows.definition.compile_services import CompiledService
+from mcp_workflows.definition.model.step import BLOCKS
 from mcp_workflows.definition.program import Backoff, HttpWork, JqWork, McpToolWork, PythonWork, Retry, Work
 from mcp_workflows.definition.site import Site
 
@@ -23,12 +24,14 @@ _NO_RETRY = {
     "signal": "it waits, and makes no attempts",
     "approval": "it waits, and makes no attempts",
     "workflow": "the child's steps have their own",
+    **dict.fromkeys(BLOCKS, "it is not tried again as a whole; give it to the steps inside"),
 }
 _NO_TIMEOUT = {
     "wait": "it lasts as long as it says",
     "signal": "write signal: {timeout: …}",
     "approval": "write approval: {timeout: …}",
     "workflow": "the child's own file has one",
+    **dict.fromkeys(BLOCKS, "give it to the steps inside, or to the run"),
 }
 
 
@@ -41,7 +44,8 @@ def check_attempts(step: model.Step | model.Compensation, kind: str | None, site
     if kind in _NO_TIMEOUT and step.timeout is not None:
         site.refuse("timeout", f'"{kind}" takes no timeout here: {_NO_TIMEOUT[kind]}', key="timeout")
     if kind not in _ONCE and isinstance(step, model.Step) and step.at_most_once:
-        message = f'at_most_once is for http, python and mcp_tool; "{kind}" does nothing that could be done twice'
+        why = "give it to the step inside" if kind in BLOCKS else f'"{kind}" does nothing that could be done twice'
+        message = f"at_most_once is for http, python and mcp_tool; {why}"
         site.refuse("at_most_once", message, key="at_most_once")
 
 

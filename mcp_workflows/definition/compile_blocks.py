@@ -29,12 +29,6 @@ from mcp_workflows.definition.text.nodes import Map, Scalar, Seq
 Nest: TypeAlias = Callable[[list[model.Step], Site], tuple[Step, ...]]
 """Compiles a list of steps where it stands."""
 
-_INSTEAD = {
-    "retry": "is not tried again as a whole; give retry to the steps in it",
-    "timeout": "has no timeout; give one to the steps in it, or to the run",
-    "at_most_once": "is no attempt; give at_most_once to the step in it that must not be made twice",
-}
-
 
 def compile_block(step: model.Work, site: Site, nest: Nest) -> BlockWork | None:
     """``site`` is the step's. ``None`` where its form was refused."""
@@ -45,13 +39,6 @@ def compile_block(step: model.Work, site: Site, nest: Nest) -> BlockWork | None:
     if step.for_each is not None:
         return _for_each(step.for_each, site, nest)
     return _repeat(step.repeat, site, nest) if step.repeat is not None else None
-
-
-def refuse_keys_of_work(kind: str, site: Site) -> None:
-    """What only an attempt has, and a block makes none."""
-    for key, instead in _INSTEAD.items():
-        if isinstance(site.node, Map) and key in site.node.entries:
-            site.refuse("block", f"a {kind} {instead}", key=key)
 
 
 def compile_arms(arms: list[model.Arm], site: Site, nest: Nest, *, of: str) -> tuple[Arm, ...]:

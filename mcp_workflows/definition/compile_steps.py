@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mcp_workflows.definition import model
 from mcp_workflows.definition.compile_attempts import check_attempts, retry_of, timeout_of
-from mcp_workflows.definition.compile_blocks import Nest, compile_arms, compile_block, refuse_keys_of_work
+from mcp_workflows.definition.compile_blocks import Nest, compile_arms, compile_block
 from mcp_workflows.definition.compile_calls import compile_jq, compile_mcp_tool, compile_python, compile_workflow
 from mcp_workflows.definition.compile_http import compile_http
 from mcp_workflows.definition.compile_long_http import CALLBACK_RESULT, HTTP_RESULT
@@ -28,7 +28,7 @@ from mcp_workflows.definition.program import (
     WaitWork,
     Work,
 )
-from mcp_workflows.definition.scope import Names, Scope
+from mcp_workflows.definition.scope import Names, Position, Scope
 from mcp_workflows.definition.site import Reads, Site, given_by
 from mcp_workflows.definition.text.document import Document
 from mcp_workflows.definition.text.nodes import Map
@@ -56,7 +56,7 @@ def compile_steps(
     """The steps of one list; those that were refused are left out."""
     compiled: list[Step] = []
     for index, step in enumerate(steps):
-        here = replace(scope, positions={**scope.positions, path: index}, own=step.id)
+        here = replace(scope, positions={**scope.positions, path: Position(index, index)}, own=step.id)
         name = name_of(step, index)
         site = Site(around.document, (*path, index), here, around.reads, name)
         if isinstance(site.document.node(site.path), Map):
@@ -117,8 +117,6 @@ _STEP_KEYS = frozenset(
 
 
 def _refuse_where_it_stands(step: model.Step, kind: str | None, site: Site) -> None:
-    if kind in BLOCKS:
-        refuse_keys_of_work(kind, site)
     if site.scope.compensating:
         if step.compensate is not None:
             site.refuse("compensate", "what undoes a step is not undone itself", key="compensate")
@@ -242,8 +240,6 @@ def _compensation(step: model.Step, name: str, site: Site, around: Surroundings)
     work_site = here.at("compensate")
     kind = the_kind(work_site) if isinstance(work_site.node, Map) else None
     when = here.at("when").condition("when") if given.when is not None else None
-    if kind in BLOCKS:
-        refuse_keys_of_work(kind, here)
     check_attempts(given, kind, here)
     work = _undoing(given, kind, here, around)
     if kind is None or work is None:
@@ -269,7 +265,7 @@ def _undoing_scope(step: model.Step, site: Site) -> Scope:
     return replace(
         site.scope,
         roots=site.scope.roots | {"error", "idempotency_key"},
-        positions={**site.scope.positions, siblings: index + 1},
+        positions={**site.scope.positions, siblings: Position(index + 1)},
         own=None,
         compensating=True,
         undoing=step.id,

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from mcp_workflows.definition import model
+from mcp_workflows.definition.children import Mention, Place
 from mcp_workflows.definition.compile_services import CompiledService, compile_service
 from mcp_workflows.definition.compile_steps import Surroundings, compile_steps
 from mcp_workflows.definition.expressions import Template
 from mcp_workflows.definition.input_schema import check_schema, published
-from mcp_workflows.definition.needs import with_needs
 from mcp_workflows.definition.names import collect_names
+from mcp_workflows.definition.needs import with_needs
 from mcp_workflows.definition.program import (
     SAFE_METHODS,
     ApprovalWork,
@@ -35,8 +36,8 @@ from mcp_workflows.definition.program import (
 from mcp_workflows.definition.refusals import checked_form
 from mcp_workflows.definition.scope import Names, Scope
 from mcp_workflows.definition.site import Reads, Site
-from mcp_workflows.definition.text.document import Document, Path
-from mcp_workflows.definition.text.nodes import Map, Scalar, Seq, to_json
+from mcp_workflows.definition.text.document import Document
+from mcp_workflows.definition.text.nodes import Map, Node, Scalar, Seq, to_json
 from mcp_workflows.definition.walk import every_step
 from mcp_workflows.errors import DefinitionInvalid
 
@@ -48,6 +49,8 @@ class Compiled:
     definition: Definition
     form: model.Workflow
     reads: Reads
+    mentions: tuple[Mention, ...] = ()
+    """The workflows that its steps start."""
 
 
 def compile_document(document: Document) -> Compiled:
@@ -68,7 +71,23 @@ def compile_document(document: Document) -> Compiled:
     _check_vars(document)
     if document.problems:
         raise DefinitionInvalid(document.problems)
-    return Compiled(_definition(form, schema, steps, output, document, reads), form, reads)
+    return Compiled(_definition(form, schema, steps, output, document, reads), form, reads, _mentions(reads, document))
+
+
+def _mentions(reads: Reads, document: Document) -> tuple[Mention, ...]:
+    """Where workflows are named, for whoever knows which there are."""
+
+    def place(node: Node) -> Place:
+        return document.source.place(node.start)
+
+    found: list[Mention] = []
+    for path, name in reads.children:
+        given = document.node((*path, "input"))
+        keys = {key: place(entry.key) for key, entry in given.entries.items()} if isinstance(given, Map) else {}
+        found.append(
+            Mention(name, place(document.nearest((*path, "name"))), None if isinstance(given, Scalar) else keys)
+        )
+    return tuple(found)
 
 
 def _names(form: model.Workflow, schema: Mapping[str, Json], document: Document) -> Names:
@@ -104,8 +123,7 @@ def _services(form: model.Workflow, names: Names, document: Document, reads: Rea
 def _output(form: model.Workflow, scope: Scope, document: Document, reads: Reads) -> Template | None:
     if "output" not in form.model_fields_set:
         return None
-    done: dict[Path, int] = {("steps",): len(form.steps)}
-    ended = Scope(scope.names, "output", positions=done)
+    ended = scope.after(("steps",), len(form.steps)).at("output")
     return Site(document, (), ended, reads, "output").shape("output", needs_value=True)
 
 

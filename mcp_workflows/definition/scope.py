@@ -64,8 +64,8 @@ class Holder:
     def output(self) -> str:
         """How to read from outside what its steps gave."""
         if self.id is None:
-            return f"give the step at line {self.line} an id and read its output"
-        return f"read steps.{self.id}.output{f'.{self.part}' if self.kind == 'parallel' else ''}"
+            return "give that an id and read its output"
+        return f"from outside read steps.{self.id}.output{f'.{self.part}' if self.kind == 'parallel' else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,20 @@ class Names:
     """Names of loops' items, and in words the loops that know them."""
 
 
+class Position(NamedTuple):
+    """How far a list has come: so many steps are done, and ``at`` stands around the place, if any does."""
+
+    done: int
+    at: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """One place of a file. ``place`` is its name in messages: ``when``, ``output`` …"""
 
     names: Names
     place: str
-    positions: Mapping[Path, int] = field(default_factory=dict[Path, int])
+    positions: Mapping[Path, Position] = field(default_factory=dict[Path, Position])
     """How far each list around this place has come."""
     roots: frozenset[str] = BASE_ROOTS
     secrets: bool = False
@@ -138,7 +145,7 @@ class Scope:
 
     def after(self, siblings: Path, count: int, *roots: str) -> Scope:
         """What is seen when the ``count`` steps of a list in this step are done."""
-        return replace(self, roots=self.roots.union(roots), positions={**self.positions, siblings: count})
+        return replace(self, roots=self.roots.union(roots), positions={**self.positions, siblings: Position(count)})
 
     def with_item(self, name: str, line: int) -> Scope:
         return replace(self, roots=self.roots.union({name}), items={**self.items, name: line})
@@ -236,13 +243,10 @@ class Scope:
         if step.siblings not in self.positions:
             return self._inside(step)
         here = self.positions[step.siblings]
-        if step.index == here:
-            return f'step "{step.id}" is not done here; it stands around this one'
-        return (
-            None
-            if step.index < here
-            else f'step "{step.id}" is not done here; it stands at line {step.line}, after this one'
-        )
+        if step.index < here.done:
+            return None
+        where = "stands around this one" if step.index == here.at else f"stands at line {step.line}, after this one"
+        return f'step "{step.id}" is not done here; it {where}'
 
     def _inside(self, step: StepName) -> str:
         """Why a step in a list that is not around this place cannot be read."""
@@ -252,10 +256,11 @@ class Scope:
             return f'step "{step.id}" is inside {undoing}; from outside it cannot be read'
         holder = step.holders[first]
         here = self.positions[holder.siblings]
-        if holder.index > here:
-            return f'step "{step.id}" is inside {holder}, which stands at line {holder.line}, after this one'
-        if holder.index < here:
-            return f'step "{step.id}" is inside {holder}; from outside {holder.output}'
+        if holder.index < here.done:
+            return f'step "{step.id}" is inside {holder}; {holder.output}'
+        if holder.index != here.at:
+            where = f", which stands at line {holder.line}" if holder.id else ""
+            return f'step "{step.id}" is inside {holder}{where}, after this one'
         if holder.kind == "parallel":
             return f'step "{step.id}" is in branch "{holder.part}" of {holder}; branches do not see one another'
         if holder.kind == "switch":

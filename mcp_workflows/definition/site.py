@@ -24,7 +24,7 @@ from mcp_workflows.definition.text.nodes import Map, Node, Scalar, Seq
 
 _Compiled = TypeVar("_Compiled", Expression, Template)
 _ALL = Variables(ROOTS | RUN)
-"""Every root beside the names of items: whether one may be named at a place is for ``Scope`` to say, in better words than "unknown"."""
+"""Every root but items: whether one may be named at a place is for ``Scope`` to say, in better words than "unknown"."""
 MAX_SHAPE = 64
 """Levels of nesting of one value: what is rendered from it has to be recorded."""
 EMPTY = Template.of(None)
@@ -45,8 +45,8 @@ class Reads:
     """Roots that are read as a whole, such as ``vars``."""
     unsure: list[tuple[Scalar, int, str]] = field(default_factory=list[tuple[Scalar, int, str]])
     """Arguments that are read as if they were always given: where, and which."""
-    children: list[tuple[Node, str]] = field(default_factory=list[tuple[Node, str]])
-    """Workflows that steps start: where they are named, and their names."""
+    children: list[tuple[Path, str]] = field(default_factory=list[tuple[Path, str]])
+    """Workflows that steps start: the mapping that says so, and the workflow's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,12 @@ from mcp_workflows.definition.loader import json_schema
 from mcp_workflows.definition.text.document import read_document
 from mcp_workflows.definition.text.nodes import to_json
 
-SHIPPED = sorted(path for folder in ("definitions", "examples") for path in Path(folder).glob("*.yaml"))
+SHIPPED = sorted(
+    path
+    for folder in ("definitions", "examples")
+    for path in Path(folder).glob("*.yaml")
+    if not path.name.endswith(".test.yaml")
+)
 
 
 @pytest.fixture(scope="module")

@@ -127,16 +127,13 @@ EXPRESSIONS = {
         output: ${result}
         """,
         [
-            '5:35 expr: unknown name "result": it is there only in a step\'s output and success',
+            '5:35 expr: unknown name "result": it is there only in a step\'s output, success and poll',
             '5:67 expr: unknown name "idempotency_key": it is there only in compensate',
-            '7:17 expr: unknown name "error": it is there only in compensate',
-            '7:40 expr: unknown name "index": it is there only in loops, which this version does not have',
-            '7:55 expr: unknown name "state": it is there only in repeat, which this version does not have',
-            (
-                '7:70 expr: unknown name "callback_url": it is there only in a step with callback, '
-                "which this version does not have"
-            ),
-            '8:11 expr: unknown name "result": it is there only in a step\'s output and success',
+            '7:17 expr: unknown name "error": it is there only in on_error and compensate',
+            '7:40 expr: unknown name "index": it is there only in for_each and repeat',
+            '7:55 expr: unknown name "state": it is there only in a repeat that has state',
+            '7:70 expr: unknown name "callback_url": it is there only in an http step with callback',
+            '8:11 expr: unknown name "result": it is there only in a step\'s output, success and poll',
         ],
     ),
     "the result of a request has three parts": (

@@ -374,7 +374,7 @@ IdempotencyKey = Annotated[
 
 def _on_error(value: object) -> object:
     if value != "continue":
-        raise ValueError(f"{describe(value)} is not one of continue")
+        raise ValueError(f"{describe(value)} is not continue, nor a list of arms")
     return value
 
 

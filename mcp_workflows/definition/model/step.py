@@ -20,6 +20,7 @@ from mcp_workflows.definition.model.fields import (
     PlainText,
     StepId,
     Text,
+    condition_at,
     one_of,
 )
 from mcp_workflows.definition.model.http import Http
@@ -61,7 +62,7 @@ Steps: TypeAlias = "Annotated[list[Step], Field(min_length=1)]"
 
 
 class Arm(Language):
-    """One way that a switch, or the handling of a failure, may take. That it is ``when`` or ``else`` is checked while compiling."""
+    """One way that a switch, or the handling of a failure, may take; ``when`` or ``else`` is checked while compiling."""
 
     when: Maybe[Condition] = Field(default=None, description="The arm is taken where this is the first to give true.")
     steps: Maybe[Steps] = Field(default=None, description="Done one after another.")
@@ -126,7 +127,9 @@ class Repeat(Language):
     steps: Steps = Field(description="Done one after another, in each iteration.")
     next: Json = Field(default=None, description="The state of the next iteration.")
     collect: Json = Field(default=None, description="What each iteration adds to the list that is the output.")
-    until: Maybe[Condition] = Field(default=None, description="An expression; where it gives true, that was the last.")
+    until: Maybe[Annotated[Condition, condition_at("until")]] = Field(
+        default=None, description="An expression; where it gives true, that was the last."
+    )
     every: Maybe[Duration] = Field(default=None, description="The time between two iterations.")
     max_iterations: Maybe[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
         default=None, description="How many; with until, the step fails if these were not enough."
