@@ -51,5 +51,5 @@ def compile_jq(model: Jq, site: Site) -> JqWork:
 
 def compile_workflow(model: Child, site: Site) -> WorkflowWork:
     """``site`` is the mapping under ``workflow``. Whether the child is there is checked where all files are known."""
-    site.reads.children.append((site.under("name").node, model.name))
+    site.reads.children.append((site.path, model.name))
     return WorkflowWork(model.name, object_at(site.at("workflow"), "input"), model.detach)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mcp_workflows.definition.advice import advice
+from mcp_workflows.definition.children import Parent, checked_children
 from mcp_workflows.definition.compiler import Compiled, compile_document
 from mcp_workflows.definition.model import Workflow
 from mcp_workflows.definition.program import Definition
@@ -36,29 +38,38 @@ def load_text(text: str, source: str) -> Definition:
 
 def load_file(path: Path) -> Definition:
     """A definition from a file. Raises ``DefinitionInvalid`` with every problem of the file."""
-    return _load(path)[0]
+    return _load(path)[0].definition
 
 
-def load_paths(paths: Sequence[Path]) -> Loaded:
-    """All definitions in files and, recursively, folders. Never raises for what a file holds or cannot be read as."""
-    definitions: dict[str, Definition] = {}
+def load_paths(paths: Sequence[Path], last: Mapping[str, Definition] = MappingProxyType({})) -> Loaded:
+    """All definitions in files and, recursively, folders. Never raises for what a file holds or cannot be read as.
+
+    ``last`` is what was loaded before: where a file is broken now, others may still start its last good version.
+    """
+    parents: dict[str, Parent] = {}
+    advised: dict[str, tuple[Problem, ...]] = {}
+    broken: dict[str, str] = {}
     problems: list[Problem] = []
-    warnings: list[Problem] = []
     for path in _files(paths, problems):
         try:
-            definition, advised = _load(path)
+            compiled, warnings = _load(path)
         except DefinitionInvalid as invalid:
             problems.extend(invalid.problems)
+            name = _name_in(path)
+            broken[name if name is not None and name not in broken else str(path)] = str(path)
             continue
-        first = definitions.get(definition.name)
+        definition = compiled.definition
+        first = parents.get(definition.name)
         if first is not None:
             line, column = _place_of_name(path)
-            message = f'"{definition.name}" is already the name of the workflow in {first.source}'
+            message = f'"{definition.name}" is already the name of the workflow in {first.definition.source}'
             problems.append(Problem(str(path), line, column, "name", message))
             continue
-        definitions[definition.name] = definition
-        warnings.extend(advised)
-    return Loaded(definitions, tuple(sorted(problems)), tuple(sorted(warnings)))
+        parents[definition.name] = Parent(definition, compiled.mentions)
+        advised[definition.name] = warnings
+    definitions, unfit = checked_children(parents, broken, last)
+    warnings = [warning for name in definitions for warning in advised[name]]
+    return Loaded(definitions, tuple(sorted([*problems, *unfit])), tuple(sorted(warnings)))
 
 
 def warnings_of(path: Path) -> tuple[Problem, ...]:
@@ -72,9 +83,8 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _load(path: Path) -> tuple[Definition, tuple[Problem, ...]]:
-    compiled, advised = _compile(read_text(path), str(path))
-    return compiled.definition, advised
+def _load(path: Path) -> tuple[Compiled, tuple[Problem, ...]]:
+    return _compile(read_text(path), str(path))
 
 
 def _compile(text: str, source: str) -> tuple[Compiled, tuple[Problem, ...]]:
@@ -115,6 +125,15 @@ def _files(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:
 def _is_definition(file: Path, root: Path) -> bool:
     hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
     return file.is_file() and not hidden and file.name.endswith(SUFFIXES) and not file.name.endswith(TEST_SUFFIXES)
+
+
+def _name_in(path: Path) -> str | None:
+    """What a file that is refused calls its workflow, as far as that can be read."""
+    try:
+        name = read_document(read_text(path), str(path)).value(("name",))
+    except DefinitionInvalid:
+        return None
+    return name if isinstance(name, str) else None
 
 
 def _place_of_name(path: Path) -> tuple[int, int]:

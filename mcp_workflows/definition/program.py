@@ -23,6 +23,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing at the service (RFC 9110, 9.2.1)."""
 
 
+TIMEOUT = "timeout"
+"""The code of an attempt that did not end in time, and of a message that did not come in time."""
 INTERRUPTED = "interrupted"
 """The code of an attempt that nobody saw end: whoever made it is gone."""
 
@@ -236,6 +238,11 @@ class RepeatWork:
     """Seconds between two iterations."""
     max_iterations: int | None = None
 
+    @property
+    def keeps_iterations(self) -> bool:
+        """Each iteration has a row of its own: for what it collects, or for what its compensations see as ``state``."""
+        return self.collect is not None or any(_undoes(step) for step in self.steps)
+
 
 @dataclass(frozen=True, slots=True)
 class SetWork:
@@ -267,6 +274,10 @@ class FailWork:
     code: str = "failed"
     details: Template | None = None
     on_failure: OnFailure | None = None
+
+
+def _undoes(step: Step) -> bool:
+    return step.compensate is not None or any(_undoes(inner) for steps in step.lists for inner in steps)
 
 
 BlockWork: TypeAlias = SwitchWork | ParallelWork | ForEachWork | RepeatWork
@@ -326,10 +337,32 @@ class Step:
             case _:
                 return False
 
+    @property
+    def lists(self) -> tuple[tuple[Step, ...], ...]:
+        """The lists of steps in it: those of a block, then those of ``on_error``."""
+        handlers = tuple(arm.steps for arm in self.on_error)
+        match self.work:
+            case SwitchWork(arms=arms):
+                return (*(arm.steps for arm in arms), *handlers)
+            case ParallelWork(branches=branches):
+                return (*branches.values(), *handlers)
+            case ForEachWork(steps=steps) | RepeatWork(steps=steps):
+                return (steps, *handlers)
+            case _:
+                return handlers
+
+    @property
+    def is_block(self) -> bool:
+        return isinstance(self.work, SwitchWork | ParallelWork | ForEachWork | RepeatWork)
+
+    def stands(self, code: str) -> bool:
+        """A failure that ends the run whatever handles failures: ``fail``, or an at-most-once step that was cut off."""
+        return isinstance(self.work, FailWork) or (self.at_most_once and code == INTERRUPTED)
+
     def goes_on_after(self, code: str) -> bool:
-        """``on_error: continue`` holds. Not for ``fail``, nor where somebody must say what happened to an at-most-once step."""
-        stands = isinstance(self.work, FailWork) or (self.at_most_once and code == INTERRUPTED)
-        return self.continue_on_error and not stands
+        """The failure is passed over: ``on_error: continue``, or a signal that did not come and need not."""
+        expired = isinstance(self.work, SignalWork) and self.work.on_timeout == "continue" and code == TIMEOUT
+        return (self.continue_on_error or expired) and not self.stands(code)
 
     def default_output(self, result: Json) -> Json:
         """The kind's own output: of http the body."""
@@ -376,10 +409,12 @@ class Definition:
     timeout: float | None = None
     mcp: McpOptions = field(default_factory=McpOptions)
     read_only: bool = False
-    """All its work is GET or HEAD."""
+    """Its requests are GET or HEAD, and it does nothing else that reaches out of the run."""
     children: tuple[str, ...] = ()
     """Names of the workflows that its steps start."""
     destructive: bool = False
-    """Some step (compensations aside) is DELETE, or the author says so."""
+    """Some step (compensations aside) is DELETE, or the author says so. Of a loaded set, also some child's step."""
+    asks_person: bool = False
+    """Some approval is for a person to decide. Of a loaded set, also some child's."""
     source: str = ""
     """The file it came from, for messages."""

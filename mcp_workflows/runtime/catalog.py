@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -65,7 +65,7 @@ class Catalog:
 
     async def load(self) -> None:
         """Read all files; take what is good, keep the last good version of what is not."""
-        loaded = await asyncio.to_thread(load_paths, self._paths)
+        loaded = await asyncio.to_thread(load_paths, self._paths, dict(self.definitions))
         served = {name: await self._serve(definition) for name, definition in loaded.definitions.items()}
         broken = {problem.file for problem in loaded.problems}
         for name, last in self._served.items():
@@ -98,7 +98,7 @@ class Catalog:
     async def _serve(self, definition: Definition) -> Served:
         before = self._served.get(definition.name)
         if before is not None and before.definition.digest == definition.digest:
-            return before
+            return before if _same_to_callers(before.definition, definition) else replace(before, definition=definition)
         definition_id, version = await self._store.define(definition)
         self._known[definition_id] = definition
         return Served(definition, definition_id, version)
@@ -110,6 +110,11 @@ class Catalog:
         if existing:
             async for changes in awatch(*existing, debounce=200, step=50):
                 yield changes
+
+
+def _same_to_callers(one: Definition, other: Definition) -> bool:
+    """A child that changed may change what a call of the unchanged parent does."""
+    return (one.asks_person, one.destructive) == (other.asks_person, other.destructive)
 
 
 def _report(loaded: Loaded) -> None:
