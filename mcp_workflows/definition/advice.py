@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mcp_workflows.definition import model
 from mcp_workflows.definition.compiler import Compiled
 from mcp_workflows.definition.nested import NestedList, ends_the_run, nested_lists
-from mcp_workflows.definition.program import SAFE_METHODS, ForEachWork, HttpWork, RepeatWork, SetWork, Step
+from mcp_workflows.definition.program import SAFE_METHODS, ForEachWork, HttpWork, McpToolWork, RepeatWork, SetWork, Step
 from mcp_workflows.definition.text.document import Document, Path
 from mcp_workflows.definition.text.nodes import Map, Node, Seq
 from mcp_workflows.definition.walk import every_step
@@ -56,41 +56,52 @@ def _schemas(node: Node) -> Iterator[Map]:
             yield from _schemas(item)
 
 
+class _Around(NamedTuple):
+    """What a list of steps stands in."""
+
+    follows: bool
+    """Something may come after it, or goes on beside it, and fail."""
+    contained: bool
+    """What fails in it fails nothing else."""
+    undone: bool
+    """A step around it has a compensation, which undoes what is in it too."""
+    is_output: bool
+    """Somebody takes what it gives, which is the output of its last step."""
+
+
 class _Listed(NamedTuple):
-    """A step with its place, and what its list is in."""
+    """A step with its place; the rest as in ``_Around``."""
 
     form: model.Step
     step: Step
     path: Path
     follows: bool
-    """Something may come after it, or goes on beside it, and fail."""
     undone: bool
-    """A step around it has a compensation, which undoes what is in it too."""
     is_output: bool
-    """Its output is what its list gives, and somebody takes that."""
 
 
 def _listed(compiled: Compiled) -> Iterator[_Listed]:
     definition = compiled.definition
-    is_result = definition.output is None
-    yield from _of_list(compiled, compiled.form.steps, definition.steps, ("steps",), (False, False, is_result))
+    around = _Around(follows=False, contained=False, undone=False, is_output=definition.output is None)
+    yield from _of_list(compiled, compiled.form.steps, definition.steps, ("steps",), around)
 
 
 def _of_list(
-    compiled: Compiled, forms: list[model.Step], steps: tuple[Step, ...], path: Path, around: tuple[bool, bool, bool]
+    compiled: Compiled, forms: list[model.Step], steps: tuple[Step, ...], path: Path, around: _Around
 ) -> Iterator[_Listed]:
-    follows, undone, is_output = around
     for index, (form, step) in enumerate(zip(forms, steps, strict=True)):
         last = index == len(steps) - 1
-        here = _Listed(form, step, (*path, index), follows or not last, undone, is_output and last)
+        follows = around.follows or not (last or around.contained)
+        here = _Listed(form, step, (*path, index), follows, around.undone, around.is_output and last)
         yield here
         for nested, held in zip(nested_lists(form, here.path), step.lists, strict=False):  # without what compensates
-            yield from _of_list(compiled, nested.steps, held, nested.path, _around(compiled, here, nested))
+            yield from _of_list(compiled, nested.steps, held, nested.path, _inside(compiled, here, nested))
 
 
-def _around(compiled: Compiled, outer: _Listed, nested: NestedList) -> tuple[bool, bool, bool]:
+def _inside(compiled: Compiled, outer: _Listed, nested: NestedList) -> _Around:
     step = outer.step
-    follows = outer.follows or nested.holder in ("parallel", "for_each", "repeat")
+    contained = isinstance(step.work, ForEachWork) and step.work.collect_errors and nested.holder == "for_each"
+    beside = nested.holder in ("parallel", "for_each", "repeat") and not contained
     taken = outer.is_output or step.id in compiled.reads.outputs
     if nested.holder != "on_error" and step.output is not None:
         taken = "result" in step.output.names
@@ -101,7 +112,8 @@ def _around(compiled: Compiled, outer: _Listed, nested: NestedList) -> tuple[boo
             taken = taken and collect is None and state is None
         case _:
             pass
-    return follows, outer.undone or step.compensate is not None, taken and not nested.has_output
+    undone = outer.undone or step.compensate is not None
+    return _Around(outer.follows or beside, contained, undone, taken and not nested.has_output)
 
 
 def _steps(compiled: Compiled, document: Document) -> Iterator[Problem]:
@@ -113,7 +125,8 @@ def _steps(compiled: Compiled, document: Document) -> Iterator[Problem]:
             yield document.problem(place, "step", f'is never reached: "{listed[ending].step.name}" ends the run')
         for one in listed[: len(listed) if ending is None else ending + 1]:
             step = one.step
-            stays = step.has_effect and step.compensate is None and not one.undone and one.follows
+            changes = isinstance(step.work, HttpWork) and step.has_effect
+            stays = changes and step.compensate is None and not one.undone and one.follows
             if definition.on_failure == "compensate" and stays:
                 message = f'"{step.name}" changes something and has no compensate: it stays, if a later step fails'
                 yield document.problem(document.nearest(one.path), "compensate", message)
@@ -156,7 +169,7 @@ def _nothing_reads(document: Document, path: Path, what: str) -> Problem:
 
 
 def _services_used(steps: tuple[Step, ...]) -> set[str | None]:
-    return {step.work.service for step in every_step(steps) if isinstance(step.work, HttpWork)}
+    return {step.work.service for step in every_step(steps) if isinstance(step.work, HttpWork | McpToolWork)}
 
 
 def _unread_outputs(compiled: Compiled, document: Document) -> Iterator[Problem]:
