@@ -81,6 +81,7 @@ def _add_conversions(service: Service) -> None:
     service.route("POST", "/conversions", begin)
     service.route("GET", "/conversions/{id}", state)
     service.route("GET", "/conversions/{id}/result", result)
+    service.route("DELETE", "/conversions/{id}", lambda ask: service.remove("conversions", ask.parts["id"]))
 
 
 def _add_extractions(service: Service) -> None:
@@ -99,6 +100,7 @@ def _add_extractions(service: Service) -> None:
         return Answer(202, dict(begun), call_back=CallBack(str(ask.body["callback_url"]), told))
 
     service.route("POST", "/extractions", begin)
+    service.route("DELETE", "/extractions/{id}", lambda ask: service.remove("extractions", ask.parts["id"]))
 
 
 def _unknown(service: Service, ask: Ask) -> Answer | None:

@@ -211,6 +211,11 @@ def _platform() -> Service:
         entry = {"workspace": ask.parts["workspace"], **ask.body}
         return lacking(ask, "email") or Answer(201, platform.add("members", "u", entry))
 
+    def failover(ask: Ask) -> Answer:
+        return lacking(ask, "service") or Answer(201, platform.add("failovers", "o", ask.body))
+
+    platform.route("POST", "/failovers", failover)
+    platform.route("DELETE", "/failovers/{id}", lambda ask: platform.remove("failovers", ask.parts["id"]))
     platform.route("GET", "/workspaces", find)
     platform.route("POST", "/workspaces", create)
     platform.route("GET", "/workspaces/{id}", lambda ask: platform.shown("workspaces", ask.parts["id"]))
