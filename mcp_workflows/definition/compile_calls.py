@@ -16,7 +16,7 @@ from mcp_workflows.definition.text.nodes import Scalar
 
 def compile_python(model: Python, site: Site) -> PythonWork:
     """``site`` is the mapping under ``python``."""
-    return PythonWork(model.call, object_at(site.at("python"), "args"))
+    return PythonWork(model.call, object_at(site.at("python"), "args", model.args))
 
 
 def compile_mcp_tool(model: McpTool, site: Site, services: Mapping[str, CompiledService]) -> McpToolWork:
@@ -28,7 +28,7 @@ def compile_mcp_tool(model: McpTool, site: Site, services: Mapping[str, Compiled
         site.refuse("mcp_tool", "give tool, or list: true")
     arguments: Template | None = None
     if not model.list_tools:
-        arguments = object_at(site.at("arguments", secrets=True), "arguments", ordered=False)
+        arguments = object_at(site.at("arguments", secrets=True), "arguments", model.arguments, ordered=False)
     return McpToolWork(
         service=model.service,
         server=service.mcp if service is not None and service.mcp is not None else EMPTY,
@@ -52,4 +52,4 @@ def compile_jq(model: Jq, site: Site) -> JqWork:
 def compile_workflow(model: Child, site: Site) -> WorkflowWork:
     """``site`` is the mapping under ``workflow``. Whether the child is there is checked where all files are known."""
     site.reads.children.append((site.path, model.name))
-    return WorkflowWork(model.name, object_at(site.at("workflow"), "input"), model.detach)
+    return WorkflowWork(model.name, object_at(site.at("workflow"), "input", model.input), model.detach)

@@ -53,7 +53,7 @@ def compile_http(model: Http, site: Site, services: Mapping[str, CompiledService
     base_url = service.base_url if service is not None else None
     return replace(
         work,
-        poll=compile_poll(model.poll, site.under("poll"), base_url, work) if model.poll is not None else None,
+        poll=compile_poll(model.poll, site, base_url) if model.poll is not None else None,
         callback=compile_callback(model.callback, site, work) if model.callback is not None else None,
     )
 
@@ -110,7 +110,7 @@ def _url(model: Http, site: Site, service: CompiledService | None, roots: tuple[
     if model.url is not None:
         url = site.at("url", *roots, secrets=True)
         template = url.text("url")
-        check_url(url, "url", template, from_input=model.allowed_hosts is not None)
+        check_url(url, "url", template, from_input=site.has("allowed_hosts"))
         return template
     if model.path is None:
         return EMPTY

@@ -18,12 +18,14 @@ CALLBACK_RESULT = ("headers", "body")
 """What ``result`` is of a call of ``callback_url``."""
 
 
-def compile_poll(model: PollModel, site: Site, base_url: str | None, work: HttpWork) -> Poll | None:
-    """``site`` is the mapping under ``poll``, ``base_url`` that of the step's service, ``work`` the first request."""
-    here = site.within(replace(site.scope, result_parts=HTTP_RESULT))
+def compile_poll(model: PollModel, site: Site, base_url: str | None) -> Poll | None:
+    """``site`` is the mapping under ``http``, ``base_url`` that of the step's service."""
+    here = site.under("poll").within(replace(site.scope, result_parts=HTTP_RESULT))
     until = here.at("until", "result").condition("until")
     fail_when = here.at("fail_when", "result").condition("fail_when") if model.fail_when is not None else None
-    url = _url(model, here, base_url, work)
+    if model.path is not None and not site.has("service"):
+        here.refuse("http", "path stands after a service's base_url, and this step names none: give url", key="path")
+    url = _url(model, here, base_url, from_input=site.has("allowed_hosts"))
     headers = tuple(compile_headers(here, "result").values())
     if until is None:
         return None  # reported
@@ -39,18 +41,16 @@ def compile_poll(model: PollModel, site: Site, base_url: str | None, work: HttpW
     )
 
 
-def _url(model: PollModel, site: Site, base_url: str | None, work: HttpWork) -> Template:
+def _url(model: PollModel, site: Site, base_url: str | None, *, from_input: bool) -> Template:
     if site.has("url") == site.has("path"):
         site.refuse("http", "poll asks at one place: give url or path", key="path" if site.has("path") else None)
     if model.url is not None:
         here = site.at("url", "result", secrets=True)
         template = here.text("url")
-        check_url(here, "url", template, from_input=bool(work.allowed_hosts))
+        check_url(here, "url", template, from_input=from_input)
         return template
     if model.path is None:
         return EMPTY
-    if work.service is None:
-        site.refuse("http", "path stands after a service's base_url, and this step names none: give url", key="path")
     return url_of_path(site.at("path", "result", secrets=True), model.path, base_url)
 
 

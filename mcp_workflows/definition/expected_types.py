@@ -8,9 +8,9 @@ from mcp_workflows.definition.site import EMPTY, Site
 from mcp_workflows.definition.text.nodes import Scalar
 
 
-def object_at(site: Site, key: str, *, ordered: bool = True) -> Template:
-    """The mapping at ``key``, or the expression that gives one; without the key, an empty one."""
-    if site.document.node((*site.path, key)) is None:
+def object_at(site: Site, key: str, given: object, *, ordered: bool = True) -> Template:
+    """The mapping at ``key``, or the expression that gives one; an empty one where the form holds nothing there."""
+    if given is None:
         return Template.of({})
     template = site.shape(key, ordered=ordered, needs_value=True)
     expect(site, key, template, "map")

@@ -91,7 +91,7 @@ Delay = Annotated[float, _check("duration", parse_duration), WithJsonSchema(_DUR
 
 
 def _found(value: object) -> str:
-    return "nothing" if value is None else f"{value!r}" if isinstance(value, int | float) else describe(value)
+    return "nothing" if value is None else describe(value)
 
 
 def _text(value: object) -> object:
