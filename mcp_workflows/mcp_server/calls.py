@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from mcp_types import CallToolResult
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import CallerError, InputRefused, SystemUnwell, UnknownRun
+from mcp_workflows.errors import CallerError, InputRefused, PersonNeeded, SystemUnwell, UnknownRun
 from mcp_workflows.mcp_server import refusals
 from mcp_workflows.mcp_server.answers import answer, refusal
 from mcp_workflows.mcp_server.arguments import ArgumentsRefused, idempotency_key_of, since_of
@@ -21,11 +21,12 @@ from mcp_workflows.mcp_server.caller import Caller
 from mcp_workflows.mcp_server.durably import Durably
 from mcp_workflows.mcp_server.next_step import next_step, nothing_to_cancel
 from mcp_workflows.mcp_server.parts import selected
-from mcp_workflows.mcp_server.run_object import Telling, run_line, run_object, size_of
+from mcp_workflows.mcp_server.run_object import Telling, run_line, run_object
 from mcp_workflows.mcp_server.selection import SelectRefused, root_of
-from mcp_workflows.mcp_server.shape import shape_of
+from mcp_workflows.mcp_server.shape import shape_of, size_of
 from mcp_workflows.mcp_server.toolbox import Toolbox
 from mcp_workflows.mcp_server.tools import IDEMPOTENCY_KEY
+from mcp_workflows.mcp_server.waits import signal_command
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import RunQuery, RunView
 
@@ -40,9 +41,10 @@ _USUAL_WAIT = 10.0
 class Calls:
     """The tools. Arguments have been checked against the tools' schemas, but for a workflow's own."""
 
-    def __init__(self, runs: Runs, clock: Clock) -> None:
+    def __init__(self, runs: Runs, clock: Clock, database: str | None = None) -> None:
         self._runs = runs
         self._clock = clock
+        self._database = database
         self._durably = Durably()
         self._waits: set[anyio.CancelScope] = set()
         self._stopping = False
@@ -70,7 +72,7 @@ class Calls:
         except CallerError as refused:
             return refusal(refusals.bounded(refused))
         view, cut_short = await self._follow(view, definition.mcp.wait, caller)
-        told = run_object(view, Telling(self._clock(), by_key=key is not None, next=cut_short))
+        told = run_object(view, self._telling(cut_short, by_key=key is not None))
         if misfit := toolbox.misfit(definition.name, told):
             told = _without_result(told, misfit)
         return answer(told, is_error=view.status is RunStatus.FAILED)
@@ -80,8 +82,8 @@ class Calls:
         try:
             root = None if select is None else root_of(select)
             view = await self._runs.get(run_id, actor=caller.actor)
-            view, cut_short = await self._follow(view, arguments.get("wait_seconds", 0), caller)
-            told = run_object(view, Telling(self._clock(), named=True, next=cut_short))
+            view, cut_short = await self._follow(view, arguments.get("wait_seconds", 0), caller, known=view.waits)
+            told = run_object(view, self._telling(cut_short, named=True))
             if root is not None and select is not None:
                 told = await selected(self._runs, view, root, select, told, actor=caller.actor)
         except SelectRefused as refused:
@@ -114,6 +116,23 @@ class Calls:
             told["next_cursor"] = page.next_cursor
         return answer(told)
 
+    async def signal_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+        run_id, name = arguments["run_id"], arguments["name"]
+        sending = self._runs.signal(run_id, name, arguments.get("data"), actor=caller.actor, via="mcp", person=False)
+        try:
+            view = await self._durably.finish(sending)
+        except PersonNeeded as needed:
+            command = signal_command(needed.run_id, needed.name, self._database)
+            return refusal(refusals.person_needed(needed, command))
+        except UnknownRun:
+            return await self._unknown(run_id, caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
+        view, cut_short = await self._follow(view, self._wait_of(view), caller)
+        return answer(run_object(view, self._telling(cut_short)))
+
     async def resume_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
         correction = {name: arguments[name] for name in CORRECTIONS if name in arguments}
         resuming = self._runs.resume(
@@ -128,7 +147,7 @@ class Calls:
         except CallerError as refused:
             return refusal(refusals.bounded(refused))
         view, cut_short = await self._follow(view, self._wait_of(view), caller)
-        return answer(run_object(view, Telling(self._clock(), next=cut_short)))
+        return answer(run_object(view, self._telling(cut_short)))
 
     async def cancel_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
         asked_at = self._clock()
@@ -151,10 +170,18 @@ class Calls:
             following = next_step(view, asked_at)
             return answer(run_object(view, Telling(asked_at, next=f"{said} {following}" if following else said)))
         view, cut_short = await self._follow(view, self._wait_of(view), caller)
-        return answer(run_object(view, Telling(self._clock(), next=cut_short)))
+        return answer(run_object(view, self._telling(cut_short)))
 
-    async def _follow(self, view: RunView, seconds: float, caller: Caller) -> tuple[RunView, str | None]:
-        """Wait for what is durable already; if the service stops or is unwell meanwhile, say so and not fail."""
+    def _telling(self, following: str | None, *, named: bool = False, by_key: bool = False) -> Telling:
+        return Telling(self._clock(), named=named, by_key=by_key, next=following, database=self._database)
+
+    async def _follow(
+        self, view: RunView, seconds: float, caller: Caller, *, known: Collection[str] = ()
+    ) -> tuple[RunView, str | None]:
+        """Wait for what is durable already; if the service stops or is unwell meanwhile, say so and not fail.
+
+        ``known``: waits for an answer that the caller knows of; any other one ends the waiting.
+        """
         if seconds <= 0 or view.status.finished or view.status is RunStatus.PAUSED:
             return view, None
         if self._stopping:
@@ -164,7 +191,7 @@ class Calls:
         try:
             with scope:
                 later = await self._runs.wait(
-                    view.run_id, actor=caller.actor, seconds=seconds, on_progress=caller.on_progress
+                    view.run_id, actor=caller.actor, seconds=seconds, known=known, on_progress=caller.on_progress
                 )
                 return replace(later, joined=view.joined), None
         except SystemUnwell as unwell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -10,7 +10,7 @@ from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.wording import age, ago, instant
-from mcp_workflows.runtime.views import RunView
+from mcp_workflows.runtime.views import RunView, Waiting
 
 LONGEST_WAIT = 50
 """Seconds one call may wait: below the 60 s after which common clients give a call up."""
@@ -30,8 +30,12 @@ def next_step(view: RunView, now: datetime, *, by_key: bool = False) -> str | No
             return _paused(view)
         case RunStatus.FAILED | RunStatus.CANCELLED:
             return _ended(view)
+        case RunStatus.COMPENSATING if view.waiting_for:
+            return f"What was completed is being undone. {_asked(view.waiting_for)}"
         case RunStatus.COMPENSATING:
             return f"What was completed is being undone. {_POLL}"
+        case _ if view.waiting_for:
+            return _with_joined(view, now, by_key, _asked(view.waiting_for))
         case RunStatus.WAITING if _far(view.wake_at, now):
             return _with_joined(view, now, by_key, _waiting(cast("datetime", view.wake_at), now))
         case _:
@@ -57,6 +61,20 @@ def _joined(view: RunView, now: datetime, by_key: bool) -> str:
 
 def _with_joined(view: RunView, now: datetime, by_key: bool, sentence: str) -> str:
     return f"{_joined(view, now, by_key)} {sentence}" if view.joined else sentence
+
+
+def _asked(waits: Sequence[Waiting]) -> str:
+    """Somebody must answer: who, and how."""
+    by = {wait.by for wait in waits}
+    if by == {"person"}:
+        return f"A person decides: give the user the command, then call get_run with wait_seconds {LONGEST_WAIT}."
+    answer = "signal_run with name and data (see schema)"
+    if by == {"anyone"}:
+        return f"Answer with {answer}; or call get_run with wait_seconds {LONGEST_WAIT} until somebody else does."
+    return (
+        f'By "person": give the user the command; by "anyone": {answer}. '
+        f"Then call get_run with wait_seconds {LONGEST_WAIT}."
+    )
 
 
 def _far(wake_at: datetime | None, now: datetime) -> bool:

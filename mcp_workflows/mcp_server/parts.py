@@ -7,9 +7,9 @@ from typing import cast
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.mcp_server.run_object import LARGEST_RESULT, size_of
+from mcp_workflows.mcp_server.run_object import LARGEST_RESULT
 from mcp_workflows.mcp_server.selection import Selected, member_path, select_from, step_path
-from mcp_workflows.mcp_server.shape import shape_of
+from mcp_workflows.mcp_server.shape import shape_of, size_of
 from mcp_workflows.mcp_server.trace_document import step_line, step_whole, trace_whole
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import RunView

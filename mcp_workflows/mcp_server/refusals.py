@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from mcp_workflows.definition.phrases import did_you_mean
-from mcp_workflows.errors import CallerError, Problem, Stopping, StoreUnavailable, SystemUnwell
-from mcp_workflows.mcp_server.wording import age, cut
+from mcp_workflows.errors import CallerError, PersonNeeded, Problem, Stopping, StoreUnavailable, SystemUnwell
+from mcp_workflows.mcp_server.next_step import LONGEST_WAIT
+from mcp_workflows.mcp_server.wording import age, cut, day_and_time
 from mcp_workflows.runtime.views import RunView
 
 LONGEST = 600
@@ -29,6 +30,16 @@ def arguments_refused(problem: str) -> str:
 def bounded(error: CallerError) -> str:
     """The errors of the runtime say all there is to say."""
     return cut(str(error), LONGEST)
+
+
+def person_needed(needed: PersonNeeded, command: str) -> str:
+    """An approval that is not an agent's to give: what the agent can tell its user."""
+    until = f" (valid until {day_and_time(needed.expires_at)})" if needed.expires_at else ""
+    return cut(
+        f"Refused: {needed} Give the user this command for their terminal{until}: {command} "
+        f"Then call get_run with wait_seconds {LONGEST_WAIT}.",
+        LONGEST,
+    )
 
 
 def unknown_tool(name: str, names: Sequence[str], problems: Iterable[Problem]) -> str:

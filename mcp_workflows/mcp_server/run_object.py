@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,8 @@ from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.next_step import CORRECTABLE, next_step
 from mcp_workflows.mcp_server.selection import member_path
-from mcp_workflows.mcp_server.shape import shape_of
+from mcp_workflows.mcp_server.shape import shape_of, size_of
+from mcp_workflows.mcp_server.waits import waits_object
 from mcp_workflows.mcp_server.wording import age, cut
 from mcp_workflows.runtime.views import RunView
 
@@ -21,6 +21,7 @@ LARGEST_RESULT = 16 * 1024
 """Bytes of JSON. A larger result is left out whole, not cut: a cut one would break the tool's output schema."""
 
 _LONGEST_MESSAGE = 500
+_WAITS_OF_A_LINE = 3
 _LARGEST_REQUEST = 2 * 1024
 _UNDER_WAY = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.COMPENSATING})
 
@@ -34,6 +35,8 @@ class Telling:
     by_key: bool = False
     next: str | None = None
     """Said in place of the usual sentence."""
+    database: str | None = None
+    """What a person's command for the run says of where it is kept."""
 
 
 def run_object(view: RunView, telling: Telling) -> dict[str, Json]:
@@ -50,6 +53,8 @@ def run_object(view: RunView, telling: Telling) -> dict[str, Json]:
         following = _read_a_part(view.result, following) if "result_omitted" in told else following
     if view.error is not None:
         told["error"] = error_object(view.error, retry_helps=view.retry_helps)
+    if view.waiting_for:
+        told |= waits_object(view, telling.database)
     told |= _course(view)
     if following:
         told["next"] = following
@@ -67,6 +72,8 @@ def run_line(view: RunView, now: datetime) -> dict[str, Json]:
     }
     if view.idempotency_key is not None:
         line["idempotency_key"] = view.idempotency_key
+    if view.waits:
+        line["waiting_for"] = list(view.waits[:_WAITS_OF_A_LINE])
     if view.error is not None:
         step = f"{view.error.step}: " if view.error.step else ""
         line["error"] = cut(f"{step}{view.error.message}", 120)
@@ -91,11 +98,6 @@ def error_object(error: StepError, *, retry_helps: bool) -> dict[str, Json]:
     return told
 
 
-def size_of(value: Json) -> int:
-    """Bytes of its JSON."""
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
-
-
 def _result(result: Json) -> dict[str, Json]:
     size = size_of(result)
     if size <= LARGEST_RESULT:
@@ -105,7 +107,8 @@ def _result(result: Json) -> dict[str, Json]:
 
 def _course(view: RunView) -> dict[str, Json]:
     told: dict[str, Json] = {}
-    if view.status in _UNDER_WAY and view.progress is not None:
+    only_asked = view.status is RunStatus.WAITING and view.waiting_for
+    if view.status in _UNDER_WAY and view.progress is not None and not only_asked:
         running = {"running": list(view.progress.running[:10])} if view.progress.running else {}
         told["progress"] = {"completed": view.progress.completed, **running}
     if view.compensation is not None and view.compensation != "none":

@@ -42,9 +42,12 @@ _RUN_TOOLS = {tool.name: tool for tool in RUN_TOOLS}
 
 
 class WorkflowServer(Server[dict[str, Any]]):
-    """Serves one node's workflows to any number of clients, over any transport."""
+    """Serves one node's workflows to any number of clients, over any transport.
 
-    def __init__(self, runs: Runs, *, clock: Clock = utc_now) -> None:
+    ``database`` is where its runs are kept, as a person's commands for them must say.
+    """
+
+    def __init__(self, runs: Runs, *, database: str | None = None, clock: Clock = utc_now) -> None:
         self._announcer = Announcer()
         self.stopping = asyncio.Event()
         """Set once the service is about to go: streams that nothing else would end are to end."""
@@ -59,7 +62,7 @@ class WorkflowServer(Server[dict[str, Any]]):
         )
         self.add_notification_handler("notifications/initialized", NotificationParams, self._announcer.on_initialized)
         self.runs = runs
-        self._calls = Calls(runs, clock)
+        self._calls = Calls(runs, clock, database)
         self._toolbox = Toolbox(runs.catalog.definitions)
         runs.catalog.on_change(self._definitions_changed)
 
@@ -121,6 +124,8 @@ class WorkflowServer(Server[dict[str, Any]]):
                 return await self._calls.get_run(arguments, caller)
             case "list_runs":
                 return await self._calls.list_runs(arguments, caller)
+            case "signal_run":
+                return await self._calls.signal_run(arguments, caller)
             case "resume_run":
                 return await self._calls.resume_run(arguments, caller)
             case _:

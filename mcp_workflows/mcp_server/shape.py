@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import cast
 
 from mcp_workflows.definition.program import Json
@@ -18,6 +19,11 @@ _TEXT = 200
 def shape_of(value: Json) -> str:
     """``{installed: [412 x {device, run}]}``: keys, lengths of lists and of long texts; scalars are their key alone."""
     return cut(_shape(value, _DEPTH) or "scalar", _LONGEST)
+
+
+def size_of(value: Json) -> int:
+    """Bytes of its JSON."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
 def _shape(value: Json, depth: int) -> str:

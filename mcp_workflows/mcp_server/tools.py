@@ -17,6 +17,7 @@ IDEMPOTENCY_KEY = "_idempotency_key"
 """The one reserved argument of a workflow's tool; an author's property cannot have this name."""
 
 DURABLE = "Durable: follow it with get_run."
+ASKS = "May ask a person for approval."
 
 _ANY_RESULT: Json = {"description": "What the workflow gives."}
 _KEY_SCHEMA: Json = {"type": "string", "description": "Same key, same run. Set it only to repeat on purpose."}
@@ -30,11 +31,11 @@ def tool_list(definitions: Mapping[str, Definition]) -> list[Tool]:
 
 def workflow_tool(definition: Definition) -> Tool:
     """The tool that starts this workflow."""
-    description = definition.description.strip()
+    sentences = [definition.description.strip(), DURABLE, ASKS if definition.asks_person else ""]
     return Tool(
         name=definition.name,
         title=definition.title,
-        description=f"{description} {DURABLE}" if description else DURABLE,
+        description=" ".join(filter(None, sentences)),
         input_schema=_input_schema(definition.input_schema),
         output_schema=_output_schema(definition.output_schema),
         annotations=_annotations(definition),
@@ -121,6 +122,19 @@ RUN_TOOLS: tuple[Tool, ...] = (
             "additionalProperties": False,
         },
         annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    ),
+    Tool(
+        name="signal_run",
+        description=(
+            "Answers what a run waits for (see waiting_for: name and schema). Approvals by a person are refused here."
+        ),
+        input_schema={
+            "type": "object",
+            "properties": {"run_id": _RUN_ID, "name": {"type": "string"}, "data": {"type": "object"}},
+            "required": ["run_id", "name"],
+            "additionalProperties": False,
+        },
+        annotations=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     ),
     Tool(
         name="resume_run",

@@ -25,6 +25,11 @@ def instant(when: datetime) -> str:
     return when.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
 
 
+def day_and_time(when: datetime) -> str:
+    """``25 Nov 13:00 UTC``."""
+    return f"{when.astimezone(UTC):%d %b %H:%M} UTC"
+
+
 def cut(text: str, limit: int) -> str:
     """At most ``limit`` characters; what was cut off is said to be."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

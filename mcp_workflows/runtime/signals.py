@@ -67,15 +67,14 @@ def _is_signal(work: object, name: str) -> bool:
 
 
 def _asked(run: Run, waits: Iterable[Waiting], name: str) -> Waiting | None:
-    """The approval that is meant: by its path, or by a name that only one of them has."""
+    """The approval that is meant, by its name or by its path. In a loop only the path says which."""
     approvals = [wait for wait in waits if wait.kind == "approval"]
-    meant = [wait for wait in approvals if wait.path == name] or [
-        wait for wait in approvals if _last(wait.path) == name
-    ]
-    if len(meant) > 1:
-        paths = ", ".join(wait.path for wait in meant[:_NAMED]) + (", …" if len(meant) > _NAMED else "")
-        raise RunRefused(f'"{name}" is asked {len(meant)} times in {run.run_id}. Name one by its path: {paths}.')
-    return meant[0] if meant else None
+    meant = next((wait for wait in approvals if name in (wait.name, wait.path)), None)
+    alike = [wait.path for wait in approvals if _last(wait.path) == name]
+    if meant is None and alike:
+        paths = ", ".join(alike[:_NAMED]) + (", …" if len(alike) > _NAMED else "")
+        raise RunRefused(f'"{name}" stands in a loop of {run.run_id}. Say which one by its path: {paths}.')
+    return meant
 
 
 def _answer(run: Run, wait: Waiting, generation: int, given: Given) -> Posting:

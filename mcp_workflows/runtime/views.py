@@ -27,7 +27,7 @@ class Waiting:
 
     kind: Literal["signal", "approval"]
     name: str
-    """What an answer names: a signal's name; of an approval the step's name, or its path where several have that name."""
+    """What an answer names: a signal's name; of an approval the step's name, or its path where it stands in a loop."""
     path: str
     by: Literal["person", "anyone"]
     """Who may answer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -17,32 +16,32 @@ DECISIONS = ("approved", "rejected")
 
 def waiting_for(definition: Definition, rows: Mapping[str, StepRecord]) -> tuple[Waiting, ...]:
     """The waits among ``rows``, in their order. Rows that wait for something else, or no longer, are passed over."""
-    found = [
-        (row, step, step.work)
-        for row in rows.values()
-        if row.status is StepStatus.WAITING and (step := step_at(definition, row.path)) is not None
-    ]
-    approvals = Counter(step.name for _, step, work in found if isinstance(work, ApprovalWork))
     waits: list[Waiting] = []
-    for row, step, work in found:
-        match work:
-            case ApprovalWork():
-                name = step.name if approvals[step.name] == 1 else row.path
-                waits.append(_approval(row, work, name))
-            case SignalWork():
-                waits.append(Waiting("signal", work.name, row.path, "anyone", None, work.schema, None, row.due_at))
-            case _:
-                pass
+    for row in rows.values():
+        step = step_at(definition, row.path) if row.status is StepStatus.WAITING else None
+        work = step.work if step else None
+        if isinstance(work, ApprovalWork):
+            waits.append(_approval(row, work))
+        elif isinstance(work, SignalWork):
+            waits.append(Waiting("signal", work.name, row.path, "anyone", schema=work.schema, expires_at=row.due_at))
     return tuple(waits)
 
 
-def _approval(row: StepRecord, work: ApprovalWork, name: str) -> Waiting:
+def _approval(row: StepRecord, work: ApprovalWork) -> Waiting:
     asked = cast("dict[str, Any]", row.decision or {})
     approvers = asked.get("approvers")
     return Waiting(
-        "approval", name, row.path, work.by, asked.get("message"), answer_schema(work.form),
+        "approval", name_of(row.path), row.path, work.by, asked.get("message"), answer_schema(work.form),
         None if approvers is None else tuple(map(str, approvers)), row.due_at,
     )  # fmt: skip
+
+
+def name_of(path: str) -> str:
+    """What an answer to the approval at ``path`` names: the step, as ids are unique; in a loop the whole path.
+
+    A name that means another item an hour later would let an answer decide what its giver never saw.
+    """
+    return path if "[" in path else path[path.rfind(".") + 1 :]
 
 
 def answer_schema(form: Mapping[str, Json] | None) -> dict[str, Json]:

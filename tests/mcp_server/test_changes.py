@@ -31,7 +31,7 @@ async def test_a_listening_client_is_told_that_the_tools_changed(tmp_path: Path,
             async with asyncio.timeout(20):
                 assert await anext(aiter(events)) == ToolsListChanged()
         names = [tool.name for tool in (await client.list_tools()).tools]
-        assert names == ["register", "register_again", "get_run", "list_runs", "resume_run", "cancel_run"]
+        assert names == ["register", "register_again", "get_run", "list_runs", "signal_run", "resume_run", "cancel_run"]
 
 
 @pytest.mark.parametrize("transport", LEGACY)

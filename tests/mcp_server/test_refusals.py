@@ -80,7 +80,7 @@ def nested(levels: int) -> Any:
             {},
             (
                 'No tool "unlike anything", nothing was started. Tools here: install_all_from_inventory, register, slow_one, '
-                "get_run, list_runs, resume_run, cancel_run."
+                "get_run, list_runs, signal_run, resume_run, cancel_run."
             ),
         ),
         ("get_run", {}, "Arguments refused, nothing was changed. run_id: is missing."),

@@ -1,0 +1,55 @@
+"""What a run waits for from outside, as a model gets it, and the command by which a person answers."""
+
+from __future__ import annotations
+
+import shlex
+
+from mcp_workflows.definition.program import Json
+from mcp_workflows.mcp_server.shape import shape_of, size_of
+from mcp_workflows.mcp_server.wording import cut, instant
+from mcp_workflows.runtime.views import RunView, Waiting
+
+_SHOWN = 5
+_LONGEST_MESSAGE = 1000
+_LARGEST_SCHEMA = 4 * 1024
+
+
+def waits_object(view: RunView, database: str | None) -> dict[str, Json]:
+    """``waiting_for``, and ``waiting_for_omitted`` where it is only the first of many.
+
+    Several waits for the same signal are one here: a signal is taken by the first of them.
+    """
+    different: dict[tuple[str, str], Waiting] = {}
+    for wait in view.waiting_for:
+        different.setdefault((wait.kind, wait.name), wait)
+    waits = list(different.values())
+    told: dict[str, Json] = {"waiting_for": [_told(wait, view.run_id, database) for wait in waits[:_SHOWN]]}
+    if len(waits) > _SHOWN:
+        told["waiting_for_omitted"] = len(waits) - _SHOWN
+    return told
+
+
+def signal_command(run_id: str, name: str, database: str | None) -> str:
+    """What a person types to answer, in any folder of the machine."""
+    words = ["mcp-workflows", "signal", run_id, name, *(["--database", database] if database else [])]
+    return shlex.join(words)
+
+
+def _told(wait: Waiting, run_id: str, database: str | None) -> dict[str, Json]:
+    told: dict[str, Json] = {"kind": wait.kind, "name": wait.name}
+    if wait.message is not None:
+        told["message"] = cut(wait.message, _LONGEST_MESSAGE)
+    told["by"] = wait.by
+    if wait.approvers is not None:
+        told["approvers"] = list(wait.approvers[:_SHOWN])
+    if wait.schema is not None:
+        told["schema"] = _bounded(dict(wait.schema))
+    if wait.expires_at is not None:
+        told["expires_at"] = instant(wait.expires_at)
+    if wait.by == "person":
+        told["command"] = signal_command(run_id, wait.name, database)
+    return told
+
+
+def _bounded(schema: Json) -> Json:
+    return schema if size_of(schema) <= _LARGEST_SCHEMA else f"left out: {size_of(schema)} bytes, {shape_of(schema)}"
