@@ -126,7 +126,8 @@ def _steps(compiled: Compiled, document: Document) -> Iterator[Problem]:
         for one in listed[: len(listed) if ending is None else ending + 1]:
             step = one.step
             changes = isinstance(step.work, HttpWork) and step.has_effect
-            stays = changes and step.compensate is None and not one.undone and one.follows
+            wanted = not step.continue_on_error  # what the run can do without, such as a notice, may also stay
+            stays = changes and wanted and step.compensate is None and not one.undone and one.follows
             if definition.on_failure == "compensate" and stays:
                 message = f'"{step.name}" changes something and has no compensate: it stays, if a later step fails'
                 yield document.problem(document.nearest(one.path), "compensate", message)

@@ -30,6 +30,15 @@ CASES: dict[str, tuple[str, list[str]]] = {
         """,
         ['4:5 compensate: "charge" changes something and has no compensate: it stays, if a later step fails'],
     ),
+    "an effect that the run can do without": (
+        """
+        steps:
+          - on_error: continue
+            http: {url: "https://x.test", method: POST}
+          - http: {url: "https://x.test", method: POST}
+        """,
+        [],
+    ),
     "an effect that is meant to stay": (
         """
         on_failure: pause
