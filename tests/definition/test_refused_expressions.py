@@ -132,7 +132,7 @@ EXPRESSIONS = {
             '7:17 expr: unknown name "error": it is there only in on_error and compensate',
             '7:40 expr: unknown name "index": it is there only in for_each and repeat',
             '7:55 expr: unknown name "state": it is there only in a repeat that has state',
-            '7:70 expr: unknown name "callback_url": it is there only in an http step with callback',
+            '7:70 expr: unknown name "callback_url": it is there only in the request of a step with callback',
             '8:11 expr: unknown name "result": it is there only in a step\'s output, success and poll',
         ],
     ),
