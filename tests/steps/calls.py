@@ -42,6 +42,8 @@ def work(
     json: Any = None,
     form: Any = None,
     text: Any = None,
+    multipart: Any = None,
+    blob: Any = None,
     query: Any = None,
     headers: Mapping[str, Any] | None = None,
     auth: tuple[str, ...] | None = None,
@@ -50,7 +52,7 @@ def work(
     **more: Any,
 ) -> HttpWork:
     """``success`` as one text is an expression; ``auth`` is the scheme and its parts."""
-    bodies = {"json": json, "form": form, "text": text}
+    bodies = {"json": json, "form": form, "text": text, "multipart": multipart, "blob": blob}
     kind = next((kind for kind, body in bodies.items() if body is not None), None)
     return HttpWork(
         method=method,
