@@ -119,6 +119,115 @@ CASES: dict[str, tuple[str, list[str]]] = {
             '10:28 input: the argument "b" may be absent, and then this fails: write input.?b, or give it a default',
         ],
     ),
+    "an effect that stays, at any depth": (
+        """
+        steps:
+          - for_each:
+              items: [1]
+              steps:
+                - id: a
+                  http: {url: "https://x.test", method: POST}
+          - parallel:
+              left:
+                - id: b
+                  http: {url: "https://x.test", method: POST}
+            compensate: {http: {url: "https://x.test", method: DELETE}}
+          - for_each:
+              items: [1]
+              on_item_error: collect
+              steps:
+                - id: c
+                  http: {url: "https://x.test", method: POST}
+                - id: d
+                  http: {url: "https://x.test", method: POST}
+        """,
+        ['7:11 compensate: "a" changes something and has no compensate: it stays, if a later step fails'],
+    ),
+    "an effect at the very end of the run": (
+        """
+        steps:
+          - switch:
+              - when: ${run.version == 1}
+                steps:
+                  - id: a
+                    http: {url: "https://x.test", method: POST}
+                  - id: b
+                    http: {url: "https://x.test", method: POST}
+              - else:
+                  - id: c
+                    http: {url: "https://x.test", method: POST}
+            on_error:
+              - else:
+                  - id: d
+                    http: {url: "https://x.test", method: POST}
+        """,
+        ['7:13 compensate: "a" changes something and has no compensate: it stays, if a later step fails'],
+    ),
+    "steps that are never reached, in each list": (
+        """
+        steps:
+          - repeat:
+              max_iterations: 2
+              steps:
+                - return: 1
+                - wait: 1s
+            on_error:
+              - else:
+                  - fail: x
+                  - wait: 1s
+          - id: each
+            for_each:
+              items: [1]
+              steps: [{return: 1}]
+          - id: ends
+            switch:
+              - when: ${run.version == 1}
+                steps: [{parallel: {a: [{return: 1}], b: [{wait: 1s}]}}]
+              - else: [{fail: x}]
+          - wait: 1s
+        """,
+        [
+            '8:11 step: is never reached: "return#1" ends the run',
+            '12:13 step: is never reached: "fail#1" ends the run',
+            '22:5 step: is never reached: "ends" ends the run',
+        ],
+    ),
+    "what nothing reads, in blocks": (
+        """
+        services:
+          e: {base_url: "https://x.test"}
+          f: {base_url: "https://x.test"}
+        on_failure: fail
+        steps:
+          - id: a
+            parallel:
+              x: [{id: a1, set: {a: 1}}, {set: {b: 1}}]
+          - id: b
+            for_each:
+              items: ["${steps.a.output}"]
+              steps: [{id: b1, set: {a: 1}}]
+              output: 3
+          - id: c
+            switch:
+              - when: ${run.version == 1}
+                steps: [{id: c1, http: {service: e, path: /}}]
+              - else: [{id: c2, set: {a: 1}}]
+                output: ${steps.c2.output}
+            output: ${result}
+            on_error: [{else: [{id: c3, set: {a: 1}}]}]
+          - id: d
+            repeat: {steps: [{id: d1, set: {a: 1}}], state: 1, max_iterations: 2}
+          - id: e
+            wait: 1s
+            compensate: {for_each: {items: [1], steps: [{http: {service: f, path: /}}]}}
+        output: ${steps.b.output} ${steps.c.?output}
+        """,
+        [
+            '10:12 unused: nothing reads the output of step "a1"',
+            '14:16 unused: nothing reads the output of step "b1"',
+            '25:23 unused: nothing reads the output of step "d1"',
+        ],
+    ),
     "the last step is the result where there is no output": (
         """
         steps:

@@ -336,7 +336,8 @@ CASES = {
           - for_each: {items: "${input.?x}", steps: [{set: {}}], output: "${input.?x}"}
           - switch: {value: "${input.?x}", cases: {a: {output: "${input.?x}"}}}
           - switch: [{when: "${input.?x}", output: "${input.?x}"}]
-          - repeat: {state: "${input.?x}", next: "${input.?x}", collect: "${input.?x}", until: "${input.?x}", steps: [{set: {}}]}
+          - repeat: {state: "${input.?x}", next: "${input.?x}", collect: "${input.?x}", steps: [{set: {}}],
+              until: "${input.?x}"}
           - for_each: {items: "${'abc'}", steps: [{set: {}}]}
           - for_each: {items: "${1 + 1}", steps: [{set: {}}]}
         """,
@@ -350,9 +351,9 @@ CASES = {
             '8:24 expr: "state" needs a value and this may have none: add .orValue(…)',
             '8:45 expr: "next" needs a value and this may have none: add .orValue(…)',
             '8:69 expr: "collect" needs a value and this may have none: add .orValue(…)',
-            '8:91 expr: found an optional, expected bool, in "until": end it with .orValue(false)',
-            '9:26 expr: found string, expected list, in "items"',
-            '10:26 expr: found int, expected list, in "items"',
+            '9:17 expr: found an optional, expected bool, in "until": end it with .orValue(false)',
+            '10:26 expr: found string, expected list, in "items"',
+            '11:26 expr: found int, expected list, in "items"',
         ],
     ),
     "secrets stay where nothing is recorded": (
@@ -361,7 +362,8 @@ CASES = {
         steps:
           - for_each: {items: "${[secrets.A]}", steps: [{set: {}}], output: "${secrets.A}"}
           - switch: {value: "${secrets.A}", cases: {a: {output: "${secrets.A}"}}}
-          - repeat: {state: "${secrets.A}", next: "${secrets.A}", collect: "${secrets.A}", until: "${secrets.A == ''}", steps: [{set: {}}]}
+          - repeat: {state: "${secrets.A}", next: "${secrets.A}", collect: "${secrets.A}", steps: [{set: {}}],
+              until: "${secrets.A == ''}"}
         """,
         [
             '5:27 secret: secrets.A may not stand in "items": it would be recorded',
@@ -371,7 +373,7 @@ CASES = {
             '7:24 secret: secrets.A may not stand in "state": it would be recorded',
             '7:46 secret: secrets.A may not stand in "next": it would be recorded',
             '7:71 secret: secrets.A may not stand in "collect": it would be recorded',
-            '7:94 secret: secrets.A may not stand in "until": it would be recorded',
+            '8:17 secret: secrets.A may not stand in "until": it would be recorded',
         ],
     ),
 }
