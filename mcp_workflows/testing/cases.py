@@ -195,6 +195,8 @@ def simulate(
     """
     loaded = definition if isinstance(definition, Definition) else load_file(Path(definition))
     outline = Outline(loaded)
+    for name in set(vars or {}) - set(loaded.vars):
+        raise ValueError(f'"{name}" is no variable of {loaded.name}')
     scripts = [_script(outline, key, given) for key, given in (answers or {}).items()]
     planned: list[Planned] = []
     for one in signals:

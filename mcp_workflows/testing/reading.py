@@ -237,10 +237,11 @@ class _Reader:
         work = self.outline.steps[key.pattern].work
         if isinstance(work, ATTEMPTED):
             return True
-        kind = self.outline.steps[key.pattern].kind
-        waits = isinstance(work, SignalWork | ApprovalWork)
-        why = "it is answered under signals" if waits else "it is done as it is, and needs no answer"
-        message = f'"{key.text}" is a {kind} step: {why}'
+        if isinstance(work, SignalWork | ApprovalWork):
+            message = f'"{key.text}" waits for an answer: give it under signals'
+        else:
+            kind = self.outline.steps[key.pattern].kind
+            message = f'"{key.text}" is a {kind} step: it is done as it is, and needs no answer'
         self.document.refuse(self.document.key(path) or self.document.root, "step", message)
         return False
 
@@ -255,8 +256,7 @@ class _Reader:
                 try:
                     compile_text(node.value if isinstance(node.value, str) else "", ROOTS)
                 except ExpressionInvalid as invalid:
-                    message = f"{invalid.message}; an answer knows index, attempt and request"
-                    self.document.refuse(node, "expr", message, invalid.offset)
+                    self.document.refuse(node, invalid.code, invalid.message, invalid.offset)
                     return False
                 return True
         compiled = [self._compiles(part) for part in parts]  # all of them: each has its own problems
