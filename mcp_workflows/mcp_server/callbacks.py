@@ -6,7 +6,7 @@ only the Host header is looked at, like everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -24,9 +24,10 @@ _AGAIN_AFTER = "5"
 
 def callback_route(runs: Runs, callbacks: Callbacks, hosts: Sequence[str]) -> Route:
     """``hosts`` are the names of the Host header that are accepted, with any port or with the one given."""
+    known = frozenset(host.lower() for host in hosts)
 
     async def called(request: Request) -> Response:
-        if not _known(request.headers.get("host", ""), hosts):
+        if not _known(request.headers.get("host", ""), known):
             return _said(421, "this is not the server of that host")
         meant = callbacks.meant(request.path_params["token"])
         if meant is None:
@@ -68,7 +69,7 @@ async def _body(request: Request) -> bytes | None:
     return b"".join(chunks)
 
 
-def _known(host: str, hosts: Sequence[str]) -> bool:
+def _known(host: str, hosts: Collection[str]) -> bool:
     host = host.lower()
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     return host in hosts or name in hosts

@@ -1,4 +1,4 @@
-"""What takes long, whole: a definition, the engine, the store, a service, and the server that it calls back."""
+"""What takes long, whole: the definitions that the manual shows, a service, and the server that it calls back."""
 
 from __future__ import annotations
 
@@ -17,55 +17,16 @@ from mcp_workflows.app import App, open_app
 from mcp_workflows.mcp_server.http import base_url, listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.settings import Settings
+from tests.docs.place import blocks, page
 from tests.services.scripted import Answer, Scripted, scripted
 
 pytestmark = pytest.mark.anyio
 
-REPORT = """
-name: report
-description: Has a report made, fetches it and files it.
-vars: {BASE: ""}
-services: {reports: {base_url: "${vars.BASE}"}}
-steps:
-  - id: made
-    http:
-      service: reports
-      method: POST
-      path: /jobs
-      json: {month: 11}
-      poll:
-        url: ${result.headers.location}
-        every: 100ms
-        timeout: 1m
-        until: ${result.body.state == "done"}
-        fail_when: ${result.body.state == "failed"}
-  - id: file
-    http: {service: reports, path: "/files/${steps.made.output.file}", response: blob}
-  - id: filed
-    http:
-      service: reports
-      method: POST
-      path: /archive
-      multipart: {title: November, file: {blob: "${steps.file.output}", filename: november.pdf}}
-output: {size: "${steps.file.output.size}", filed: "${steps.filed.output.id}"}
-"""
-
-SHIPMENT = """
-name: shipment
-description: Ships an order and waits until it has arrived.
-vars: {BASE: ""}
-services: {carrier: {base_url: "${vars.BASE}"}}
-on_failure: fail
-steps:
-  - id: ship
-    http:
-      service: carrier
-      method: POST
-      path: /orders
-      json: {notify: "${callback_url}"}
-      callback: {timeout: 1h}
-output: ${steps.ship.output}
-"""
+SHOWN = {
+    block.split()[1]: block
+    for block in blocks(page("docs/language.md"), "yaml")
+    if block.startswith(("name: report\n", "name: shipment\n"))
+}
 
 
 @dataclass
@@ -74,8 +35,8 @@ class Running:
     service: Scripted
     url: str
 
-    async def start(self, workflow: str) -> str:
-        return (await self.app.runs.start(workflow, {}, actor="agent")).run_id
+    async def start(self, workflow: str, key: str | None = None) -> str:
+        return (await self.app.runs.start(workflow, {}, actor="agent", idempotency_key=key)).run_id
 
     async def ended(self, run_id: str) -> Any:
         view = await self.app.runs.wait(run_id, actor="agent", seconds=20)
@@ -90,7 +51,7 @@ class Running:
 @asynccontextmanager
 async def running(folder: Path, service: Scripted, *, called: bool = True, **more: Any) -> AsyncGenerator[Running]:
     (folder / "definitions").mkdir(exist_ok=True)
-    for name, text in (("report", REPORT), ("shipment", SHIPMENT)):
+    for name, text in SHOWN.items():
         (folder / "definitions" / f"{name}.yaml").write_text(text, "utf-8")
     settings = Settings.load(
         definitions=(folder / "definitions",),
@@ -194,9 +155,11 @@ async def test_a_cancelled_run_is_not_called_any_more(tmp_path: Path) -> None:
 async def test_a_process_that_nobody_can_call_fails_the_step_and_sends_nothing(tmp_path: Path) -> None:
     async with scripted() as service:
         async with running(tmp_path, service, called=False) as here:
-            view = await here.ended(await here.start("shipment"))
+            run_id = await here.start("shipment")
+            view = await here.app.runs.wait(run_id, actor="agent", seconds=20)
+            assert view.error is not None
             assert (view.error.code, view.error.in_doubt, service.calls) == ("no_callback_url", False, [])
         service.on("/orders", Answer(202))
         async with running(tmp_path, service, called=False, public_url="https://hooks.example/wf") as here:
-            await here.start("shipment")
+            await here.start("shipment", "another")
             assert (await here.told_where()).startswith("https://hooks.example/wf/callbacks/")
