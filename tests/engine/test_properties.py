@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_workflows.definition.program import Definition
-from mcp_workflows.engine.paths import COMPENSATE as SUFFIX
+from mcp_workflows.engine.paths import COMPENSATE
+from mcp_workflows.engine.places import step_at
 from mcp_workflows.engine.states import RUN_MOVES, StepStatus
-from tests.engine.simulation import Simulation, World
+from tests.engine.simulation import Cut, Simulation, World
 from tests.engine.strategies import definitions, worlds
+
+_TOOK_PLACE = (StepStatus.COMPLETED, StepStatus.IN_DOUBT, StepStatus.COMPENSATED, StepStatus.COMPENSATING)
+_FAILED = (StepStatus.FAILED, StepStatus.IN_DOUBT)
+_HOLDERS = {"switch", "parallel", "for_each", "repeat", "item", "branch"}
 
 
 def outcome(simulation: Simulation) -> tuple[object, ...]:
@@ -28,22 +35,24 @@ def test_every_run_ends_or_asks_for_a_decision(definition: Definition, world: Wo
     simulation = Simulation.of(definition, world)
     simulation.to_the_end()
     assert simulation.at_rest
-    assert all(step.status.settled for step in simulation.steps.values())
+    assert not simulation.settled or all(step.status.settled for step in simulation.steps.values())
 
 
-@given(definitions(), worlds(), st.integers(0, 30))
-def test_a_machine_rebuilt_at_any_moment_comes_to_the_same_end(definition: Definition, world: World, cut: int) -> None:
-    live = Simulation.of(definition, world)
-    for _ in range(cut):
-        if not live.step():
-            break
-    live.pump()
-    once = any(step.at_most_once and any(c.path == step.name for c, _ in live.flying) for step in definition.steps)
-    rebuilt = live.fork()
-    live.to_the_end()
+@given(definitions(), worlds(), st.integers(1, 60), st.sampled_from([1, 3, 256]))
+def test_a_machine_rebuilt_after_any_record_comes_to_the_same_end(
+    definition: Definition, world: World, cut: int, budget: int
+) -> None:
+    whole = Simulation.of(definition, world, budget)
+    whole.to_the_end()
+    cut_short = Simulation.of(definition, world, budget)
+    cut_short.cut_at = cut
+    with contextlib.suppress(Cut):
+        cut_short.to_the_end()
+    begun_once = any(step.status == "running" and step.kind == "http" for step in cut_short.steps.values())
+    rebuilt = cut_short.fork()
     rebuilt.to_the_end()
-    if not once:  # a step that must run at most once is not made again: its run is paused instead
-        assert outcome(rebuilt) == outcome(live)
+    if not begun_once:  # a step that must run at most once is not made again: its run is paused instead
+        assert outcome(rebuilt) == outcome(whole)
 
 
 @given(definitions(), worlds(), st.data())
@@ -64,7 +73,7 @@ def test_events_that_are_repeated_or_late_change_nothing(
 def test_compensation_is_the_reverse_of_completion(definition: Definition, world: World) -> None:
     simulation = Simulation.of(definition, world)
     simulation.to_the_end()
-    undone = list(dict.fromkeys(c.path.removesuffix(SUFFIX) for c in simulation.calls if SUFFIX in c.path))
+    undone = list(dict.fromkeys(c.path.partition(COMPENSATE)[0] for c in simulation.calls if COMPENSATE in c.path))
     completed = [
         step.path for step in sorted(simulation.steps.values(), key=lambda step: step.seq) if step.path in undone
     ]
@@ -87,14 +96,16 @@ def test_a_failure_is_called_definite_only_if_nothing_took_place(
         elif not simulation.step():
             break
     simulation.to_the_end()
-    effects = {step.name for step in definition.steps if step.has_effect}
-    for path in simulation.happened & effects:
-        status = simulation.steps[path].status if path in simulation.steps else None
-        assert status in (StepStatus.COMPLETED, StepStatus.IN_DOUBT, StepStatus.COMPENSATED, StepStatus.COMPENSATING), (
-            path
-        )
+    for path in simulation.happened:
+        step = step_at(definition, path)
+        assert step is not None
+        if step.has_effect:
+            assert path in simulation.steps, path
+            record = simulation.steps[path]
+            assert record.status in _TOOK_PLACE, path
+            assert record.in_doubt or record.error is None, path
     for step in simulation.steps.values():
-        if step.status in (StepStatus.FAILED, StepStatus.IN_DOUBT):
+        if step.status in (StepStatus.FAILED, StepStatus.IN_DOUBT) and step.kind not in _HOLDERS:
             assert step.error is not None
             assert step.error.in_doubt == (step.status is StepStatus.IN_DOUBT)
 
@@ -137,7 +148,8 @@ def test_a_run_makes_legal_moves_only_and_a_settled_step_is_settled_once(
         status = after
         for path, step in simulation.steps.items():
             if path in settled and settled[path] is not step.status:
-                assert step.status in (StepStatus.COMPENSATING, StepStatus.COMPENSATED, settled[path])
+                handled = settled[path] in _FAILED and step.status is StepStatus.COMPLETED and step.error is not None
+                assert handled or step.status in (StepStatus.COMPENSATING, StepStatus.COMPENSATED), path
             if step.status.settled and step.status not in (StepStatus.COMPENSATING, StepStatus.COMPENSATED):
                 settled[path] = step.status
     assert len({call.idempotency_key for call in simulation.calls}) == len({call.path for call in simulation.calls})

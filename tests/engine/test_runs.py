@@ -22,9 +22,9 @@ from mcp_workflows.definition.program import (
     WaitWork,
 )
 from mcp_workflows.engine.machine import HOLD
-from mcp_workflows.engine.outcome import StepCall, StepError
+from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import StepStatus
-from tests.engine.simulation import START, Fate, Simulation
+from tests.engine.simulation import START, Fate, Simulation, World
 
 UNDO = Compensation((Step("", "http", HttpWork("DELETE", Template.of("http://crm.test/undo"))),))
 UNDO_IN_DOUBT = replace(UNDO, in_doubt=True)
@@ -42,11 +42,11 @@ def post(name: str, **fields: Any) -> Step:
 def run(*steps: Step, fates: dict[str, list[Fate]] | None = None, **fields: Any) -> Simulation:
     """``fates`` are by path, one for each attempt; what is not named is done."""
 
-    def world(call: StepCall) -> Fate:
-        planned = (fates or {}).get(call.path, [])
-        return planned[call.attempt - 1] if call.attempt <= len(planned) else Fate.DONE
+    def fate(path: str, attempt: int) -> Fate:
+        planned = (fates or {}).get(path, [])
+        return planned[attempt - 1] if attempt <= len(planned) else Fate.DONE
 
-    return Simulation.of(definition(*steps, **fields), world)
+    return Simulation.of(definition(*steps, **fields), World(fate))
 
 
 def statuses(simulation: Simulation) -> dict[str, str]:
