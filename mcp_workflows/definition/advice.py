@@ -8,7 +8,16 @@ from typing import NamedTuple
 from mcp_workflows.definition import model
 from mcp_workflows.definition.compiler import Compiled
 from mcp_workflows.definition.nested import NestedList, ends_the_run, nested_lists
-from mcp_workflows.definition.program import SAFE_METHODS, ForEachWork, HttpWork, McpToolWork, RepeatWork, SetWork, Step
+from mcp_workflows.definition.program import (
+    SAFE_METHODS,
+    ForEachWork,
+    HttpWork,
+    JqWork,
+    McpToolWork,
+    RepeatWork,
+    SetWork,
+    Step,
+)
 from mcp_workflows.definition.text.document import Document, Path
 from mcp_workflows.definition.text.nodes import Map, Node, Seq
 from mcp_workflows.definition.walk import every_step
@@ -179,7 +188,7 @@ def _unread_outputs(compiled: Compiled, document: Document) -> Iterator[Problem]
         step = one.step
         if one.is_output or step.id in compiled.reads.outputs:
             continue
-        computed = isinstance(step.work, SetWork) or (step.output is not None)
+        computed = isinstance(step.work, SetWork | JqWork) or (step.output is not None)
         looked_up = isinstance(step.work, HttpWork) and step.work.method in SAFE_METHODS and step.id is not None
         if computed or looked_up:
             place = document.key((*one.path, "id")) or document.nearest(one.path)

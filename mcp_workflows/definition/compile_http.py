@@ -19,12 +19,13 @@ from mcp_workflows.definition.compile_services import (
 from mcp_workflows.definition.expressions import Expression, Template
 from mcp_workflows.definition.model import Http
 from mcp_workflows.definition.model.http import BODIES
+from mcp_workflows.definition.phrases import did_you_mean, listed
 from mcp_workflows.definition.program import HttpWork
 from mcp_workflows.definition.site import EMPTY, Site
 from mcp_workflows.definition.text.nodes import Map, Node, Seq
 
 _TARGET = "give service + path or url, not both; and only one of json, form, text, multipart, blob"
-_FILE_KEYS = ("blob", "filename", "content_type")
+_PART_KEYS = ("blob", "text", "filename", "content_type")
 _OF_A_BLOB = "is what a step with response: blob gave, as ${steps.file.output}"
 
 
@@ -82,17 +83,18 @@ def _body(kind: str | None, site: Site, roots: tuple[str, ...]) -> Template | No
 
 
 def _check_field(name: str, node: Node, site: Site) -> None:
-    """Of ``multipart``: a text, or a file."""
+    """Of ``multipart``: a text, or a part that says more of itself."""
     if isinstance(node, Seq):
         site.document.refuse(node, "http", f'the field "{name}" takes texts and files, not lists of lists')
     if not isinstance(node, Map):
         return
     for key, entry in node.entries.items():
-        if key not in _FILE_KEYS:
-            message = f'"{key}" is not a key of a file, which has blob, filename and content_type'
-            site.document.refuse(entry.key, "http", message)
-    if "blob" not in node.entries:
-        site.document.refuse(node, "http", f'the file "{name}" needs "blob", which {_OF_A_BLOB}')
+        if key not in _PART_KEYS:
+            near = did_you_mean(key, _PART_KEYS)
+            message = f'"{key}" is not a key of a part, which has {listed(_PART_KEYS)}.{near}'
+            site.document.refuse(entry.key, "http", message.removesuffix("." if not near else ""))
+    if ("blob" in node.entries) == ("text" in node.entries):
+        site.document.refuse(node, "http", f'the part "{name}" needs blob or text, and only one of them')
 
 
 def _check_blob(node: Node, body: Template, site: Site) -> None:

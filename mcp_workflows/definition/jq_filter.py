@@ -120,15 +120,15 @@ def _faults(tokens: list[_Token]) -> Iterator[Fault]:
                     return
                 opened.pop()
             case "word" if not _is_key(last, inside, following):
-                name = f"${token.text}" if last.text == "$" else token.text
+                name, start = (f"${token.text}", last.start) if last.text == "$" else (token.text, token.start)
                 if name == "if":
                     opened.append(token)
                 elif name == "end" and inside == "if":
                     opened.pop()
                 elif name in _LISTED:
-                    yield Fault(token.start - len(name) + len(token.text), _SENTENCE)
+                    yield Fault(start, _SENTENCE)
                 elif name in _OTHERS:
-                    yield Fault(token.start - len(name) + len(token.text), f'"{name}" is not available')
+                    yield Fault(start, f'"{name}" is not available')
             case _:
                 pass
     unclosed = [token for token in opened if token.text != "if"]

@@ -48,6 +48,27 @@ SPOILT: list[dict[str, Any]] = [
     {"steps": [{"set": {}, "retry": None}]},
     {"mcp": {"join": "of"}},
     {"secrets": ["a b"]},
+    {"services": {"a": {"base_url": "x", "mcp": "y"}}},
+    {"services": {"a": {"timeout": "3s"}}},
+    {"steps": [{"signal": {"name": "a b"}}]},
+    {"steps": [{"signal": {"name": "a", "on_timeout": "reject"}}]},
+    {"steps": [{"signal": {"name": "a", "schema": 3}}]},
+    {"steps": [{"approval": {"approvers": ["ada"]}}]},
+    {"steps": [{"approval": {"message": "x", "approvers": []}}]},
+    {"steps": [{"approval": {"message": "x", "by": "agent"}}]},
+    {"steps": [{"python": {"args": {}}}]},
+    {"steps": [{"python": {"call": "a.b"}}]},
+    {"steps": [{"python": {"call": "a", "args": "x"}}]},
+    {"steps": [{"mcp_tool": {"tool": "a"}}]},
+    {"steps": [{"mcp_tool": {"service": "a", "list": False}}]},
+    {"steps": [{"jq": {"filter": "."}}]},
+    {"steps": [{"workflow": {"name": "A"}}]},
+    {"steps": [{"workflow": {"name": "a", "detach": "yes"}}]},
+    {"steps": [{"http": {"url": "x", "callback": False}}]},
+    {"steps": [{"http": {"url": "x", "poll": {"url": "y"}}}]},
+    {"steps": [{"http": {"url": "x", "poll": {"url": "y", "until": "done"}}}]},
+    {"steps": [{"http": {"url": "x", "allowed_hosts": ["https://x"]}}]},
+    {"steps": [{"http": {"url": "x", "response": "file"}}]},
 ]
 
 
@@ -56,6 +77,31 @@ def test_it_refuses_what_the_loader_refuses_for_its_form(validator: Any, change:
     good = {"name": "a", "steps": [{"set": {"a": 1}}]}
     assert validator.is_valid(good)
     assert not validator.is_valid({**good, **change})
+
+
+TAKEN: list[dict[str, Any]] = [
+    {"signal": {}},
+    {"signal": {"name": "a", "schema": {"properties": {}}, "timeout": "3d", "on_timeout": "continue"}},
+    {"approval": {"message": "x", "approvers": "${input.who}", "by": "anyone", "form": {}}},
+    {"approval": {"message": "x", "approvers": ["ada"], "on_reject": "continue"}},
+    {"python": {"call": "a", "args": "${input}"}},
+    {"mcp_tool": {"service": "a", "list": True}},
+    {"mcp_tool": {"service": "a", "tool": "b", "arguments": {"c": 1}}},
+    {"jq": {"filter": ".", "input": None}},
+    {"workflow": {"name": "a", "input": {"b": 1}, "detach": True}},
+    {"http": {"url": "x", "callback": True}},
+    {"http": {"url": "x", "callback": {"timeout": "3h"}}},
+    {"http": {"url": "x", "poll": {"url": "y", "until": "${true}"}}},
+    {"http": {"url": "x", "allowed_hosts": ["*.x.test:8443"], "blob": "${input.b}", "response": "blob"}},
+    {"http": {"url": "x", "multipart": {"a": "b", "c": {"blob": "${input.b}"}}}},
+]
+
+
+@pytest.mark.parametrize("step", TAKEN, ids=str)
+def test_it_takes_what_waits_calls_and_takes_long(validator: Any, step: dict[str, Any]) -> None:
+    services = {"crm": {"base_url": "x"}, "tools": {"mcp": "y"}}
+    found = validator.iter_errors({"name": "a", "services": services, "steps": [{"id": "b", **step}]})
+    assert [error.message for error in found] == []
 
 
 def test_anchors_have_a_place(validator: Any) -> None:

@@ -19,7 +19,59 @@ SHIPPED = [
     to_json(read_document(path.read_text(encoding="utf-8"), path.name).root)
     for folder in ("definitions", "examples")
     for path in sorted(Path(folder).glob("*.yaml"))
+    if not path.name.endswith(".test.yaml")
 ]
+BLOCKS = {
+    "name": "blocks",
+    "input": {"required": ["list"], "properties": {"list": {"type": "array", "items": {}}}},
+    "steps": [
+        {
+            "id": "route",
+            "switch": [
+                {"when": "${run.version == 1}", "steps": [{"id": "a", "set": {"x": 1}}], "output": "${steps.a.output}"},
+                {"else": [{"fail": "x"}]},
+            ],
+        },
+        {
+            "switch": {
+                "value": "${run.id}",
+                "cases": {"a b": [{"wait": "1s"}], "c": {"output": 1}},
+                "else": {"output": 2},
+            }
+        },
+        {
+            "id": "checks",
+            "parallel": {"left": [{"id": "b", "set": {"x": "${steps.route.output}"}}], "right": [{"wait": "1s"}]},
+            "output": "${result.left}",
+            "compensate": {"for_each": {"items": [1], "as": "x", "steps": [{"set": {"y": "${x} ${error.code}"}}]}},
+        },
+        {
+            "id": "each",
+            "for_each": {
+                "items": "${input.list}",
+                "as": "thing",
+                "concurrency": 2,
+                "steps": [{"id": "c", "set": {"x": "${thing} ${index}"}, "compensate": [{"set": {"z": "${thing}"}}]}],
+                "output": "${steps.c.output.x}",
+                "on_item_error": "collect",
+            },
+        },
+        {
+            "repeat": {
+                "state": {"n": 0},
+                "steps": [{"id": "d", "set": {"n": "${state.n + 1}"}}],
+                "next": {"n": "${steps.d.output.n}"},
+                "collect": "${state.n}",
+                "until": "${state.n > 3}",
+                "every": "1s",
+                "max_iterations": 9,
+            },
+            "on_error": [{"when": '${error.code == "x"}', "output": 1}, {"else": [{"set": {"m": "${error.message}"}}]}],
+        },
+    ],
+    "output": {"errors": "${steps.each.errors}", "checks": "${steps.checks.output}"},
+}
+"""Every kind of step that holds steps."""
 WORDS = st.sampled_from(
     [
         "id",
@@ -42,6 +94,18 @@ WORDS = st.sampled_from(
         "output",
         "on_error",
         "continue",
+        "switch",
+        "parallel",
+        "for_each",
+        "repeat",
+        "else",
+        "cases",
+        "items",
+        "as",
+        "state",
+        "until",
+        "${item}",
+        "${state.a}",
         "POST",
         "${input.x}",
         "${steps.a.output}",
@@ -57,6 +121,33 @@ WORDS = st.sampled_from(
         "type",
         "enum",
         "null",
+        "signal",
+        "approval",
+        "python",
+        "mcp_tool",
+        "jq",
+        "workflow",
+        "name",
+        "schema",
+        "form",
+        "message",
+        "approvers",
+        "call",
+        "args",
+        "arguments",
+        "list",
+        "filter",
+        "input",
+        "poll",
+        "until",
+        "callback",
+        "multipart",
+        "blob",
+        "allowed_hosts",
+        "mcp",
+        "$ENV",
+        "${callback_url}",
+        "${result}",
     ]
 )
 VALUES = st.recursive(
@@ -80,7 +171,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_file_that_was_spoilt_somewhere_is_answered_with_places(data: st.DataObject) -> None:
-    definition: Any = copy.deepcopy(data.draw(st.sampled_from(SHIPPED)))
+    definition: Any = copy.deepcopy(data.draw(st.sampled_from([*SHIPPED, BLOCKS])))
     for _ in range(data.draw(st.integers(1, 4))):
         path = data.draw(st.sampled_from(places(definition)[1:]))
         holder = definition

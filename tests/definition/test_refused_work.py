@@ -163,17 +163,17 @@ CALLS = {
         secrets: [T]
         steps:
           - python: {}
-          - python: {call: "a b", args: [1]}
+          - python: {call: "a.b", args: [1]}
           - python: {call: "${input.x}", args: 3}
-          - python: {call: a.b, args: {t: "${secrets.T}"}, timeout: 3s}
-          - python: {call: a.b, args: "x ${input.x}"}
-          - python: {call: a.b, args: "${string(run.id)}"}
-          - python: {call: a.b, args: "${input.x} and"}
-          - python: {call: a.b, args: "${input.?x}"}
+          - python: {call: abc, args: {t: "${secrets.T}"}, timeout: 3s}
+          - python: {call: abc, args: "x ${input.x}"}
+          - python: {call: abc, args: "${string(run.id)}"}
+          - python: {call: abc, args: "${input.x} and"}
+          - python: {call: abc, args: "${input.?x}"}
         """,
         [
             '6:5 missing: python needs "call"',
-            '7:20 python: "a b" is no name of a function',
+            '7:20 python: "a.b" is no name of a function: it is called without its module',
             "7:33 value: expected a mapping, or an expression that gives one, found a list",
             "8:20 python: this is plain text, no expression can stand here",
             "8:40 value: expected a mapping, or an expression that gives one, found 3",
@@ -379,11 +379,11 @@ LONG = {
             "6:54 http: blob is what a step with response: blob gave, as ${steps.file.output}",
             "7:54 http: blob is what a step with response: blob gave, as ${steps.file.output}",
             "8:59 value: expected a mapping, found a list",
+            '9:63 http: the part "a" needs blob or text, and only one of them',
             (
-                '9:63 http: the file "a" needs "blob", which is what a step with response: blob gave, as '
-                "${steps.file.output}"
+                '9:64 http: "file" is not a key of a part, which has blob, text, filename and content_type. '
+                'Did you mean "filename"?'
             ),
-            '9:64 http: "file" is not a key of a file, which has blob, filename and content_type',
             '9:78 http: the field "b" takes texts and files, not lists of lists',
             '10:66 expr: unknown name "run.i". Run has id, name, now, started_at, version',
             ("10:76 http: give service + path or url, not both; and only one of json, form, text, multipart, blob"),

@@ -322,10 +322,10 @@ SignalName = Annotated[
 ]
 """What a message is called."""
 
-_FUNCTION = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+_FUNCTION = r"[A-Za-z_][A-Za-z0-9_]*"
 FunctionName = Annotated[
     str,
-    _check("python", _matching(_FUNCTION, "name of a function")),
+    _check("python", _matching(_FUNCTION, "name of a function: it is called without its module")),
     WithJsonSchema({"type": "string", "pattern": f"^{_FUNCTION}$"}),
 ]
 """A registered function."""

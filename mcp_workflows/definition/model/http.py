@@ -71,7 +71,7 @@ class Http(Language):
     text: Maybe[Text] = Field(default=None, description="The body, as text.")
     multipart: Maybe[dict[str, Json]] = Field(
         default=None,
-        description="The body, as multipart/form-data: texts, and files as {blob, filename, content_type}.",
+        description="The body, as multipart/form-data: texts, and parts as {blob or text, filename, content_type}.",
     )
     blob: Json = Field(default=None, description="The body, as it was kept by response: blob of an earlier step.")
     auth: Maybe[Auth] = Field(default=None, description="Credentials, instead of the service's.")
