@@ -21,7 +21,7 @@ SHIPPED = [
     for path in sorted(Path(folder).glob("*.yaml"))
     if not path.name.endswith(".test.yaml")
 ]
-BLOCKS = {
+BLOCKS: dict[str, Any] = {
     "name": "blocks",
     "input": {"required": ["list"], "properties": {"list": {"type": "array", "items": {}}}},
     "steps": [
