@@ -129,7 +129,7 @@ def _upsert_step(upsert: Callable[[Table], Any], rows: int) -> ClauseElement:
     """A step's row, replaced only where that loses nothing.
 
     An open row gives way to any news of its generation or a later one; a settled one to a later generation, to its
-    undoing, or to what it says already.
+    undoing, to what it says already, or, being a failure, to what came of handling it.
     """
     statement = _many(upsert(step), STEP_COLUMNS, rows)
     new = statement.excluded
@@ -138,12 +138,14 @@ def _upsert_step(upsert: Callable[[Table], Any], rows: int) -> ClauseElement:
     )
     unchanged = and_(new.status == step.c.status, new.output.is_not_distinct_from(step.c.output))
     undoing = new.status.in_(_literals([StepStatus.COMPENSATING, StepStatus.COMPENSATED]))
+    failed = step.c.status.in_(_literals([StepStatus.FAILED, StepStatus.IN_DOUBT]))
+    handled = and_(failed, new.status.in_(_literals([StepStatus.COMPLETED])), new.error.is_not(None))
     return statement.on_conflict_do_update(
         index_elements=["run", "parent", "path"],
         set_={name: new[name] for name in STEP_COLUMNS[3:]},
         where=or_(
             new.generation > step.c.generation,
-            and_(new.generation == step.c.generation, or_(still_open, undoing, unchanged)),
+            and_(new.generation == step.c.generation, or_(still_open, undoing, handled, unchanged)),
         ),
     )
 

@@ -111,6 +111,20 @@ async def test_a_settled_step_is_not_written_over(open_store: OpenStore) -> None
         assert await store.load_steps(run_id) == [done("a", 1, {"first": True})]
 
 
+async def test_a_failed_step_is_completed_by_what_handled_it_and_then_stays(open_store: OpenStore) -> None:
+    failed = done("a", 1)._replace(status=StepStatus.FAILED, error=ERROR)
+    handled = failed._replace(status=StepStatus.COMPLETED, seq=3, output={"instead": True})
+    async with open_store() as store:
+        run_id = await begin(store)
+        await store.record(Turn(run_id, [failed]))
+        with pytest.raises(RecordRefused):
+            await store.record(Turn(run_id, [handled._replace(error=None)]))
+        await store.record(Turn(run_id, [handled]))
+        with pytest.raises(RecordRefused):
+            await store.record(Turn(run_id, [failed]))
+        assert await store.load_steps(run_id) == [handled]
+
+
 async def test_a_correction_opens_a_settled_step_anew_and_its_late_record_does_not_close_it(
     open_store: OpenStore,
 ) -> None:
