@@ -15,6 +15,7 @@ from mcp_workflows.errors import DefinitionInvalid, InputRefused, Problem
 from mcp_workflows.testing import events
 from mcp_workflows.testing.answers import Cast, Script, Scripted
 from mcp_workflows.testing.expectations import Mismatch, mismatches
+from mcp_workflows.testing.filters import Filters
 from mcp_workflows.testing.model import Answer, Cancel, Resume, Signal, Test
 from mcp_workflows.testing.outline import Outline
 from mcp_workflows.testing.reading import Suite, is_test_file, read_tests
@@ -230,9 +231,10 @@ def _run(
         value = validate_input(definition, given)
     except InputRefused as refused:
         return refusal(str(refused))
-    services = Services(outline, cast, starts_at)
     merged = {**definition.vars, **variables}
-    return Simulation(outline, value, merged, services, planned, starts_at).to_the_end()
+    with Filters() as filters:
+        services = Services(outline, cast, filters, starts_at)
+        return Simulation(outline, value, merged, services, planned, starts_at).to_the_end()
 
 
 def _files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:

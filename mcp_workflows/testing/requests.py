@@ -65,9 +65,9 @@ def _view(attempt: Attempt) -> Json:
             return {**request.shown, "path": request.url.raw_path, "headers": headers}
         case PythonWork(call=call, args=args) as work:
             return {"call": call, "args": corrected(work, correction, args.render(values))}
-        case McpToolWork(server=server, tool=tool, arguments=arguments) as work:
+        case McpToolWork(service=service, tool=tool, arguments=arguments) as work:
             shown: Json = arguments.render(values) if arguments is not None else {}
-            return {"server": server.render(values), "tool": tool, "arguments": corrected(work, correction, shown)}
+            return {"service": service, "tool": tool, "arguments": corrected(work, correction, shown)}
         case JqWork(filter=program, input=given) as work:
             return {"filter": program, "input": corrected(work, correction, given.render(values))}
         case WorkflowWork(name=name, input=given):

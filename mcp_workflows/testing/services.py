@@ -6,11 +6,12 @@ import json
 from datetime import datetime, timedelta
 
 from mcp_workflows.definition.expressions import ExpressionFailed
-from mcp_workflows.definition.program import HttpWork, Json, Step, WorkflowWork
+from mcp_workflows.definition.program import HttpWork, JqWork, Json, Step, WorkflowWork
 from mcp_workflows.engine.outcome import ChildStart, Parked, StepCall
 from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.steps.attempt import Attempt, cut
 from mcp_workflows.testing.answers import Cast, Scripted, content_of, outcome
+from mcp_workflows.testing.filters import Filters
 from mcp_workflows.testing.model import ErrorAnswer
 from mcp_workflows.testing.outline import Outline
 from mcp_workflows.testing.requests import NotSent, rendered
@@ -21,9 +22,10 @@ from mcp_workflows.testing.simulation import ChildEnd, Ended
 class Services:
     """Answers every attempt of one simulated run."""
 
-    def __init__(self, outline: Outline, cast: Cast, starts_at: datetime) -> None:
+    def __init__(self, outline: Outline, cast: Cast, filters: Filters, starts_at: datetime) -> None:
         self._outline = outline
         self._cast = cast
+        self._filters = filters
         self._starts_at = starts_at
 
     def respond(self, attempt: Attempt, now: datetime) -> Ended:
@@ -37,6 +39,8 @@ class Services:
         if isinstance(call.work, WorkflowWork) and call.work.detach:
             return Ended(_started(call.work, request), request)
         scripted = self._cast.next(Call(call.path, call.attempt, request, now - self._starts_at))
+        if scripted is None and isinstance(call.work, JqWork):
+            return Ended(self._filters.run(attempt), request)
         if scripted is None:
             raise TestBroken(_unanswered(step, call, attempt.label, request), call.path)
         if scripted.answer.crash:

@@ -29,7 +29,7 @@ def test_every_test_is_told_and_what_differs_with_its_place(place: Place):
     assert told.stdout.splitlines() == [
         "✓ start_trial  opens an account",
         "✗ start_trial  closes it again",
-        "  definitions/start_trial.test.yaml:9:99 calls[0].request.path",
+        "  definitions/start_trial.test.yaml:9:100 calls[0].request.path",
         '      - "/accounts/a2"',
         '      + "/accounts/a1"',
         "1 passed, 1 failed",
@@ -60,7 +60,7 @@ def test_json_says_the_same_for_scripts(place: Place):
 
 
 def test_a_file_that_is_wrong_fails_and_the_others_are_run(place: Place):
-    prepared(place, TESTS.split("  - name: closes")[0])
+    prepared(place, TESTS.partition("  - name: closes")[0])
     place.define("other.test", "definition: start_trial.yaml\ntests: [{name: x, inptu: 1}]\n")
     told = place.call("test", "definitions")
     assert told.code == 1

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from tests.testing import place
 from tests.testing.place import case
 
 POST = """\
@@ -100,7 +103,8 @@ tests:
 
 
 def test_an_answer_that_takes_longer_than_the_timeout_is_in_doubt(tmp_path: Path):
-    case(tmp_path, "steps: [{id: pay, at_most_once: true, timeout: 20s, http: {service: api, method: POST, path: /pay}}]\n", """\
+    steps = "steps: [{id: pay, at_most_once: true, timeout: 20s, http: {service: api, method: POST, path: /pay}}]\n"
+    case(tmp_path, steps, """\
 tests:
   - name: t
     steps:
@@ -264,8 +268,12 @@ steps:
   - id: paid
     signal: {name: paid, schema: {required: [amount], properties: {amount: {type: number}}}, timeout: 1d, on_timeout: continue}
   - {id: rest, wait: 2h}
-output: {by: "${steps.approve.output.by}", decision: "${steps.approve.output.decision}", limit: "${steps.approve.output.?form.?limit}",
-         currency: "${steps.approve.output.?form.?currency}", paid: "${steps.paid.?output.?amount}"}
+output:
+  by: ${steps.approve.output.by}
+  decision: ${steps.approve.output.decision}
+  limit: ${steps.approve.output.?form.?limit}
+  currency: ${steps.approve.output.?form.?currency}
+  paid: ${steps.paid.?output.?amount}
 """
 
 
@@ -466,7 +474,11 @@ tests:
 
 
 def test_the_fake_clock_begins_where_the_test_says(tmp_path: Path):
-    case(tmp_path, 'steps: [{id: at, set: {now: "${run.now}"}}, {wait: {until: "2026-03-01T00:00:00Z"}}]\noutput: ${steps.at.output}\n', """\
+    steps = """\
+steps: [{id: at, set: {now: "${run.now}"}}, {wait: {until: "2026-03-01T00:00:00Z"}}]
+output: ${steps.at.output}
+"""
+    case(tmp_path, steps, """\
 tests:
   - name: t
     starts_at: "2026-02-27T22:00:00+01:00"
@@ -485,3 +497,55 @@ tests:
     steps: {two: *two}
     expect: {output: {two: 2}}
 """).check()  # fmt: skip
+
+
+OTHER = """\
+steps:
+  - id: scored
+    python: {call: score, args: {n: "${input.n}"}}
+    retry: {max_attempts: 2, for: [busy]}
+  - id: ticket
+    mcp_tool: {service: desk, tool: open, arguments: {score: "${steps.scored.output}"}}
+  - id: sorted
+    jq: {filter: "map(. + 1) | sort", input: [3, 1, "${steps.scored.output}"]}
+output: {ticket: "${steps.ticket.output.id}", sorted: "${steps.sorted.output}"}
+"""
+OTHER_SERVICES = '  desk: {mcp: "http://127.0.0.1:9/mcp"}\n'
+
+
+def test_functions_and_tools_are_answered_for_and_filters_run_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(place, "HEAD", place.HEAD.replace("services:\n", f"services:\n{OTHER_SERVICES}"))
+    case(tmp_path, OTHER, """\
+tests:
+  - name: t
+    steps:
+      scored: [{error: {code: busy, retryable: true}}, {output: 8}]
+      ticket: {output: {id: t1}}
+    expect:
+      output: {ticket: t1, sorted: [2, 4, 9]}
+      calls:
+        - {step: scored, request: {call: score, args: {n: 1}}}
+        - {step: scored, attempt: 2}
+        - {step: ticket, request: {service: desk, tool: open, arguments: {score: 8}}}
+        - {step: sorted, request: {input: [3, 1, 8]}}
+""").check()  # fmt: skip
+    case(tmp_path, OTHER, """\
+tests:
+  - name: t
+    steps: {scored: {output: 8}, ticket: {output: {id: t1}}, sorted: {output: [0]}}
+    expect: {output: {sorted: [0]}}
+""").check()  # fmt: skip
+    case(tmp_path, OTHER, """\
+tests:
+  - name: t
+    steps: {scored: {output: text}, ticket: {output: {id: t1}}}
+    expect: {error: {code: jq_error, step: sorted}}
+""").check()  # fmt: skip
+
+
+@pytest.mark.anyio
+async def test_a_filter_also_runs_where_an_event_loop_is_running(tmp_path: Path):
+    steps = "steps: [{id: n, jq: {filter: length, input: [1, 2]}}]\n"
+    case(tmp_path, steps, "tests: [{name: t, expect: {output: 2}}]\n").check()
