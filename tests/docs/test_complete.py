@@ -37,7 +37,19 @@ def test_every_kind_of_step_has_a_section(kind: str):
 
 
 @pytest.mark.parametrize(
-    "part", [model.Workflow, model.Step, model.Http, model.Retry, model.Service, model.Defaults, model.Mcp]
+    "part",
+    [
+        model.Workflow,
+        model.Step,
+        model.Http,
+        model.Retry,
+        model.Service,
+        model.Defaults,
+        model.Mcp,
+        model.ForEach,
+        model.Repeat,
+        model.Cases,
+    ],
 )
 def test_every_key_of_the_language_is_named(part: Any):
     keys = {field.alias or name for name, field in part.model_fields.items()}
