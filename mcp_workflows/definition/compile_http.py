@@ -47,7 +47,7 @@ def compile_http(model: Http, site: Site, services: Mapping[str, CompiledService
         response=model.response,
         idempotency_key=_idempotency_key(model, site),
         service=model.service,
-        allowed_hosts=_allowed_hosts(model, site),
+        allowed_hosts=_allowed_hosts(model),
     )
     if model.poll is not None and model.callback is not None:
         site.refuse("http", "poll or callback, not both: a step ends in one way", key="callback")
@@ -119,12 +119,8 @@ def _url(model: Http, site: Site, service: CompiledService | None, roots: tuple[
     return url_of_path(site.at("path", *roots, secrets=True), model.path, service.base_url if service else None)
 
 
-def _allowed_hosts(model: Http, site: Site) -> tuple[str, ...]:
-    if model.allowed_hosts is None:
-        return ()
-    if not site.has("url"):
-        site.refuse("http", "allowed_hosts is for a url; the host of a service is its own", key="allowed_hosts")
-    return tuple(host.lower() for host in model.allowed_hosts)
+def _allowed_hosts(model: Http) -> tuple[str, ...]:
+    return tuple(host.lower() for host in model.allowed_hosts or ())
 
 
 def _success(model: Http, site: Site) -> tuple[str, ...] | Expression:

@@ -14,8 +14,8 @@ from mcp_workflows.definition.site import EMPTY, Site
 
 HTTP_RESULT = ("status", "headers", "body")
 """What ``result`` is of a request."""
-CALLBACK_RESULT = ("headers", "body")
-"""What ``result`` is of a call of ``callback_url``."""
+CALLBACK_RESULT = ("body", "first")
+"""What ``result`` is of a call of ``callback_url``; ``first`` is the answer to the request."""
 
 
 def compile_poll(model: PollModel, site: Site, base_url: str | None) -> Poll | None:

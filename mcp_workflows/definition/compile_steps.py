@@ -16,6 +16,7 @@ from mcp_workflows.definition.compile_people import compile_approval, compile_si
 from mcp_workflows.definition.compile_services import CompiledService
 from mcp_workflows.definition.expressions import Template
 from mcp_workflows.definition.model.step import BLOCKS, KINDS, LATER_KINDS
+from mcp_workflows.definition.names import DECISION
 from mcp_workflows.definition.nested import name_of, why_no_result
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import (
@@ -222,7 +223,7 @@ def _output(step: model.Step, kind: str | None, site: Site) -> Template | None:
         return None
     if kind in _ENDS_THE_RUN:
         site.refuse("output", f'"{kind}" ends the run and has no output', key="output")
-    parts = tuple(step.parallel or ())
+    parts = DECISION if step.approval is not None else tuple(step.parallel or ())
     if step.http is not None:
         parts = CALLBACK_RESULT if step.http.callback is not None else HTTP_RESULT
     why = why_no_result(step, site.path, site.document)

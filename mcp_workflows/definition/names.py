@@ -16,6 +16,9 @@ from mcp_workflows.definition.nested import (
 from mcp_workflows.definition.scope import DEFAULT_ITEM, Holder, StepName
 from mcp_workflows.definition.text.document import Document, Path
 
+DECISION = ("decision", "by", "at", "note", "form", "via")
+"""What the answer to an approval has."""
+
 
 @dataclass(slots=True)
 class Collected:
@@ -69,7 +72,6 @@ def _add(step: Step, path: Path, holders: tuple[Holder, ...], document: Document
         return
     index = path[-1]
     assert isinstance(index, int)
-    plain = step.parallel is not None and "output" not in step.model_fields_set and not isinstance(step.on_error, list)
     found[step.id] = StepName(
         step.id,
         path[:-1],
@@ -78,6 +80,13 @@ def _add(step: Step, path: Path, holders: tuple[Holder, ...], document: Document
         holders=holders,
         no_output=why_no_output(step, path, document),
         no_output_though_completed=why_no_output_though_completed(step, path, document),
-        parts=tuple(step.parallel) if plain and step.parallel is not None else (),
+        parts=_parts_of_output(step),
         collects_errors=step.for_each.on_item_error == "collect" if step.for_each is not None else None,
     )
+
+
+def _parts_of_output(step: Step) -> tuple[str, ...]:
+    """What the step's output has, where that is known."""
+    if "output" in step.model_fields_set or isinstance(step.on_error, list):
+        return ()
+    return DECISION if step.approval is not None else tuple(step.parallel or ())

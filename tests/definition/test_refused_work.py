@@ -46,6 +46,21 @@ WAITING = {
             '7:75 approval: "persons" is not one of person, anyone. Did you mean "person"?',
         ],
     ),
+    "an answer has the parts that it has": (
+        """
+        steps:
+          - id: a
+            approval: {message: x}
+          - id: b
+            approval: {message: x}
+            output: ${result.who}
+          - set: {a: "${steps.a.output.decison}", b: "${steps.a.output.?note}", c: "${steps.b.output.anything}"}
+        """,
+        [
+            '8:22 expr: unknown name "result.who". Result has decision, by, at, note, form, via',
+            '9:32 expr: unknown name "steps.a.output.decison". Steps.a.output has decision, by, at, note, form, via',
+        ],
+    ),
     "an approval says what is to be decided, and by whom": (
         """
         secrets: [T]
@@ -359,7 +374,7 @@ LONG = {
             "8:35 http: nothing tells the service where to call: put ${callback_url} into the request",
             '9:49 expr: unknown name "callback_url": it is there only in the request of a step with callback',
             "13:7 http: poll or callback, not both: a step ends in one way",
-            '15:22 expr: unknown name "result.status". Result has headers, body',
+            '15:22 expr: unknown name "result.status". Result has body, first',
             '16:13 expr: unknown name "callback_url": it is there only in the request of a step with callback',
         ],
     ),
@@ -397,7 +412,7 @@ LONG = {
         steps:
           - http: {url: "${input.x}", allowed_hosts: []}
           - http: {url: "${input.x}", allowed_hosts: ["https://x.test", "*.x.test:8443", 3, "${vars.X}"]}
-          - http: {service: crm, path: /x, allowed_hosts: [x.test]}
+          - http: {service: crm, path: /x, allowed_hosts: [x.test, a/b]}
           - http: {url: "https://${input.x}/a", allowed_hosts: [x.test, "*.x.test", "10.0.0.7:80"]}
         """,
         [
@@ -405,7 +420,7 @@ LONG = {
             '8:47 http: "https://x.test" is no host: write api.example.com, *.example.com or 10.0.0.7:8443',
             "8:82 http: expected a text, found 3",
             "8:85 http: this is plain text, no expression can stand here",
-            "9:36 http: allowed_hosts is for a url; the host of a service is its own",
+            '9:60 http: "a/b" is no host: write api.example.com, *.example.com or 10.0.0.7:8443',
         ],
     ),
 }
