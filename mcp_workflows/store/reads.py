@@ -101,7 +101,7 @@ def steps(connection: Connection, run_id: str, lists: Collection[str] | None) ->
 
 
 def undoable_steps(connection: Connection, run_id: str) -> list[StepRecord]:
-    return _steps(connection, run_id, text("step.undoable"))  # as the condition of the index says it
+    return _steps(connection, run_id, text(tables.UNDOABLE))
 
 
 def waiting_steps(connection: Connection, run_id: str) -> list[StepRecord]:
@@ -254,7 +254,7 @@ def _of_status(asked: str) -> ColumnElement[bool]:
         case "open":
             return _run.c.status.in_(sorted(set(RunStatus) - FINISHED))
         case "needs_input":
-            return or_(_run.c.status == RunStatus.PAUSED, _run.c.waiting_for.is_not(None))
+            return text(f"({tables.NEEDS_INPUT})")  # pyright: ignore[reportReturnType]
         case _ if asked in set(RunStatus):
             return _run.c.status == asked
         case _:

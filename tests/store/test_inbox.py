@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from mcp_workflows.errors import RecordRefused, UnknownRun
 from mcp_workflows.store import Delivered, Store
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, claimed, done, finished, waiting
+from tests.store.plans import plan_of
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +126,71 @@ async def test_a_message_that_races_with_the_release_is_never_overlooked(open_st
                     run_id, run=RunRecord(RunStatus.COMPLETED), consumed=[(await store.owned_messages())[0].message_id]
                 )
             )
+
+
+async def test_a_kept_message_wakes_nobody_any_more_and_can_be_consumed_later(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        early = await cancel(store, run_id)
+        asleep = waiting(run_id, None)
+        await store.record(Turn(run_id, kept=[early]))
+        assert await store.owned_messages() == []
+        assert await store.consumed(early)  # taken in, for whoever waits for that
+        await store.record(asleep)
+        assert await claimed(store, FAR) == []
+        assert [message.message_id for message in await store.load_messages(run_id, unconsumed_only=True)] == [early]
+        late = await cancel(store, run_id)
+        assert await claimed(store, FAR) == [run_id]
+        assert [message.message_id for message in await store.load_messages(run_id, unconsumed_only=True)] == [
+            early,
+            late,
+        ]
+        assert [message.message_id for message in await store.owned_messages()] == [late]
+        await store.record(replace(asleep, kept=[late, early]))  # as a node does that takes the run over
+        assert await claimed(store, FAR) == []
+        await cancel(store, run_id)
+        assert await claimed(store, FAR) == [run_id]
+        last = (await store.owned_messages())[0].message_id
+        await store.record(replace(finished(run_id), consumed=[early, late, last]))
+        assert await claimed(store, FAR) == []
+
+
+async def test_a_message_that_comes_while_another_is_kept_wakes_its_run(open_store: OpenStore) -> None:
+    async with open_store() as store, open_store() as other:
+        for _ in range(10):
+            run_id = await begin(store)
+            early = await cancel(store, run_id)
+            await asyncio.gather(
+                store.record(replace(waiting(run_id, None), kept=[early])), cancel(other, run_id), cancel(store, run_id)
+            )
+            assert await claimed(other, FAR) == [run_id]
+
+
+async def test_a_consumed_message_is_not_kept(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id, another = await begin(store), await begin(store)
+        message_id = await cancel(store, run_id)
+        with pytest.raises(RecordRefused):
+            await store.record(Turn(another, kept=[message_id]))
+        await store.record(Turn(run_id, kept=[message_id], consumed=[message_id]))
+        with pytest.raises(RecordRefused, match="consumed before"):
+            await store.record(Turn(run_id, kept=[message_id]))
+
+
+async def test_kept_messages_are_not_gone_through_to_find_new_ones(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        assert "inbox_unconsumed (run=? AND kept=?)" in await plan_of(store, store.owned_messages())
+
+
+async def test_a_repeated_delivery_wakes_nobody(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        first = await deliver(store, run_id, dedupe_key="d")
+        await store.record(replace(waiting(run_id, None), consumed=[first.message_id]))
+        before = store.change
+        assert await deliver(store, run_id, dedupe_key="d") == (first.message_id, False)
+        assert store.change == before
+        assert await claimed(store, FAR) == []
 
 
 async def test_a_message_to_no_run_is_refused(open_store: OpenStore) -> None:

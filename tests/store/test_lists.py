@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from mcp_workflows.engine.records import RunRecord
+from mcp_workflows.engine.records import RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import InputRefused, UnknownRun
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin
+from tests.store.plans import plan_of
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +47,21 @@ async def test_a_full_last_page_has_no_next(open_store: OpenStore) -> None:
         for _ in range(3):
             await begin(store)
         assert (await store.list_runs(Query(limit=3))).next_cursor is None
+
+
+async def test_input_is_needed_by_paused_runs_and_by_those_that_wait_for_somebody(open_store: OpenStore) -> None:
+    waiting = RunRecord(RunStatus.WAITING, started_at=NOW, wake_at=NOW + timedelta(days=1))
+    async with open_store() as store:
+        runs = [await begin(store, record=waiting, own=False) for _ in range(3)]
+        paused, asking = await begin(store), await begin(store, actor="other")
+        await store.record(Turn(paused, run=replace(waiting, status=RunStatus.PAUSED), release=True))
+        await store.record(Turn(asking, run=replace(waiting, waiting_for=("approve",)), release=True))
+        both = Query(status="needs_input")
+        assert [run.run_id for run in (await store.list_runs(both)).runs] == [asking, paused]
+        assert [run.run_id for run in (await store.list_runs(replace(both, actor="agent"))).runs] == [paused]
+        assert [run.run_id for run in (await store.list_runs(replace(both, workflow="ship"))).runs] == []
+        assert "run_needs_input" in await plan_of(store, store.list_runs(both))
+        assert runs == [run.run_id for run in await store.claim_runs(NOW + timedelta(days=2), 3, [])]
 
 
 async def test_runs_are_filtered(open_store: OpenStore) -> None:

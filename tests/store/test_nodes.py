@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import NodeLost
 from mcp_workflows.store import Store
+from mcp_workflows.store.locks import FileLock
 from mcp_workflows.store.nodes import Observer
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, claimed, done, finished, kill, waiting
@@ -100,6 +103,49 @@ async def test_a_turn_of_the_old_incarnation_is_not_recorded_by_the_new_one(open
         with pytest.raises(NodeLost):
             await late
         assert await store.load_steps(run_id) == []
+
+
+class Held:
+    """A lock that somebody else holds until ``free`` is set; ``asked`` is, once a batch has begun to wait for it."""
+
+    def __init__(self, lock: FileLock) -> None:
+        self._lock = lock
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def __enter__(self) -> None:
+        self.asked.set()
+        assert self.free.wait(10)
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+    def close(self) -> None:
+        self._lock.close()
+
+
+async def test_a_record_of_the_new_incarnation_is_not_lost_with_those_of_the_old_one(open_store: OpenStore) -> None:
+    async with open_store() as dead, open_store() as store, asyncio.timeout(10):
+        run_id = await begin(dead)
+        old = dead._writer.holdings
+        kill(dead)
+        await store.take_over(FAR)
+        await dead.rejoin()
+        anew = await begin(dead)
+        new, dead._writer.holdings = dead._writer.holdings, old
+        old.runs[run_id] = 1
+        held: Any = Held(dead._writer._lock)
+        dead._writer._lock = held
+        late = asyncio.create_task(dead.record(Turn(run_id, [done("late", 1)])))
+        await asyncio.to_thread(held.asked.wait, 10)
+        dead._writer.holdings = new
+        timely = [asyncio.create_task(dead.record(Turn(anew, [done(name, 1)]))) for name in ("a", "b")]
+        await asyncio.sleep(0)
+        held.free.set()
+        await asyncio.gather(*timely)
+        with pytest.raises(NodeLost):
+            await late
+        assert [step.path for step in await store.load_steps(anew)] == ["a", "b"]
 
 
 async def test_a_node_that_leaves_hands_its_runs_over_and_nothing_counts_as_a_crash(open_store: OpenStore) -> None:

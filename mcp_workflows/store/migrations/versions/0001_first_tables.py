@@ -110,7 +110,7 @@ def _runs() -> None:
     _index("run_by_owner", "run", ["owner"], "owner IS NOT NULL")
     op.create_index("run_by_status", "run", ["status", "key"])
     op.create_index("run_by_actor", "run", ["actor", "key"])
-    _index("run_waiting_for", "run", ["key"], "waiting_for IS NOT NULL")
+    _index("run_needs_input", "run", ["key"], "status = 'paused' OR waiting_for IS NOT NULL")
 
 
 def _steps() -> None:

@@ -1,0 +1,62 @@
+"""A run that waits costs a row: a hundred thousand of them are not looked at to find the one that is due."""
+
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+
+import pytest
+
+from mcp_workflows.store import Store
+from mcp_workflows.store.statements import claim
+from tests.store.conftest import OpenStore
+from tests.store.material import NOW, begin, claimed, waiting
+from tests.store.plans import explained, plan_of
+
+pytestmark = pytest.mark.anyio
+
+MANY = 100_000
+FAR = NOW + timedelta(days=3000)
+
+
+def _multiply(store: Store) -> None:
+    """``MANY`` more of the only run there is."""
+    connection = sqlite3.connect(store._database.path)
+    try:
+        names = [name for _, name, *_ in connection.execute("PRAGMA table_info(run)") if name not in {"key", "run_id"}]
+        copied = ", ".join(names)
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            f"INSERT INTO run (run_id, {copied}) SELECT run_id || '.' || i, {copied} FROM run, n",
+            (MANY,),
+        )
+        connection.commit()
+    finally:
+        connection.close()
+
+
+async def test_the_next_run_is_found_among_a_hundred_thousand_that_wait(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        await store.record(waiting(await begin(store), FAR))
+        _multiply(store)
+        due = [await begin(store) for _ in range(3)]
+        for number, run_id in enumerate(due):
+            await store.record(waiting(run_id, NOW + timedelta(minutes=3 - number)))
+        assert await store.next_claim(NOW) == NOW + timedelta(minutes=1)
+        assert await claimed(store, NOW + timedelta(hours=1)) == due[::-1]
+        assert await store.next_claim(NOW) == FAR
+        for plan in [
+            await plan_of(store, store.next_claim(NOW)),
+            await plan_of(store, store.claim_runs(NOW, 9, [5])),
+            *(_plan_of_claim(store, suspects=suspects) for suspects in (False, True)),
+        ]:
+            assert "SEARCH run USING INDEX run_claimable (claim_at" in plan
+            assert "SCAN" not in plan
+            assert "TEMP B-TREE" not in plan
+        assert len(await store.claim_runs(FAR, 20, [])) == 20
+
+
+def _plan_of_claim(store: Store, *, suspects: bool) -> str:
+    prepared = claim(store._database.statements.dialect, suspects=suspects, cannot=[5])
+    return explained(store._database.path, prepared.sql, [0] * prepared.sql.count("?"))
