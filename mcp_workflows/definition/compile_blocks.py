@@ -127,7 +127,7 @@ def _case(case: StepsOrCase, name: str, text: str | None, site: Site, nest: Nest
 def _value(site: Site) -> Template:
     value = site.at("value").shape("value", needs_value=True)
     node = site.under("value").node
-    if value.is_literal and isinstance(node, Scalar) and "${" not in str(node.value):
+    if value.is_literal and value is not EMPTY and isinstance(node, Scalar):
         message = f'value must be an expression, found the text "{node.value}". Write ${{{node.value}}}'
         site.document.refuse(node, "expr", message)
     if isinstance(value.shape, Expression) and value.shape.result_type in ("list", "map", "null"):
@@ -168,7 +168,8 @@ def _with_item(name: str, site: Site) -> Scope:
     if name in MEANINGS:
         message = f'"{name}" already means something in expressions; give the item another name'
         site.document.refuse(node, "for_each", message)
-    elif name in site.scope.items:
+        return site.scope
+    if name in site.scope.items:
         message = (
             f'"{name}" is already the item of the for_each at line {site.scope.items[name]}; name this one with as'
         )

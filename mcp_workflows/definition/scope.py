@@ -239,6 +239,7 @@ class Scope:
     def _not_done(self, step: StepName) -> str | None:
         if step.id == self.own:
             hint = ": name it result" if "result" in self.roots else ""
+            hint = ": its failure is error" if "error" in self.roots and not self.compensating else hint
             return f'step "{step.id}" is not done here; it is this step{hint}'
         if step.siblings not in self.positions:
             return self._inside(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mcp_workflows.definition.expressions import MEANINGS
 from tests.definition.loading import refusals
 
 CASES = {
@@ -407,3 +408,26 @@ def test_what_was_cut_for_its_form_hides_nothing_else() -> None:
         "value: expected a mapping, found 3",
         'expr: unknown name "never"',
     ]
+
+
+@pytest.mark.parametrize("name", sorted(MEANINGS - {"google.protobuf.Duration", "google.protobuf.Timestamp"}))
+def test_no_item_is_called_what_means_something_in_every_expression(name: str) -> None:
+    said = f'3:37 for_each: "{name}" already means something in expressions; give the item another name'
+    assert refusals(f"steps: [{{for_each: {{items: [1], as: {name}, steps: [{{set: {{a: 1}}}}]}}}}]") == [said]
+
+
+@pytest.mark.parametrize("name", ["size", "get", "json", "time", "has", "all", "filter", "duration", "_", "x1"])
+def test_an_item_may_be_called_as_a_function_is(name: str) -> None:
+    values = f'"${{{name}}} ${{size([{name}])}} ${{json(string({name}))}}"'
+    assert refusals(f"steps: [{{for_each: {{items: [1], as: {name}, steps: [{{set: {{a: {values}}}}}]}}}}]") == []
+
+
+def test_a_failing_step_is_pointed_to_its_error() -> None:
+    body = """
+    steps:
+      - id: a
+        http: {url: "https://x.test"}
+        on_error: [{else: [], output: "${steps.a.error.code}"}]
+    """
+    said = 'step "a" is not done here; it is this step: its failure is error'
+    assert [line.split(": ", 1)[1] for line in refusals(body)] == [said]

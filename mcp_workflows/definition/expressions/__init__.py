@@ -17,7 +17,7 @@ from mcp_workflows.definition.expressions.template import Template, compile_text
 from mcp_workflows.definition.expressions.values import ABSENT
 from mcp_workflows.definition.expressions.variables import INSTANTS, ROOTS, RUN, Reference, Variables
 
-MEANINGS = ROOTS | TYPE_NAMES | NAMESPACES
+MEANINGS = ROOTS | TYPE_NAMES | NAMESPACES | {"dyn"}
 """Names that mean something in every expression, so that no item may have them."""
 
 __all__ = [
