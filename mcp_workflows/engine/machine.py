@@ -16,8 +16,8 @@ from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import Definition, Json, OnFailure, Step
 from mcp_workflows.engine import frames, moves
 from mcp_workflows.engine.corrections import composed, corrected, reopen
+from mcp_workflows.engine.draft import Draft, idempotency_key
 from mcp_workflows.engine.frames.attempts import AttemptFrame
-from mcp_workflows.engine.frames.child import ChildUndo
 from mcp_workflows.engine.outcome import Outcome, StepCall, StepError
 from mcp_workflows.engine.paths import inside
 from mcp_workflows.engine.places import Place, broken, frontier
@@ -32,13 +32,11 @@ from mcp_workflows.engine.records import (
     Stopping,
     Turn,
 )
-from mcp_workflows.engine.scope import Lexical, RunValues, Scope, error_view
-from mcp_workflows.engine.states import RunStatus, StepStatus
-from mcp_workflows.engine.undo import Plan, Undo, plan
+from mcp_workflows.engine.scope import Lexical, RunValues, Scope
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.engine.undo import plan
+from mcp_workflows.engine.undoing import NotUndone, Undoing
 from mcp_workflows.engine.waits import Waits, key_of
-
-CANCELLED = StepError("cancelled", "the run was cancelled")
-"""What ``error`` is while a run is undone in which nothing failed: a compensation that reads it must not fail for it."""
 
 HOLD = timedelta(seconds=5)
 """A run that waits longer than this is released: it costs a row then, and no memory."""
@@ -85,17 +83,9 @@ class Machine:
         self._replaying = run.interrupted
         self._flying: dict[str, tuple[AttemptFrame, StepCall]] = {}
         self._waits = Waits()
-        self._new_mail: list[Message] = []
-        self._dirty: dict[str, StepRecord] = {}
-        self._attempts: list[AttemptRecord] = []
+        self._draft = Draft(run.run_id)
         self._calls: list[StepCall] = []
-        self._consumed: list[int] = []
-        self._kept: list[int] = []
-        self._children: list[NewChild] = []
-        self._outgoing: list[Outgoing] = []
         self._recorded = run.record
-        self._plan: Plan | None = None
-        self._todo: deque[Undo] = deque()
         self._rebuild = False
 
     def rebuilt(self, run: Run, steps: Iterable[StepRecord]) -> Machine:
@@ -112,9 +102,10 @@ class Machine:
         if self.record.status in (RunStatus.RUNNING, RunStatus.WAITING):
             self._enter_root()
         elif self.record.status is RunStatus.COMPENSATING:
-            self._plan = plan(self.definition, self.memo)
-            self._todo.extend(self._plan.todo)
-            self._next_undo()
+            undoing = Undoing(
+                self, self.definition, self.record.error, self._end_compensated, replaying=self._replaying
+            )
+            self.agenda.append(undoing.enter)
 
     def attempt_ended(self, call: StepCall, outcome: Outcome, started_at: datetime, now: datetime) -> None:
         """An attempt ended. One that nobody waits for any more changes nothing."""
@@ -136,13 +127,13 @@ class Machine:
         self.now = now
         match message.kind:
             case "cancel":
-                self._consumed.append(message.message_id)
+                self._draft.consumed.append(message.message_id)
                 self._cancel(compensate=bool(message.body.get("compensate", True)))
             case "resume":
-                self._consumed.append(message.message_id)
+                self._draft.consumed.append(message.message_id)
                 self._resume(message)
             case "undo":
-                self._consumed.append(message.message_id)
+                self._draft.consumed.append(message.message_id)
                 self._undo_as_child()
             case _:
                 self._deliver(message)
@@ -163,20 +154,19 @@ class Machine:
         """
         self.now = now
         self.agenda.clear()
-        self._consumed += consumed
+        self._draft.consumed += consumed
         if self.record.status is RunStatus.PENDING:
             self.record = moves.begin(self.record, self.definition, now)
         if self.record.status is RunStatus.COMPENSATING:
-            self._plan = plan(self.definition, self.memo)
-            rest = [(undo.path, error.message) for undo in self._plan.todo]
-            self._end_compensated((*rest, *self._plan.impossible))
+            left = plan(self.definition, self.memo)
+            self._end_compensated((*((undo.path, error.message) for undo in left.todo), *left.impossible))
         elif self._goes_forward:
             self.record = moves.pause(self.record, self._cut_off(error), now)
 
     def pump(self, now: datetime, budget: int = 256) -> Decisions:
         """Decide until nothing can be decided or ``budget`` records are made."""
         self.now = now
-        while self.agenda and len(self._dirty) < budget and not self._rebuild:
+        while self.agenda and len(self._draft.steps) < budget and not self._rebuild:
             self.agenda.popleft()()
         more = bool(self.agenda) and not self._rebuild
         if not more:
@@ -216,14 +206,14 @@ class Machine:
         return Scope(self._values, lexical, now, extra)
 
     def write(self, record: StepRecord) -> None:
-        self.memo[record.path] = self._dirty[record.path] = record
+        self.memo[record.path] = self._draft.steps[record.path] = record
 
     def forget(self, lexical: Lexical, steps: tuple[Step, ...]) -> None:
         for step in steps:
             self.memo.pop(lexical.prefix + step.name, None)
 
     def attempt_failed(self, attempt: AttemptRecord) -> None:
-        self._attempts.append(attempt)
+        self._draft.attempts.append(attempt)
 
     def launch(self, frame: AttemptFrame) -> None:
         call = StepCall(
@@ -245,14 +235,14 @@ class Machine:
     def wait(self, frame: frames.Waiter, due_at: datetime | None, key: frames.MailKey | None = None) -> None:
         message = self._waits.add(frame, due_at, key)
         if message is not None:
-            self._consumed.append(message.message_id)
+            self._draft.consumed.append(message.message_id)
             self.agenda.append(lambda: frame.mail(message))
 
     def spawn(self, child: NewChild) -> None:
-        self._children.append(child)
+        self._draft.children.append(child)
 
     def send(self, message: Outgoing) -> None:
-        self._outgoing.append(message)
+        self._draft.outgoing.append(message)
 
     def in_flight_in(self, path: str) -> tuple[str, ...]:
         return tuple(flying for flying in self._flying if inside(flying, path))
@@ -263,9 +253,6 @@ class Machine:
     # What the root's frames tell
 
     def child_done(self, record: StepRecord | None) -> None:
-        if self._todo:
-            self._undo_ended(None)
-            return
         try:
             output = self.definition.output
             if output is not None:
@@ -278,17 +265,13 @@ class Machine:
             self._end(moves.complete(self.record, value, self.now))
 
     def child_broke(self, failure: frames.Break) -> None:
-        if self._todo:
-            self._undo_ended(failure.error)
-        elif self.stopping is not None:
+        if self.stopping is not None:
             self.child_stopped()
         else:
             self._fail(failure.error, failure.policy)
 
     def child_returned(self, value: Json) -> None:
-        if self._todo:
-            self._undo_ended(None)
-        elif self.stopping is not None:
+        if self.stopping is not None:
             self.child_stopped()
         else:
             self._end(moves.complete(self.record, value, self.now))
@@ -390,48 +373,9 @@ class Machine:
         elif record.status.finished:
             self._end(record)
 
-    def _next_undo(self) -> None:
-        """Undo the next step, or end the run."""
-        if self._todo:
-            self._undo(self._todo[0])
-        else:
-            assert self._plan is not None, "a run is undone without a plan"
-            self._end_compensated(self._plan.impossible)
-
-    def _undo(self, undo: Undo) -> None:
-        record = self.memo[undo.path]
-        if record.status is not StepStatus.COMPENSATING:
-            self.write(record._replace(status=StepStatus.COMPENSATING))
-        replaying, self._replaying = self._replaying, False
-        if undo.compensation is None:
-            self.agenda.append(ChildUndo(self, record, self._undo_ended).enter)
-            return
-        values = {
-            "error": error_view(self.record.error or CANCELLED),
-            "idempotency_key": idempotency_key(self.run.run_id, record),
-        }
-        frame = frames.Sequence(self, self, undo.compensation.steps, undo.lexical(values), replaying=replaying)
-        self.agenda.append(frame.enter)
-
-    def _undo_ended(self, error: StepError | None) -> None:
-        undo = self._todo.popleft()
-        record = self.memo[undo.path]
-        if error is None:
-            self.write(record._replace(status=StepStatus.COMPENSATED))
-            self.agenda.append(self._next_undo)
-            return
-        before = StepStatus.IN_DOUBT if record.error else StepStatus.COMPLETED
-        self.write(record._replace(status=before))
-        assert self._plan is not None, "a compensation ended outside of a plan"
-        later = tuple((other.path, f"not tried: {undo.path} must be undone first") for other in self._todo)
-        self._todo.clear()
-        attempts = f" ({error.attempts} attempts)" if (error.attempts or 0) > 1 else ""
-        self._end_compensated(((undo.path, error.message + attempts), *later, *self._plan.impossible))
-
-    def _end_compensated(self, not_undone: tuple[tuple[str, str], ...]) -> None:
+    def _end_compensated(self, not_undone: NotUndone) -> None:
         assert self.record.ends_as is not None, "a run compensates towards nothing"
         undone = plan(self.definition, self.memo).undone
-        self._plan = None
         error = self.record.error
         if error is None and not_undone:
             path, why = not_undone[0]
@@ -504,25 +448,19 @@ class Machine:
         key = key_of(message)
         assert key is not None, f"no step takes a {message.kind}"
         waiter = self._waits.put(key, message)
-        if waiter is None:
-            self._new_mail.append(message)
-        else:
-            self._consumed.append(message.message_id)
+        if waiter is not None:
+            self._draft.consumed.append(message.message_id)
             self.agenda.append(lambda: waiter.mail(message))
 
     def _sort_mail(self) -> None:
         """Of the messages that nobody waits for now, those are kept that somebody may wait for later."""
-        for message in self._new_mail:
-            key = key_of(message)
-            if key is None or not self._waits.is_early(key, message):
-                continue
+        for key, message in self._waits.unsorted():
             early_signal = message.kind == "signal" and not self.record.status.finished
             if early_signal or (message.kind == "callback" and key[1] in self._flying):
-                self._kept.append(message.message_id)
+                self._draft.kept.append(message.message_id)
             else:
                 self._waits.drop(key, message)
-                self._consumed.append(message.message_id)
-        self._new_mail.clear()
+                self._draft.consumed.append(message.message_id)
 
     # What it answers
 
@@ -547,27 +485,8 @@ class Machine:
         changed = None
         if release or self.record is not self._recorded:
             changed = self.record = replace(self.record, seq=self.seq)
-        if not (self._dirty or self._attempts or self._consumed or self._kept or self._outgoing or changed):
-            return None
-        turn = Turn(
-            self.run.run_id,
-            tuple(self._dirty.values()),
-            tuple(self._attempts),
-            changed,
-            tuple(self._consumed),
-            release,
-            tuple(self._kept),
-            tuple(self._children),
-            tuple(self._outgoing),
-        )
-        self._dirty, self._attempts, self._consumed, self._kept = {}, [], [], []
-        self._children, self._outgoing, self._recorded = [], [], self.record
-        return turn
-
-
-def idempotency_key(run_id: str, record: StepRecord) -> str:
-    """The key that every attempt of a step carries; a corrected step is another request and gets another one."""
-    return f"{run_id}:{record.path}" + (f":{record.corrected}" if record.corrected else "")
+        self._recorded = self.record
+        return self._draft.turn(changed, release=release)
 
 
 def _cause(error: StepError | None) -> StepError | None:

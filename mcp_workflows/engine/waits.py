@@ -28,6 +28,7 @@ class Waits:
         self._timers: list[tuple[datetime, str]] = []
         self._expecting: defaultdict[MailKey, deque[str]] = defaultdict(deque)
         self._early: defaultdict[MailKey, deque[Message]] = defaultdict(deque)
+        self._new: list[tuple[MailKey, Message]] = []
 
     def add(self, waiter: Waiter, due_at: datetime | None, key: MailKey | None) -> Message | None:
         """Wait, or take the message that has come already: then there is nothing to wait for."""
@@ -56,11 +57,13 @@ class Waits:
                 break
             return self._remove(path)
         self._early[key].append(message)
+        self._new.append((key, message))
         return None
 
-    def is_early(self, key: MailKey, message: Message) -> bool:
-        """It was put and nobody has taken it."""
-        return message in self._early.get(key, ())
+    def unsorted(self) -> Iterator[tuple[MailKey, Message]]:
+        """Messages that came early since this was last asked, and that nobody has taken."""
+        new, self._new = self._new, []
+        return ((key, message) for key, message in new if message in self._early.get(key, ()))
 
     def drop(self, key: MailKey, message: Message) -> None:
         self._early[key].remove(message)
