@@ -101,8 +101,9 @@ def _input(parent: Parent, mention: Mention, child: Definition) -> Iterator[Prob
         return
     schema = child.input_schema
     properties = cast("dict[str, Any]", schema["properties"])
+    filled = {name for name, rules in properties.items() if isinstance(rules, dict) and "default" in rules}
     for name in cast("list[str]", schema.get("required", [])):
-        if name not in mention.given and "default" not in properties.get(name, {}):
+        if name not in mention.given and name not in filled:
             yield parent.problem(mention.place, f'"{child.name}" needs the input "{name}"')
     if schema.get("additionalProperties") is False and "patternProperties" not in schema:
         for name, place in mention.given.items():

@@ -151,9 +151,10 @@ def _for_each(each: model.ForEach, site: Site, nest: Nest) -> ForEachWork:
     if "output" in each.model_fields_set:
         after = here.within(replace(scope, own=site.scope.own).after(steps.path, len(each.steps)))
         output = after.at("output").shape("output", needs_value=True)
+    items = _items(here)
     return ForEachWork(
-        items=_items(here),
-        steps=nest(each.steps, steps.within(scope)),
+        items=items,
+        steps=nest(each.steps, steps.within(scope.holding(name, items))),
         item_name=name,
         concurrency=each.concurrency,
         output=output,
@@ -209,9 +210,10 @@ def _repeat(repeat: model.Repeat, site: Site, nest: Nest) -> RepeatWork:
     roots = ("index", "state") if "state" in keys else ("index",)
     steps = here.under("steps")
     after = here.within(site.scope.after(steps.path, len(repeat.steps), *roots))
+    state = here.at("state").shape("state", needs_value=True) if "state" in given else None
     return RepeatWork(
-        steps=nest(repeat.steps, steps.within(site.scope.inside(*roots))),
-        state=here.at("state").shape("state", needs_value=True) if "state" in given else None,
+        steps=nest(repeat.steps, steps.within(site.scope.inside(*roots).holding("state", state))),
+        state=state,
         next=after.at("next").shape("next", needs_value=True) if "next" in given else None,
         collect=after.at("collect").shape("collect", needs_value=True) if "collect" in given else None,
         until=after.at("until").condition("until") if repeat.until is not None else None,

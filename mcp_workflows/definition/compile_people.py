@@ -32,7 +32,7 @@ def compile_approval(model: Approval, site: Site) -> ApprovalWork:
     check_data_schema(site.document, (*site.path, "form"))
     _needs_timeout(site, model.timeout)
     return ApprovalWork(
-        message=here.text("message"),
+        message=here.shape("message", needs_value=True),
         form=published(model.form) if model.form is not None else None,
         approvers=approvers,
         by=model.by or "person",

@@ -59,7 +59,7 @@ def _mcp_server(site: Site) -> Template:
     here = site.at("mcp", secrets=True)
     template = here.text("mcp")
     node = here.under("mcp").node
-    text = node.value.strip() if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+    text = node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
     if "://" in text:
         check_url(here, "mcp", template)
     elif "${" not in text and not _SERVER_NAME.fullmatch(text):
@@ -127,7 +127,7 @@ def url_of_path(site: Site, path: str, base_url: str | None) -> Template:
 def _refuse_input(site: Site, node: Scalar, expressions: Iterable[Expression], code: str, message: str) -> None:
     for expression in expressions:
         for reference in expression.references:
-            if reference.path[0] == "input":
+            if reference.path[0] in site.scope.from_input:
                 site.document.refuse(node, code, message, expression.start + reference.offsets[0])
 
 

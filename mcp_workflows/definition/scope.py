@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
-from mcp_workflows.definition.expressions import RUN, Reference
+from mcp_workflows.definition.expressions import RUN, Reference, Template
 from mcp_workflows.definition.phrases import did_you_mean, listed
 from mcp_workflows.definition.text.document import Path
 
@@ -123,6 +123,8 @@ class Scope:
     """The step this place belongs to."""
     items: Mapping[str, int] = field(default_factory=dict[str, int])
     """Items of the loops around this place, and the lines that name them."""
+    from_input: frozenset[str] = frozenset({"input"})
+    """Roots that hold what the caller sent: ``input``, items of a list in it, a state that begins with it."""
     result_parts: tuple[str, ...] = ()
     """What ``result`` has, where that is known."""
     no_result: str | None = None
@@ -149,6 +151,12 @@ class Scope:
 
     def with_item(self, name: str, line: int) -> Scope:
         return replace(self, roots=self.roots.union({name}), items={**self.items, name: line})
+
+    def holding(self, name: str, value: Template | None) -> Scope:
+        """``name`` stands for ``value`` here, or for a part of it: where one comes from input, so does the other."""
+        if value is None or self.from_input.isdisjoint(value.names):
+            return replace(self, from_input=self.from_input - {name})
+        return replace(self, from_input=self.from_input | {name})
 
     def faults(self, reference: Reference) -> Iterator[Fault]:
         """All that is wrong with what an expression names."""

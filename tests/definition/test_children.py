@@ -149,7 +149,7 @@ def test_sixteen_children_deep_is_the_end(folder: Folder) -> None:
 
 def test_input_that_a_child_would_refuse_whatever_its_values_is_reported(folder: Folder) -> None:
     folder.write(
-        "b", "input: {required: [device, zone], properties: {device: {}, zone: {default: x}}}\nsteps: [{set: {}}]\n"
+        "b", "input: {required: [device, zone], properties: {device: true, zone: {default: x}}}\nsteps: [{set: {}}]\n"
     )
     folder.write(
         "a",

@@ -71,6 +71,7 @@ WAITING = {
           - approval: {message: "${secrets.T}", approvers: ["${secrets.T}"], mesage: x}
           - approval: Really?
           - approval: {message: x, approvers: 3}
+          - approval: {message: "${input.?x}"}
         """,
         [
             '5:5 missing: approval needs "message"',
@@ -82,6 +83,8 @@ WAITING = {
             '8:70 unknown_key: "mesage" is not a key of approval. Did you mean "message"?',
             '9:15 value: expected a mapping, found "Really?"',
             "10:39 value: expected a text, found 3",
+            '11:28 expr: "approval" needs a value and this may have none: add .orValue(…)',
+            '11:35 expr: unknown name "input.x". Input is empty',
         ],
     ),
     "approvers are no single text": (
@@ -402,6 +405,34 @@ LONG = {
             '9:78 http: the field "b" takes texts and files, not lists of lists',
             '10:66 expr: unknown name "run.i". Run has id, name, now, started_at, version',
             ("10:76 http: give service + path or url, not both; and only one of json, form, text, multipart, blob"),
+        ],
+    ),
+    "hosts that come from input by way of a loop": (
+        """
+        input: {required: [u], properties: {u: {type: array, items: {type: string}}}}
+        steps:
+          - id: found
+            http: {url: "https://x.test/hosts"}
+          - for_each:
+              items: ${input.u}
+              steps:
+                - http: {url: "${item}"}
+                - http: {url: "${item}", allowed_hosts: [x.test]}
+                - for_each: {as: more, items: "${[item]}", steps: [{http: {url: "https://${more}/"}}]}
+          - for_each: {items: "${steps.found.output}", steps: [{http: {url: "${item}"}}]}
+          - repeat:
+              state: {at: "${input.u[0]}"}
+              max_iterations: 3
+              steps: [{http: {url: "https://${state.at}/"}}]
+          - repeat:
+              state: {at: x.test}
+              max_iterations: 3
+              steps: [{http: {url: "https://${state.at}/"}}]
+        """,
+        [
+            "10:26 http: the host of a URL may not come from input; name a service or a variable",
+            "12:84 http: the host of a URL may not come from input; name a service or a variable",
+            "17:39 http: the host of a URL may not come from input; name a service or a variable",
         ],
     ),
     "hosts": (

@@ -85,7 +85,8 @@ class Http(Language):
         default=None, description="What is sent as Idempotency-Key instead of the attempt's own key; false: none."
     )
     allowed_hosts: Maybe[Annotated[list[Host], Field(min_length=1)]] = Field(
-        default=None, description="The only hosts that this step may call; with it the host of a url may come from input."
+        default=None,
+        description="The only hosts that this step may call; with it the host of a url may come from input.",
     )
     poll: Maybe[Poll] = Field(default=None, description="Ask again after the first answer, until it is done.")
     callback: Maybe[CallbackOrTrue] = Field(
