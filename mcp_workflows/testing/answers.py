@@ -46,6 +46,8 @@ class Script:
     key: Key
     answers: Sequence[Scripted] = ()
     repeats: bool = False
+    own: bool = False
+    """Of one test, not of all tests of the file."""
     function: Callable[[Call], Scripted] | None = None
     """Instead of ``answers``."""
 
@@ -54,8 +56,8 @@ class Cast:
     """All scripts of a test, and how far each has come."""
 
     def __init__(self, scripts: Sequence[Script]) -> None:
-        """Of scripts that fit a path equally well the later one counts."""
-        self._scripts = sorted(scripts, key=lambda script: script.key.exactness)
+        """A test's own scripts count before those of all tests, then those that name a step by more indexes."""
+        self._scripts = sorted(scripts, key=lambda script: (script.own, script.key.exactness))
         self._taken: dict[int, int] = {}
 
     def next(self, call: Call) -> Scripted | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from mcp_workflows.definition.expressions import ExpressionInvalid
 from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.loader import load_file
 from mcp_workflows.definition.program import Definition, Json
@@ -19,6 +20,7 @@ from mcp_workflows.testing.filters import Filters
 from mcp_workflows.testing.model import Answer, Cancel, Resume, Signal, Test
 from mcp_workflows.testing.outline import Outline
 from mcp_workflows.testing.reading import Suite, is_test_file, read_tests
+from mcp_workflows.testing.requests import variables_of
 from mcp_workflows.testing.result import Call, Result, TestBroken, refusal
 from mcp_workflows.testing.services import Services
 from mcp_workflows.testing.simulation import START, Planned, Simulation
@@ -101,7 +103,7 @@ class Case:
     def _simulate(self) -> Result:
         test, suite = self.test, self.suite
         cast = Cast(suite.scripts[self.number])
-        variables = {**suite.form.vars, **test.vars}
+        variables = variables_of(suite.outline.definition, {**suite.form.vars, **test.vars})
         planned = [one for _, one in self._planned()]
         return _run(suite.outline, test.input, cast, planned, variables, test.starts_at or START)
 
@@ -198,6 +200,7 @@ def simulate(
     outline = Outline(loaded)
     for name in set(vars or {}) - set(loaded.vars):
         raise ValueError(f'"{name}" is no variable of {loaded.name}')
+    variables = variables_of(loaded, vars or {})
     scripts = [_script(outline, key, given) for key, given in (answers or {}).items()]
     planned: list[Planned] = []
     for one in signals:
@@ -206,16 +209,23 @@ def simulate(
     planned += [events.resume(Resume.model_validate(one)) for one in resume]
     if cancel is not None:
         planned.append(events.cancel(Cancel.model_validate(cancel)))
-    return _run(outline, dict(input or {}), Cast(scripts), planned, dict(vars or {}), starts_at)
+    return _run(outline, dict(input or {}), Cast(scripts), planned, variables, starts_at)
 
 
 def _script(outline: Outline, text: str, given: AnswersLike) -> Script:
     key = outline.key(text)
     if callable(given):
-        return Script(key, function=lambda call: Scripted.of(Answer.model_validate(given(call))))
+        return Script(key, function=lambda call: _scripted(given(call)))
     if isinstance(given, Mapping):
-        return Script(key, [Scripted.of(Answer.model_validate(given))], repeats=True)
-    return Script(key, [Scripted.of(Answer.model_validate(one)) for one in given])
+        return Script(key, [_scripted(given)], repeats=True)
+    return Script(key, [_scripted(one) for one in given])
+
+
+def _scripted(given: AnswerLike) -> Scripted:
+    try:
+        return Scripted.of(Answer.model_validate(given))
+    except ExpressionInvalid as invalid:
+        raise ValueError(f"{invalid.message}, in an answer") from None
 
 
 def _run(
@@ -231,10 +241,9 @@ def _run(
         value = validate_input(definition, given)
     except InputRefused as refused:
         return refusal(str(refused))
-    merged = {**definition.vars, **variables}
     with Filters() as filters:
         services = Services(outline, cast, filters, starts_at)
-        return Simulation(outline, value, merged, services, planned, starts_at).to_the_end()
+        return Simulation(outline, value, variables, services, planned, starts_at).to_the_end()
 
 
 def _files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:

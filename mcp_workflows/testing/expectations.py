@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -62,7 +63,7 @@ def mismatches(expect: Expect, result: Result, outline: Outline) -> list[Mismatc
     if "output" in given and (result.status == "completed" or not found):
         found += subset(expect.output, result.output, ("output",))
     if expect.error is not None:
-        found += _error(expect.error, result.error, ("error",))
+        found += _error(expect.error, result.error, ("error",), outline)
     found += _calls(expect, result, outline)
     found += _steps(expect.steps, result, outline)
     found += _undoing(expect, result, outline)
@@ -94,6 +95,8 @@ def _same(expected: Json, got: Json) -> bool:
         return got is None or got is ABSENT
     if isinstance(expected, bool) or isinstance(got, bool):
         return expected is got
+    if isinstance(expected, float | int) and isinstance(got, float | int):
+        return math.isclose(expected, got, rel_tol=1e-9, abs_tol=1e-12)
     return bool(expected == got)
 
 
@@ -126,13 +129,15 @@ def _status(expect: Expect, result: Result) -> Iterator[Mismatch]:
     yield Mismatch(("status",), wanted, result.status, note)
 
 
-def _error(expected: ExpectedError, got: Mapping[str, Any] | None, path: Path) -> Iterator[Mismatch]:
+def _error(expected: ExpectedError, got: Mapping[str, Any] | None, path: Path, outline: Outline) -> Iterator[Mismatch]:
     wanted = _given(expected)
     if got is None:
         yield Mismatch(path, wanted, ABSENT)
         return
-    message = wanted.pop("message", None)
+    message, step = wanted.pop("message", None), wanted.pop("step", None)
     yield from subset(wanted, dict(got), path)
+    if step is not None and not outline.key(step).matches(str(got.get("step", ""))):
+        yield Mismatch((*path, "step"), step, got.get("step", ABSENT))
     if message is not None and message not in str(got.get("message")):
         yield Mismatch((*path, "message"), message, got.get("message", ABSENT))
 
@@ -192,7 +197,7 @@ def _steps(expected: Mapping[str, ExpectedStep], result: Result, outline: Outlin
             yield from subset(wanted, got, path)
             if error is not None:
                 assert step.error is not None
-                yield from _error(step.error, actual.error, (*path, "error"))
+                yield from _error(step.error, actual.error, (*path, "error"), outline)
 
 
 def _matching(text: str, result: Result, outline: Outline) -> list[StepResult]:

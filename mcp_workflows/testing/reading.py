@@ -25,11 +25,12 @@ from mcp_workflows.definition.program import (
 from mcp_workflows.definition.text.document import Document, read_document
 from mcp_workflows.definition.text.document import Path as Place
 from mcp_workflows.definition.text.nodes import Map, Node, Scalar, Seq, to_json
-from mcp_workflows.errors import DefinitionInvalid, Problem
+from mcp_workflows.errors import DefinitionInvalid, Problem, SettingsInvalid
 from mcp_workflows.testing import model
 from mcp_workflows.testing.answers import ROOTS, Script, Scripted
 from mcp_workflows.testing.model import Answer, Test, TestFile
 from mcp_workflows.testing.outline import Key, Outline, UnknownStep
+from mcp_workflows.testing.requests import variables_of
 
 ATTEMPTED = (HttpWork, PythonWork, McpToolWork, JqWork, WorkflowWork)
 """Kinds of work that a test answers for."""
@@ -79,16 +80,14 @@ def read_tests(path: Path) -> Suite:
     definition = load_file(_definition_of(path, form, document))
     reader = _Reader(document, Outline(definition))
     shared = reader.scripts(form.steps, ("steps",))
-    scripts = [
-        [*shared, *reader.scripts(test.steps, ("tests", number, "steps"))] for number, test in enumerate(form.tests)
-    ]
+    own = [reader.scripts(test.steps, ("tests", number, "steps"), own=True) for number, test in enumerate(form.tests)]
     reader.check_vars(form.vars, ("vars",))
     for number, test in enumerate(form.tests):
         reader.check(test, ("tests", number))
     reader.check_names(form.tests)
     if document.problems:
         raise DefinitionInvalid(document.problems)
-    return Suite(path, document, form, reader.outline, scripts)
+    return Suite(path, document, form, reader.outline, [[*shared, *scripts] for scripts in own])
 
 
 def _definition_of(path: Path, form: TestFile, document: Document) -> Path:
@@ -171,16 +170,20 @@ class _Reader:
     document: Document
     outline: Outline
 
-    def scripts(self, steps: dict[str, Answer | list[Answer]], place: Place) -> list[Script]:
+    def scripts(self, steps: dict[str, Answer | list[Answer]], place: Place, *, own: bool = False) -> list[Script]:
         """The answers of one ``steps``. What is wrong with one is reported, and it is left out."""
-        return list(self._scripts(steps, place))
+        return list(self._scripts(steps, place, own=own))
 
-    def _scripts(self, steps: dict[str, Answer | list[Answer]], place: Place) -> Iterator[Script]:
+    def _scripts(self, steps: dict[str, Answer | list[Answer]], place: Place, *, own: bool) -> Iterator[Script]:
+        named: dict[str, str] = {}
         for text, given in steps.items():
             path = (*place, text)
             key = self.key(text, path, named=True)
             if key is None or not self._answerable(key, path):
                 continue
+            if (other := named.setdefault(key.matcher.pattern, text)) != text:
+                message = f'"{text}" is answered already, as "{other}"'
+                self.document.refuse(self.document.key(path) or self.document.root, "step", message)
             several = isinstance(given, list)
             found: list[Scripted] = []
             for number, answer in enumerate(given if several else [given]):
@@ -189,7 +192,7 @@ class _Reader:
                 if self._compiles(self.document.nearest(here)):
                     found.append(Scripted.of(answer))
             if found:
-                yield Script(key, found, repeats=not several)
+                yield Script(key, found, repeats=not several, own=own)
 
     def key(self, text: str, path: Place, *, named: bool = False) -> Key | None:
         """What ``text`` names; ``named``: it is the key at ``path``, not the value."""
@@ -214,17 +217,24 @@ class _Reader:
         for name in ("not_called", "undone", "not_undone", "waiting_for"):
             for number, text in enumerate(getattr(expect, name) or ()):
                 self.key(text, (*here, name, number))
-        for text in expect.steps:
+        for text, step in expect.steps.items():
             if not self.outline.is_list(text):
                 self.key(text, (*here, "steps", text), named=True)
+            if step.error is not None and step.error.step is not None:
+                self.key(step.error.step, (*here, "steps", text, "error", "step"))
 
     def check_vars(self, given: dict[str, Any], place: Place) -> None:
         known = self.outline.definition.vars
-        for name in given:
+        for name, value in given.items():
             if name not in known:
                 hint = did_you_mean(name, known)
                 message = f'"{name}" is no variable of {self.outline.definition.name}{"." if hint else ""}{hint}'
                 self.document.refuse(self.document.key((*place, name)) or self.document.root, "step", message)
+                continue
+            try:
+                variables_of(self.outline.definition, {name: value})
+            except SettingsInvalid as invalid:
+                self._refuse((*place, name), "value", str(invalid).removeprefix("MCP_WORKFLOWS_VAR_"))
 
     def check_names(self, tests: Sequence[Test]) -> None:
         seen: set[str] = set()

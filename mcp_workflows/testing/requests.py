@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import (
+    Definition,
     HttpWork,
     JqWork,
     Json,
@@ -17,10 +19,18 @@ from mcp_workflows.engine.outcome import Failed, StepCall
 from mcp_workflows.steps.attempt import Attempt, Values, cut
 from mcp_workflows.steps.correction import corrected
 from mcp_workflows.steps.environment import Environment
+from mcp_workflows.steps.guard import AddressBlocked, Guard
 from mcp_workflows.steps.redact import redactor_of
 from mcp_workflows.steps.request import RequestInvalid, render
 
+_ANYWHERE = Guard()
 CALLBACK_URL = "http://127.0.0.1/callbacks/test"
+
+
+def variables_of(definition: Definition, given: Mapping[str, Json]) -> Mapping[str, Json]:
+    """What ``vars`` means where these are set. Raises ``SettingsInvalid`` for one that does not fit its default."""
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+    return Environment(vars=texts).vars_over(definition.vars)
 
 
 def attempt_of(call: StepCall, variables: Mapping[str, Json]) -> Attempt:
@@ -51,6 +61,8 @@ def rendered(attempt: Attempt) -> Json:
     except RequestInvalid as invalid:
         failed = attempt.failed("invalid_request", f"{attempt.label} was not sent: {invalid}")
         raise NotSent(failed) from None
+    except AddressBlocked as blocked:
+        raise NotSent(attempt.failed("blocked_address", f"{attempt.label} was not sent: {blocked}")) from None
     return attempt.redactor.json(view)
 
 
@@ -59,6 +71,9 @@ def _view(attempt: Attempt) -> Json:
     match attempt.call.work:
         case HttpWork() as work:
             request = render(work, attempt.call, values)
+            _ANYWHERE.check_url(request.url)
+            if work.allowed_hosts:
+                Guard(work.allowed_hosts, named="the step's allowed_hosts").check_url(request.url)
             attempt.label = f"{work.method} {cut(request.url.raw_path, 200)}"
             attempt.request = request.shown
             headers = {name.lower(): value for name, value in request.headers.items()}

@@ -236,7 +236,7 @@ class Simulation:
         if self._give_planned():
             return True
         if self._run.record.status.finished:
-            return False
+            return self._jump_to_resume()
         instants = [self._at(number) for number in self._left if self.planned[number].at is not None]
         if self._flying:
             instants.append(self._flying[0].ends_at)
@@ -255,12 +255,24 @@ class Simulation:
         self._machine.advance(self.now)
         return True
 
+    def _jump_to_resume(self) -> bool:
+        """A run that has failed may be resumed at a later hour; nothing else happens to one that has ended."""
+        moment = self._moment()
+        hours = [self._at(n) for n in self._left if self.planned[n].at is not None and self.planned[n].fits(moment)]
+        if not hours:
+            return False
+        self.now = max(self.now, min(hours))
+        return True
+
+    def _moment(self) -> Moment:
+        in_flight = any(flight.child is None for flight in self._flying)
+        return Moment(self._run.record, self._steps, self.outline, self.input, in_flight)
+
     def _at(self, number: int) -> datetime:
         return self.starts_at + timedelta(seconds=self.planned[number].at or 0.0)
 
     def _give_planned(self) -> bool:
-        in_flight = any(flight.child is None for flight in self._flying)
-        moment = Moment(self._run.record, self._steps, self.outline, self.input, in_flight)
+        moment = self._moment()
         for number in self._left:
             planned = self.planned[number]
             ready = planned.fits(moment) if planned.at is None else self._at(number) <= self.now

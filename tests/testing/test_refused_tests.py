@@ -101,6 +101,17 @@ ONE = "tests:\n  - name: t\n"
         (PEOPLE, ONE + "    signals: [{step: paid, decision: approved}]\n", '3:22 step: "paid" is no approval'),
         (POST, ONE + "    resume: {skip: true, output: 1}\n", "3:13 value: give only one of output, skip"),
         (POST, ONE + "    vars: {LIMITS: 1}\n", '3:12 step: "LIMITS" is no variable of flow. Did you mean "LIMIT"?'),
+        (POST, ONE + "    vars: {LIMIT: much}\n", '3:19 value: LIMIT is "much", which does not fit the default 10'),
+        (
+            LOOP,
+            ONE + '    steps: {upload: {output: 1}, "resize[*].upload": {output: 2}}\n',
+            '3:34 step: "resize[*].upload" is answered already, as "upload"',
+        ),
+        (
+            POST,
+            ONE + "    expect: {steps: {one: {error: {step: on}}}}\n",
+            '3:42 step: "on" is no step of flow. Did you mean "one"?',
+        ),
         (POST, ONE + "    starts_at: 2026-01-01\n", '3:16 value: "2026-01-01" is no instant like 2026-11-22T09:00:00Z'),
         (POST, ONE + "    cancel: {at: 5}\n", '3:18 duration: "5" needs a unit: 90s, 15m, 2h, 3d'),
         (POST, ONE + "    expect: {calls: [three]}\n", '3:22 step: "three" is no step of flow'),

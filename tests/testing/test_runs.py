@@ -499,6 +499,53 @@ tests:
 """).check()  # fmt: skip
 
 
+def test_a_test_s_own_answer_wins_however_it_names_the_step(tmp_path: Path):
+    case(tmp_path, LOOP, """\
+steps: {"resize[1].upload": {status: 500}}
+tests:
+  - name: t
+    steps: {upload: {output: "${index}"}}
+    expect: {output: [0, 1, 2]}
+""").check()  # fmt: skip
+
+
+def test_an_error_names_its_step_by_id_or_path_and_numbers_are_equal_within_rounding(tmp_path: Path):
+    steps = """\
+steps:
+  - {id: sum, set: {value: "${0.1 + 0.2}"}}
+  - {id: each, for_each: {items: [1], steps: [{id: put, http: {service: api, method: PUT, path: /x}}]}}
+"""
+    case(tmp_path, steps, """\
+tests:
+  - name: t
+    steps: {put: {status: 400}}
+    expect:
+      error: {step: put}
+      steps: {sum: {output: {value: 0.3}}, put: {error: {step: "each[0].put"}}}
+""").check()  # fmt: skip
+
+
+def test_an_address_that_is_refused_in_a_run_is_refused_in_a_test(tmp_path: Path):
+    steps = 'steps: [{id: get, http: {url: "http://169.254.169.254/keys"}}]\n'
+    case(tmp_path, steps, "tests: [{name: t, expect: {error: {code: blocked_address, step: get}}}]\n").check()
+
+
+def test_variables_are_set_as_the_environment_sets_them(tmp_path: Path):
+    steps = "steps: [{id: v, set: {url: '${vars.URL}', limit: '${vars.LIMIT}'}}]\n"
+    tests = "vars: {URL: 5}\ntests: [{name: t, vars: {LIMIT: 20}, expect: {output: {url: '5', limit: 20}}}]\n"
+    case(tmp_path, steps, tests).check()
+
+
+def test_a_run_that_failed_is_resumed_at_its_hour(tmp_path: Path):
+    case(tmp_path, "on_failure: fail\n" + POST, """\
+tests:
+  - name: t
+    steps: {one: [{status: 400}, {output: {id: 1}}], two: {output: {id: 2}}}
+    resume: {at: 1d}
+    expect: {output: {two: 2}, took: 1d}
+""").check()  # fmt: skip
+
+
 OTHER = """\
 steps:
   - id: scored
