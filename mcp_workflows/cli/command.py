@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -19,6 +19,7 @@ except ImportError:  # Windows has none
     from asyncio import new_event_loop
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def command(function: Callable[P, Exit | Coroutine[Any, Any, Exit]]) -> Callable[P, None]:
@@ -31,19 +32,24 @@ def command(function: Callable[P, Exit | Coroutine[Any, Any, Exit]]) -> Callable
     return run
 
 
+def finished(work: Coroutine[Any, Any, T]) -> T:
+    """What the coroutine gives, on an event loop of its own."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(work)
+
+
 def _exit_code(call: Callable[[], Exit | Coroutine[Any, Any, Exit]]) -> Exit:
     try:
         answer = call()
         if isinstance(answer, Exit):
             return answer
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(answer)
+        return finished(answer)
     except CallerError as error:
         complain(str(error))
         return Exit.REFUSED
     except SystemUnwell as error:
         complain(str(error))
         return Exit.UNWELL
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         remark("")
         return Exit.INTERRUPTED

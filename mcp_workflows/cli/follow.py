@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from mcp_workflows.cli.exits import Exit
-from mcp_workflows.cli.timeline import ending, headline, rows, standing, timeline
+from mcp_workflows.cli.timeline import answering, ending, headline, rows, standing, timeline
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import RunView, Trace
 
 _BETWEEN_PICTURES_SECONDS: Final = 0.2
+_SHARE: Final = 5
+"""Looking takes at most one part in so many of the time."""
 
 
-async def follow(runs: Runs, run_id: str, console: Console, *, result: bool = True) -> RunView:
+async def follow(runs: Runs, run_id: str, console: Console, *, result: bool = True, place: str = "") -> RunView:
     """Shows the run on ``console`` until it has ended or is paused; the run as it then stands.
 
-    ``result`` is whether its result is part of the picture.
+    ``result`` is whether its result is part of the picture; ``place`` what a next command must say to find the run.
     """
     shown = _moving if console.is_terminal and not console.is_dumb_terminal else _lines
-    return (await shown(runs, run_id, console, result)).run
+    return (await shown(runs, run_id, console, result, place)).run
 
 
 def exit_of(run: RunView) -> Exit:
@@ -31,7 +35,7 @@ def exit_of(run: RunView) -> Exit:
     match run.status:
         case RunStatus.COMPLETED:
             return Exit.DONE
-        case RunStatus.FAILED | RunStatus.CANCELLED:
+        case RunStatus.FAILED | RunStatus.CANCELLED | RunStatus.COMPENSATED:
             return Exit.FAILED
         case RunStatus.PAUSED:
             return Exit.PAUSED
@@ -52,20 +56,22 @@ async def wait_for_rest(runs: Runs, run_id: str) -> RunView:
             return view
 
 
-async def _moving(runs: Runs, run_id: str, console: Console, result: bool) -> Trace:
+async def _moving(runs: Runs, run_id: str, console: Console, result: bool, place: str) -> Trace:
+    pace = _Pace(runs, run_id)
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         while True:
-            trace = await runs.trace(run_id, actor=None)
-            live.update(timeline(trace, utc_now(), result=result), refresh=True)
+            trace = await pace.trace()
+            live.update(timeline(trace, utc_now(), result=result, place=place), refresh=True)
             if at_rest(trace.run):
                 return trace
-            await runs.wait(run_id, actor=None, seconds=_BETWEEN_PICTURES_SECONDS)
+            await pace.pause()
 
 
-async def _lines(runs: Runs, run_id: str, console: Console, result: bool) -> Trace:
+async def _lines(runs: Runs, run_id: str, console: Console, result: bool, place: str) -> Trace:
+    pace = _Pace(runs, run_id)
     printed: set[tuple[object, ...]] = set()
     while True:
-        trace = await runs.trace(run_id, actor=None)
+        trace = await pace.trace()
         if not printed:
             console.print(headline(trace.run, utc_now()), soft_wrap=True)
             printed.add(())
@@ -73,9 +79,33 @@ async def _lines(runs: Runs, run_id: str, console: Console, result: bool) -> Tra
             if row.settled and row.key not in printed:
                 printed.add(row.key)
                 console.print(row.line(trace.run.created_at), soft_wrap=True)
+        for wait in trace.run.waiting_for:
+            if ("wait", wait.path) not in printed:
+                printed.add(("wait", wait.path))
+                asks = f"{wait.message} " if wait.message else ""
+                console.print(Text.assemble(asks, answering(trace.run, wait, place)), soft_wrap=True)
         if at_rest(trace.run):
             console.print(standing(trace.run, utc_now()), soft_wrap=True)
-            for line in ending(trace.run, result=result):
+            for line in ending(trace.run, result=result, place=place):
                 console.print(line, soft_wrap=True)
             return trace
-        await runs.wait(run_id, actor=None, seconds=_BETWEEN_PICTURES_SECONDS)
+        await pace.pause()
+
+
+class _Pace:
+    """Looks at a run again and again, the more seldom the longer it takes: a run of many thousand steps has much to tell."""
+
+    def __init__(self, runs: Runs, run_id: str) -> None:
+        self._runs = runs
+        self._run_id = run_id
+        self._took = 0.0
+
+    async def trace(self) -> Trace:
+        begun = time.monotonic()
+        trace = await self._runs.trace(self._run_id, actor=None)
+        self._took = time.monotonic() - begun
+        return trace
+
+    async def pause(self) -> None:
+        seconds = max(_BETWEEN_PICTURES_SECONDS, _SHARE * self._took)
+        await self._runs.wait(self._run_id, actor=None, seconds=seconds)

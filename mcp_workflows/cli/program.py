@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "run": ("Runs", "run"),
     "runs": ("Runs", "runs"),
     "show": ("Runs", "show"),
+    "signal": ("Runs", "answer"),
     "resume": ("Runs", "decide"),
     "cancel": ("Runs", "decide"),
 }

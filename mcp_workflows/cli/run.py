@@ -6,12 +6,14 @@ import asyncio
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.follow import exit_of, follow, wait_for_rest
 from mcp_workflows.cli.given import load_settings, read_json
+from mcp_workflows.cli.hints import same_place, serve_command
 from mcp_workflows.cli.options import AsJson, Database, Definitions
 from mcp_workflows.cli.terminal import print_json, remark, stderr, stdout
 from mcp_workflows.cli.told import run_json
@@ -45,13 +47,14 @@ async def run(
     """
     arguments = read_json(input_text, "--input")
     settings = load_settings(definitions, database)
+    place = same_place(definitions, database)
     async with built_app(settings, role=Role.STARTER if detach else Role.RUNNER) as app:
         view = await _start(app, name, arguments, key)
         if detach:
-            await _tell_detached(app, view, as_json=as_json)
+            await _tell_detached(app, view, as_json=as_json, serve=serve_command(definitions, database))
             return Exit.DONE
         async with app.moving():
-            view = await _follow(app, view, quiet=as_json)
+            view = await _follow(app, view, quiet=as_json, place=place)
     if as_json:
         print_json(run_json(view))
     elif view.status is RunStatus.COMPLETED:
@@ -59,25 +62,26 @@ async def run(
     return exit_of(view)
 
 
-async def _follow(app: App, view: RunView, *, quiet: bool) -> RunView:
+async def _follow(app: App, view: RunView, *, quiet: bool, place: str) -> RunView:
     if view.joined and not quiet:
         remark(f"[dim]joined {view.run_id}: the same call had started it before[/]")
     try:
         if quiet:
             return await wait_for_rest(app.runs, view.run_id)
-        return await follow(app.runs, view.run_id, stderr(), result=False)
+        return await follow(app.runs, view.run_id, stderr(), result=False, place=place)
     except asyncio.CancelledError:
-        remark(f"\n{view.run_id} is safe. It goes on when a server is up; see: mcp-workflows show {view.run_id}")
+        show = f"mcp-workflows show {view.run_id}{place}"
+        remark(f"\n{view.run_id} is safe. It goes on when a server is up; see: {escape(show)}")
         raise
 
 
-async def _tell_detached(app: App, view: RunView, *, as_json: bool) -> None:
+async def _tell_detached(app: App, view: RunView, *, as_json: bool, serve: str) -> None:
     if as_json:
         print_json(run_json(view))
     else:
         stdout().print(view.run_id)
     if not await app.servers():
-        remark("[doubt]No server is up on this database[/]: the run begins when one is, with mcp-workflows serve.")
+        remark(f"[doubt]No server is up on this database[/]: the run begins when one is, with {escape(serve)}")
 
 
 async def _start(app: App, name: str, arguments: Any, key: str | None) -> RunView:

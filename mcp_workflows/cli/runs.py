@@ -18,7 +18,7 @@ from mcp_workflows.cli.options import AsJson, Database, Definitions
 from mcp_workflows.cli.spans import clock_time, span
 from mcp_workflows.cli.terminal import print_json, remark, stdout
 from mcp_workflows.cli.timeline import status_mark
-from mcp_workflows.cli.told import node_json, run_json
+from mcp_workflows.cli.told import node_json, run_json, state_of
 from mcp_workflows.clock import utc_now
 from mcp_workflows.definition.durations import parse_duration
 from mcp_workflows.definition.phrases import did_you_mean
@@ -78,7 +78,7 @@ async def nodes(as_json: AsJson = False, definitions: Definitions = None, databa
     for title in ("node", "state", "runs", "since", "last heard of"):
         table.add_column(title)
     for node in found:
-        state = Text("up", "good") if node.ended_at is None else Text("died" if node.crashed else "left", "dim")
+        state = Text(state_of(node), "good" if node.ended_at is None else "dim")
         table.add_row(node.name, state, str(node.runs), clock_time(node.started_at), clock_time(node.beat_at))
     stdout().print(table if found else "No process has moved runs of this database yet.")
     return Exit.DONE
@@ -103,6 +103,9 @@ def _remark(run: RunView, now: datetime) -> str:
     said: Sequence[str] = []
     if run.error is not None:
         said = [f"{run.error.step}: {run.error.message}" if run.error.step else run.error.message]
+    elif run.waits:
+        first, *others = run.waits
+        said = [f"needs an answer: {first}" + (f" and {len(others)} more" if others else "")]
     elif run.wake_at is not None:
         said = [f"until {clock_time(run.wake_at)} (in {span((run.wake_at - now).total_seconds())})"]
     elif run.idempotency_key:

@@ -47,13 +47,13 @@ async def serve(
     stop = _on_signals()
     if address is None:
         async with open_app(settings) as app:
-            await serve_stdio(WorkflowServer(app.runs), stop=stop)
+            await serve_stdio(_server(app), stop=stop)
         return Exit.DONE
     # The address is taken first: a run that goes on at once may tell a service where to call.
     with closing(listen(*address)) as listener:
         async with open_app(settings, served_at=base_url(address[0], listener)) as app:
             await serve_http(
-                WorkflowServer(app.runs),
+                _server(app),
                 *address,
                 stop=stop,
                 allowed_hosts=settings.server_allowed_hosts,
@@ -63,6 +63,10 @@ async def serve(
                 listening=lambda url: _welcome(app, url, stderr()),
             )
     return Exit.DONE
+
+
+def _server(app: App) -> WorkflowServer:
+    return WorkflowServer(app.runs, database=str(app.settings.database_file))
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -11,9 +11,10 @@ from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.follow import exit_of, follow, wait_for_rest
 from mcp_workflows.cli.given import load_settings
+from mcp_workflows.cli.hints import same_place
 from mcp_workflows.cli.options import AsJson, Database, Definitions, RunId
 from mcp_workflows.cli.terminal import print_json, stdout
-from mcp_workflows.cli.timeline import timeline
+from mcp_workflows.cli.timeline import ending, timeline
 from mcp_workflows.cli.told import trace_json
 from mcp_workflows.cli.unknown import told_where
 from mcp_workflows.clock import utc_now
@@ -31,21 +32,24 @@ async def show(
 
     With --watch the exit code says how the run ended, as that of `run` does.
     """
+    place = same_place(definitions, database)
     async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app, told_where(app):
         if watch:
-            return await _watch(app, run_id, as_json=as_json)
+            return await _watch(app, run_id, as_json=as_json, place=place)
         trace = await app.runs.trace(run_id, actor=None)
     if as_json:
         print_json(trace_json(trace))
     else:
-        stdout().print(timeline(trace, utc_now()))
+        stdout().print(timeline(trace, utc_now(), ends=False))
+        for line in ending(trace.run, place=place):
+            stdout().print(line, soft_wrap=True)  # the terminal breaks them, so that commands can be copied whole
     return Exit.DONE
 
 
-async def _watch(app: App, run_id: str, *, as_json: bool) -> Exit:
+async def _watch(app: App, run_id: str, *, as_json: bool, place: str) -> Exit:
     async with app.moving():
         if not as_json:
-            return exit_of(await follow(app.runs, run_id, stdout()))
+            return exit_of(await follow(app.runs, run_id, stdout(), place=place))
         view = await wait_for_rest(app.runs, run_id)
         print_json(trace_json(await app.runs.trace(run_id, actor=None)))
         return exit_of(view)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,24 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mcp_workflows.cli.spans import clock_time, span
-from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.cli.steps import STEP_MARKS, note_of, style_of, told
+from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.engine.records import AttemptRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus, StepStatus
-from mcp_workflows.engine.undo import SUFFIX
-from mcp_workflows.runtime.views import RunView, Trace, TraceMessage
+from mcp_workflows.runtime.tree import Branch, is_step, tree
+from mcp_workflows.runtime.views import RunView, Trace, Waiting
 
-_STEP_MARKS: Final = {
-    StepStatus.PENDING: ("·", "dim"),
-    StepStatus.RUNNING: ("▶", "busy"),
-    StepStatus.WAITING: ("◷", "busy"),
-    StepStatus.COMPLETED: ("✓", "good"),
-    StepStatus.FAILED: ("✗", "bad"),
-    StepStatus.SKIPPED: ("-", "dim"),
-    StepStatus.CANCELLED: ("■", "dim"),
-    StepStatus.IN_DOUBT: ("?", "doubt"),
-    StepStatus.COMPENSATING: ("↺", "busy"),
-    StepStatus.COMPENSATED: ("↺", "doubt"),
-}
 _RUN_MARKS: Final = {
     RunStatus.PENDING: ("·", "dim"),
     RunStatus.RUNNING: ("▶", "busy"),
@@ -41,8 +30,10 @@ _RUN_MARKS: Final = {
     RunStatus.COMPLETED: ("✓", "good"),
     RunStatus.FAILED: ("✗", "bad"),
     RunStatus.CANCELLED: ("■", "doubt"),
+    RunStatus.COMPENSATED: ("↺", "doubt"),
 }
 _LONGEST_JSON: Final = 400
+_WAITS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +47,8 @@ class Row:
     duration: str
     note: Text
     settled: bool
+    inner: tuple[Row, ...] = ()
+    """What stands below it in the picture."""
 
     def line(self, begun_at: datetime) -> Text:
         """The row by itself, without a table around it."""
@@ -71,20 +64,38 @@ def status_mark(status: RunStatus) -> tuple[str, str]:
     return _RUN_MARKS[status]
 
 
-def timeline(trace: Trace, now: datetime, happened: Sequence[Row] = (), *, result: bool = True) -> RenderableType:
-    """The whole picture: who and when, every step, how it ended and what can be done.
+def timeline(
+    trace: Trace,
+    now: datetime,
+    happened: Sequence[Row] = (),
+    *,
+    ends: bool = True,
+    result: bool = True,
+    place: str = "",
+) -> RenderableType:
+    """The whole picture: who and when, every step below what it stands in, how it ended and what can be done.
 
-    ``happened`` are rows of what the run itself cannot know; ``result`` is whether its result is shown.
+    ``happened`` are rows of what the run itself cannot know; ``ends`` is whether ``ending`` is part of the picture, and
+    ``result`` whether the result is; ``place`` is what a next command must say to find the run.
     """
     table = Table.grid(padding=(0, 1))
     for justify in ("right", "left", "left", "right", "left"):
         table.add_column(justify=justify, overflow="fold", no_wrap=False)
-    for row in sorted([*rows(trace, now), *happened], key=lambda row: row.at):
+    top = [*_tree_rows(trace, now), *_message_rows(trace), *_unrecorded(trace, now), *happened]
+    for depth, row in _below(sorted(top, key=lambda row: row.at)):
         offset = Text(_offset(row.at, trace.run.created_at), "dim")
-        table.add_row(offset, row.mark, row.name, Text(row.duration, "dim"), row.note)
+        name = Padding(row.name, (0, 0, 0, 2 * depth)) if depth else row.name
+        table.add_row(offset, row.mark, name, Text(row.duration, "dim"), row.note)
     parts: list[RenderableType] = [headline(trace.run, now), Padding(table, (0, 0, 0, 2))]
-    parts += [Padding(line, (0, 0, 0, 2)) for line in ending(trace.run, result=result)]
+    if ends:
+        parts += [Padding(line, (0, 0, 0, 2)) for line in ending(trace.run, result=result, place=place)]
     return Group(*parts)
+
+
+def _below(rows: Iterable[Row], depth: int = 0) -> Iterator[tuple[int, Row]]:
+    for row in rows:
+        yield depth, row
+        yield from _below(row.inner, depth + 1)
 
 
 def headline(run: RunView, now: datetime) -> Text:
@@ -103,21 +114,17 @@ def standing(run: RunView, now: datetime) -> Text:
 
 
 def rows(trace: Trace, now: datetime) -> list[Row]:
-    """Steps, failed attempts and messages in order of time."""
-    found = list(_message_rows(trace.messages))
-    seen = {step.path for step in trace.steps}
+    """Steps by their paths, failed attempts and messages, in order of time."""
+    found = [*_message_rows(trace), *_unrecorded(trace, now)]
+    failed = _failed_attempts(trace)
     for step in trace.steps:
-        attempts = [attempt for attempt in trace.attempts if attempt.path == step.path]
-        found += _attempt_rows(attempts, step)
-        found.append(_step_row(step, attempts, trace, now))
-    for path in trace.run.progress.running if trace.run.progress else ():
-        if path not in seen:
-            mark = Text(*_STEP_MARKS[StepStatus.RUNNING])
-            found.append(Row(now, ("under way", path), mark, _name(path), "", Text("in flight", "busy"), settled=False))
+        if is_step(step) or step.error is not None:
+            found += _attempt_rows(failed.get(step.path, ()), step, _path(step.path))
+            found.append(_step_row(step, _path(step.path), failed.get(step.path, ()), trace, now))
     return sorted(found, key=lambda row: row.at)
 
 
-def ending(run: RunView, *, result: bool = True) -> Iterator[Text]:
+def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Text]:
     """What came out, and what the person at the terminal can do. ``result``: also the result, where there is one."""
     if run.status is RunStatus.COMPLETED and result:
         yield Text.assemble(("result ", "dim"), _json(run.result))
@@ -130,23 +137,83 @@ def ending(run: RunView, *, result: bool = True) -> Iterator[Text]:
         yield Text.assemble(("undone ", "doubt"), ", ".join(run.undone))
     for path, why in run.not_undone:
         yield Text.assemble(("not undone ", "bad"), f"{path}: {why}")
+    for wait in run.waiting_for[:_WAITS]:
+        yield answering(run, wait, place)
+    if len(run.waiting_for) > _WAITS:
+        yield Text(f"and {len(run.waiting_for) - _WAITS} more wait for an answer", "dim")
     if run.status is RunStatus.PAUSED:
         undoes = f" (undoes {', '.join(run.would_undo)})" if run.would_undo else ""
-        yield Text.assemble(
-            ("decide ", "doubt"), f"mcp-workflows resume {run.run_id}, or mcp-workflows cancel {run.run_id}{undoes}"
-        )
+        resume, cancel = (f"mcp-workflows {verb} {run.run_id}{place}" for verb in ("resume", "cancel"))
+        yield Text.assemble(("decide ", "doubt"), f"{resume}, or {cancel}{undoes}")
     elif run.not_undone or (run.status is RunStatus.FAILED and run.compensation == "none"):
-        yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}")
+        yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}{place}")
 
 
-def _step_row(step: StepRecord, failed: Sequence[AttemptRecord], trace: Trace, now: datetime) -> Row:
-    mark, style = _STEP_MARKS[step.status]
+def answering(run: RunView, wait: Waiting, place: str) -> Text:
+    """How to answer what it waits for."""
+    what = f"approval {wait.name}" if wait.kind == "approval" else f"signal {wait.name}"
+    until = f" until {clock_time(wait.expires_at)}" if wait.expires_at else ""
+    command = f"mcp-workflows signal {run.run_id} {wait.name}{place}"
+    return Text.assemble(("answer ", "doubt"), f"{what}{until}: {command}")
+
+
+def _tree_rows(trace: Trace, now: datetime) -> list[Row]:
+    failed = _failed_attempts(trace)
+
+    def drawn(branch: Branch) -> list[Row]:
+        inner = [row for one in branch.inner for row in drawn(one)]
+        if branch.left_out:
+            inner.append(_left_out(branch, trace))
+        name = Text(branch.name)
+        step = branch.row
+        if step is None:
+            at = branch.begun_at or trace.run.created_at
+            mark = Text(*STEP_MARKS[branch.status])
+            return [Row(at, ("list", branch.path), mark, name, "", Text(), settled=False, inner=tuple(inner))]
+        attempts = failed.get(step.path, ())
+        row = _step_row(step, name, attempts, trace, now)
+        if branch.inner:
+            row = replace(row, at=branch.begun_at or row.at, inner=tuple(inner))
+        return [*_attempt_rows(attempts, step, Text(branch.name, "dim")), row]
+
+    return [row for branch in tree(trace.steps) for row in drawn(branch)]
+
+
+def _left_out(branch: Branch, trace: Trace) -> Row:
+    counts = ", ".join(f"{count} {status}" for status, count in branch.left_out.most_common())
+    at = branch.inner[-1].begun_at or trace.run.created_at
+    name = Text(f"… {branch.left_out.total()} more", "dim")
+    return Row(at, ("left out", branch.path), Text("⋯", "dim"), name, "", Text(counts, "dim"), settled=False)
+
+
+def _unrecorded(trace: Trace, now: datetime) -> Iterator[Row]:
+    """What is in flight and so new that it is not recorded yet."""
+    seen = {step.path for step in trace.steps}
+    for path in trace.run.progress.running if trace.run.progress else ():
+        if path not in seen:
+            mark = Text(*STEP_MARKS[StepStatus.RUNNING])
+            yield Row(now, ("under way", path), mark, _path(path), "", Text("in flight", "busy"), settled=False)
+
+
+def _failed_attempts(trace: Trace) -> dict[str, list[AttemptRecord]]:
+    failed: dict[str, list[AttemptRecord]] = {}
+    for attempt in trace.attempts:
+        failed.setdefault(attempt.path, []).append(attempt)
+    return failed
+
+
+def _step_row(step: StepRecord, name: Text, failed: Sequence[AttemptRecord], trace: Trace, now: datetime) -> Row:
+    mark, style = STEP_MARKS[step.status]
+    if step.status is StepStatus.COMPLETED and step.error is not None:
+        style = "doubt"  # its failure was handled
     key = ("step", step.path, step.seq, step.status)
     ended_at = step.finished_at or (None if step.status.settled else now)
     began_at = failed[0].started_at if failed else step.started_at
     took = span((ended_at - began_at).total_seconds()) if ended_at and began_at and step.status in _TIMED else ""
     at = _last_begun(step, failed, trace)
-    return Row(at, key, Text(mark, style), _name(step.path), took, _note(step, now), step.status.settled)
+    inner_error = step.error is not None and step.error.step not in (None, step.path)
+    note = Text(note_of(step, now, inner_error=inner_error), style_of(step))
+    return Row(at, key, Text(mark, style), name, took, note, step.status.settled)
 
 
 def _last_begun(step: StepRecord, failed: Sequence[AttemptRecord], trace: Trace) -> datetime:
@@ -163,60 +230,43 @@ def _last_begun(step: StepRecord, failed: Sequence[AttemptRecord], trace: Trace)
 _TIMED: Final = frozenset(StepStatus) - {StepStatus.SKIPPED, StepStatus.PENDING}
 
 
-def _note(step: StepRecord, now: datetime) -> Text:
-    attempts = step.attempts + step.attempts_before
-    said = [] if attempts < 2 else [f"{attempts} attempts"]
-    match step.status:
-        case StepStatus.WAITING if step.due_at is not None:
-            left = (step.due_at - now).total_seconds()
-            what = "next attempt" if attempts else "until"
-            said.append(f"{what} {clock_time(step.due_at)} (in {span(left)})")
-        case StepStatus.RUNNING:
-            said.append("in flight")
-        case StepStatus.SKIPPED:
-            said.append("skipped")
-        case StepStatus.COMPENSATED:
-            said.append("undone later")
-        case StepStatus.FAILED | StepStatus.IN_DOUBT if step.error is not None:
-            said.append(_told(step.error))
-        case _:
-            pass
-    if step.corrected:
-        said.append("corrected")
-    style = _STEP_MARKS[step.status][1] if step.status is not StepStatus.COMPLETED else "dim"
-    return Text(", ".join(said), style)
-
-
-def _attempt_rows(attempts: Sequence[AttemptRecord], step: StepRecord) -> Iterator[Row]:
+def _attempt_rows(attempts: Sequence[AttemptRecord], step: StepRecord, name: Text) -> Iterator[Row]:
+    dim = Text(name.plain, "dim")
     for attempt in attempts:
         if step.error is not None and attempt is attempts[-1] and step.status.settled:
             continue  # the step's own row tells the error of its last attempt
         took = span((attempt.finished_at - attempt.started_at).total_seconds())
-        note = Text.assemble((f"attempt {attempt.number}: ", "dim"), _told(attempt.error))
+        note = Text.assemble((f"attempt {attempt.number}: ", "dim"), told(attempt.error))
         key = ("attempt", attempt.path, attempt.number)
-        yield Row(attempt.started_at, key, Text("✗", "doubt"), _name(attempt.path, "dim"), took, note, settled=True)
+        yield Row(attempt.started_at, key, Text("✗", "doubt"), dim, took, note, settled=True)
 
 
-def _message_rows(messages: Sequence[TraceMessage]) -> Iterator[Row]:
-    for message in messages:
-        told: dict[str, Any] = dict(message.body or {})
-        body = {name: value for name, value in told.items() if value not in (None, False)}
+def _message_rows(trace: Trace) -> Iterator[Row]:
+    """What people and programs asked for. An answer is told with the step that it settled."""
+    settled = {step.path for step in trace.steps if step.kind == "approval" and step.status.settled}
+    for message in trace.messages:
+        body: dict[str, Any] = dict(message.body or {})
+        path = body.pop("path", None)
+        if message.kind in _INTERNAL or (message.kind == "answer" and path in settled):
+            continue
+        named = body.pop("name", None) or path
         note = Text(f"by {message.actor}" + (f": {message.reason}" if message.reason else ""))
-        if body and message.kind != "cancel":
-            note.append(f" {json.dumps(body, ensure_ascii=False)}", "dim")
+        said = {name: value for name, value in body.items() if name not in _ADDRESS and value not in (None, False)}
+        said = said.get("data", {}) if message.kind == "signal" else said
+        if said and message.kind != "cancel":
+            note.append(f" {_json(said)}", "dim")
         key = ("message", message.kind, message.received_at)
-        yield Row(message.received_at, key, Text("→", "busy"), Text(message.kind, "name"), "", note, settled=True)
+        name = Text.assemble((message.kind, "name"), f" {named}" if named else "")
+        yield Row(message.received_at, key, Text("→", "busy"), name, "", note, settled=True)
 
 
-def _told(error: StepError) -> str:
-    doubt = " [in doubt]" if error.in_doubt else ""
-    again = f", asked to wait {span(error.retry_after)}" if error.retry_after else ""
-    return f"{error.message}{again}{doubt}"
+_INTERNAL: Final = frozenset({"callback", "child", "undo"})
+_ADDRESS: Final = frozenset({"generation", "via"})
 
 
-def _name(path: str, style: str = "") -> Text:
-    undone, separator, rest = path.partition(SUFFIX)
-    return Text(f"undo {undone}{rest}" if separator else path, style)
+def _path(path: str) -> Text:
+    undone, separator, rest = path.partition(COMPENSATE)
+    return Text(f"undo {undone}{rest}" if separator else path)
 
 
 def _offset(at: datetime, begun_at: datetime) -> str:

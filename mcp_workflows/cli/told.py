@@ -18,6 +18,8 @@ def run_json(view: RunView) -> dict[str, Any]:
     told["not_undone"] = [{"step": step, "error": why} for step, why in view.not_undone]
     if not view.not_undone:
         del told["not_undone"]
+    if view.waiting_for:
+        told["waiting_for"] = [_filled(asdict(wait)) for wait in view.waiting_for]
     if view.progress is not None:
         told["progress"] = {"completed": view.progress.completed, "running": list(view.progress.running)}
     if view.error is not None:
@@ -44,8 +46,15 @@ def trace_json(trace: Trace) -> dict[str, Any]:
 
 
 def node_json(node: NodeRow) -> dict[str, Any]:
-    """One process that moves runs, or did."""
-    return {**_filled(asdict(node)), "runs": node.runs}
+    """One process that moves runs, or did. ``state``: ``up``, ``left`` or ``died``."""
+    return {**_filled(asdict(node)), "state": state_of(node), "runs": node.runs}
+
+
+def state_of(node: NodeRow) -> str:
+    """Whether it is up, went in good order, or died."""
+    if node.ended_at is None:
+        return "up"
+    return "died" if node.crashed else "left"
 
 
 def _message(message: TraceMessage) -> dict[str, Any]:

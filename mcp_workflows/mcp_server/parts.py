@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import cast
 
@@ -12,7 +13,7 @@ from mcp_workflows.mcp_server.selection import Selected, member_path, select_fro
 from mcp_workflows.mcp_server.shape import shape_of, size_of
 from mcp_workflows.mcp_server.trace_document import step_line, step_whole, trace_whole
 from mcp_workflows.runtime.runs import Runs
-from mcp_workflows.runtime.views import RunView
+from mcp_workflows.runtime.views import RunView, Trace
 
 _NAMED = ("run_id", "workflow", "version", "status")
 
@@ -48,6 +49,10 @@ async def _find(runs: Runs, view: RunView, root: str, select: str, actor: str | 
         value = {"result": view.result, "input": view.input}.get(root) if root != "error" else _error(view)
         return select_from(value, select.removeprefix(root), named=root)
     trace = await runs.trace(view.run_id, actor=actor)
+    return await asyncio.to_thread(_find_in_trace, trace, root, select)  # a run may have many thousand steps
+
+
+def _find_in_trace(trace: Trace, root: str, select: str) -> Selected:
     if root == "trace":
         return select_from(trace_whole(trace), select.removeprefix(root), named=root)
     if not select.startswith("steps."):

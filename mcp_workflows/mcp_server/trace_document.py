@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.records import AttemptRecord, StepRecord
 from mcp_workflows.mcp_server.wording import cut, instant
+from mcp_workflows.runtime.tree import Branch, tree
 from mcp_workflows.runtime.views import Trace
 
 
@@ -31,14 +32,41 @@ def step_whole(step: StepRecord, attempts: Sequence[AttemptRecord]) -> dict[str,
         told["error"] = step.error.to_json()
     if step.correction is not None:
         told["correction"] = step.correction
+    if step.decision is not None:
+        told["decided"] = {name: value for name, value in step.decision.items() if name not in _LARGE}
     failed = [_attempt(attempt) for attempt in attempts if attempt.path == step.path]
     if failed:
         told["failed_attempts"] = failed
     return told
 
 
+_LARGE = frozenset({"items", "state"})
+"""Decisions of loops, which are as large as what they loop over."""
+
+
+def _steps(branches: Sequence[Branch], attempts: Mapping[str, Sequence[AttemptRecord]]) -> list[dict[str, Json]]:
+    told: list[dict[str, Json]] = []
+    for branch in branches:
+        one: dict[str, Json] = {"path": branch.path, "status": str(branch.status)}
+        if branch.row is not None:
+            one = step_whole(branch.row, attempts.get(branch.path, ()))
+        if branch.inner:
+            one["steps"] = _steps(branch.inner, attempts)
+        if branch.left_out:
+            one["left_out"] = {str(status): count for status, count in branch.left_out.items()}
+        told.append(one)
+    return told
+
+
+def _by_path(attempts: Sequence[AttemptRecord]) -> dict[str, list[AttemptRecord]]:
+    found: dict[str, list[AttemptRecord]] = {}
+    for attempt in attempts:
+        found.setdefault(attempt.path, []).append(attempt)
+    return found
+
+
 def trace_whole(trace: Trace) -> dict[str, Json]:
-    """The run, its steps in the order in which they were settled, and what it was told by whom."""
+    """The run, its steps below what they stand in, and what it was told by whom. Of long loops only a few items are told."""
     run = trace.run
     told: dict[str, Json] = {
         "run_id": run.run_id,
@@ -48,7 +76,7 @@ def trace_whole(trace: Trace) -> dict[str, Json]:
         "actor": run.actor,
         **_instants(created_at=run.created_at, started_at=run.started_at, finished_at=run.finished_at),
         "input": run.input,
-        "steps": [step_whole(step, trace.attempts) for step in trace.steps],
+        "steps": _steps(tree(trace.steps), _by_path(trace.attempts)),
     }
     if trace.messages:
         told["messages"] = [

@@ -134,18 +134,19 @@ class Runs:
         return await self._deliver(run, Posting("resume", body), actor or LOCAL, reason)
 
     async def signal(
-        self, run_id: str, name: str, data: Json, *, actor: str | None, via: str, person: bool, by: str | None = None
-    ) -> RunView:
+        self, run_id: str, name: str, data: Json, *, actor: str | None, via: str, person: bool, by: str | None = None,
+        decides: bool = False,
+    ) -> RunView:  # fmt: skip
         """Answer the approval, or send the signal, of this name; the data is held against what the run waits for.
 
-        ``actor`` asks, as everywhere; ``by`` is who answers, where that is another name for whoever it is. ``person``: the
-        surface knows that a person decided. ``via``: the surface. Raises ``RunRefused`` (``PersonNeeded``),
-        ``InputRefused`` and ``UnknownRun``.
+        ``actor`` asks, as everywhere; ``by`` is who answers, where that is another name for whoever it is. ``via``: the
+        surface. ``person``: it knows that a person decided. ``decides``: this is meant for an approval and nothing else.
+        Raises ``RunRefused`` (``PersonNeeded``), ``InputRefused`` and ``UnknownRun``: nothing was changed.
         """
+        given = Given(name, data, by or actor or LOCAL, via, person, decides)
         run = await self._run(run_id, actor)
         definition = await self.catalog.definition_of(run.definition_id)
         rows = {row.path: row for row in await self._store.load_waiting(run.run_id)}
-        given = Given(name, data, by or actor or LOCAL, via, person)
         sent = posting(run, definition, rows, given)
         if sent is None:
             messages = await self._store.load_messages(run.run_id, unconsumed_only=False)

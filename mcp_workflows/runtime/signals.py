@@ -34,6 +34,8 @@ class Given:
     actor: str
     via: str
     person: bool
+    decides: bool = False
+    """It can only be meant for an approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def posting(run: Run, definition: Definition, rows: Mapping[str, StepRecord], gi
     if asked is not None:
         return _answer(run, asked, rows[asked.path].generation, given)
     signals = [step.work for step in steps_of(definition) if _is_signal(step.work, given.name)]
-    if not signals or run.record.status.finished:
+    if not signals or given.decides or run.record.status.finished:
         return None
     waiting = any(wait.kind == "signal" and wait.name == given.name for wait in waits)
     data = _signal_data([cast("SignalWork", work).schema for work in signals], given.data, waiting=waiting)

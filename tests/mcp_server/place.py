@@ -87,7 +87,7 @@ async def place(folder: Path, definitions: Mapping[str, str]) -> AsyncGenerator[
     for name, text in definitions.items():
         (folder / "definitions" / f"{name}.yaml").write_text(text, "utf-8")
     async with serving({}) as (world, urls), installed(folder, urls) as app:
-        yield Place(folder, world, app, WorkflowServer(app.runs))
+        yield Place(folder, world, app, WorkflowServer(app.runs, database=str(app.settings.database_file)))
 
 
 @asynccontextmanager
