@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import HttpWork, Json
-from mcp_workflows.engine.outcome import Completed, Failed, Outcome, Parked
+from mcp_workflows.engine.outcome import Completed, Failed, Outcome, Parked, StepCall
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.steps import callback, outside, poll
 from mcp_workflows.steps.attempt import Attempt, Values
@@ -62,7 +62,7 @@ class Http:
                 "Serve with --http, or set MCP_WORKFLOWS_PUBLIC_URL to where a server of this database can be reached"
             )
             return attempt.failed("no_callback_url", message, in_doubt=False)
-        token = environment.callback_tokens.make(call.run_id, call.path, call.attempt)
+        token = environment.callback_tokens.make(call.run_id, call.path, _first_of_key(call))
         url = f"{environment.callback_base.rstrip('/')}{callback.PATH}{token}"
         attempt.redactor = Redactor({**attempt.values["secrets"], callback.SHOWN_AS: token})
         attempt.values = Values(attempt.values, {"callback_url": url})
@@ -70,6 +70,15 @@ class Http:
 
     async def close(self) -> None:
         await self._exchanges.close()
+
+
+def _first_of_key(call: StepCall) -> int:
+    """The attempt that a token names: the first with this idempotency key, which stands for all of them.
+
+    A service that compares a repeated request with what it knows of the key has to find the same address in it. After a
+    correction the key has one more part, and every attempt an address of its own.
+    """
+    return 1 if call.idempotency_key == f"{call.run_id}:{call.path}" else call.attempt
 
 
 def _parked_for_call(attempt: Attempt, work: HttpWork, answered: Completed) -> Parked:

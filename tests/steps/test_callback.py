@@ -52,6 +52,18 @@ async def test_the_same_attempt_made_again_names_the_same_url() -> None:
         assert b.service.calls[0].body == b.service.calls[1].body
 
 
+async def test_an_attempt_made_again_under_the_same_key_says_the_same() -> None:
+    """A service that compares the two refuses a key that comes with another request."""
+    async with long_bench() as b:
+        b.service.on("/orders", Answer(202))
+        for number in (1, 2, 5):
+            await b.parked(order(), number=number, idempotency_key="r_1:charge")
+        assert len({call.body for call in b.service.calls}) == 1
+        corrected = {"number": 6, "idempotency_key": "r_1:charge:2"}
+        await b.parked(order(), **corrected)
+        assert b.service.calls[3].body != b.service.calls[0].body
+
+
 async def test_the_url_may_stand_in_every_part_of_a_request() -> None:
     async with long_bench() as b:
         b.service.on("/orders", Answer(202))
