@@ -167,7 +167,10 @@ class Settings(BaseSettings):
     @classmethod
     def _must_be_a_base(cls, value: str | None) -> str | None:
         if value is not None and not _BASE_URL.fullmatch(value):
-            raise ValueError(f'"{value}" is no address to call. Write https://HOST, with a port or a path if need be')
+            raise ValueError(
+                "that is no address to call. Write https://HOST, with a port or a path if need be, "
+                "and neither credentials nor a query"
+            )
         return value
 
     @field_validator("secrets_dir")

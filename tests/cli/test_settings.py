@@ -73,6 +73,18 @@ def test_a_secret_file_is_read_anew_each_time(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://Hooks.example", "hooks.example"),
+        ("http://127.0.0.1:8911/", "127.0.0.1:8911"),
+        ("https://[::1]:8911/wf", "[::1]:8911"),
+    ],
+)
+def test_the_host_of_the_public_url_is_what_callers_name(url: str, host: str):
+    assert Settings.load(public_url=url).public_host == host
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("DATABSE_URL", "x", "MCP_WORKFLOWS_DATABSE_URL is not a setting. Did you mean MCP_WORKFLOWS_DATABASE_URL?"),
@@ -88,6 +100,11 @@ def test_a_secret_file_is_read_anew_each_time(tmp_path: Path, monkeypatch: pytes
         ("DATABASE_URL", "runs.db", '"runs.db" is no URL. For a file write sqlite:///runs.db'),
         ("DATABASE_URL", "sqlite://runs.db", "a file has three slashes: sqlite:///runs.db"),
         ("DATABASE_URL", "sqlite:///:memory:", "a database in memory would lose every run with the process."),
+        ("PUBLIC_URL", "workflows.example", "MCP_WORKFLOWS_PUBLIC_URL: that is no address to call. Write https://HOST"),
+        ("PUBLIC_URL", "https://eve:pw@h.example", "is no address to call"),
+        ("PUBLIC_URL", "https://h.example/x?y=1", "is no address to call"),
+        ("PUBLIC_URL", "ftp://h.example", "is no address to call"),
+        ("MAX_BLOB_BYTES", "12", 'MCP_WORKFLOWS_MAX_BLOB_BYTES: "12" is refused'),
         ("DATABASE_URL", "sqlite:///a.db?mode=ro", '"?mode=ro" is not supported; give the path alone'),
     ],
 )
