@@ -115,6 +115,8 @@ def why_no_output(step: model.Step, path: Path, document: Document) -> str | Non
     """Why the step at ``path`` may have no output, to follow its name; ``None`` if it has one for sure."""
     if step.when is not None:
         return f"may be skipped (when, line {_line_of(document, path, 'when')})"
+    if step.switch is not None and not _has_else(step):
+        return f"may be skipped (switch without else, line {_line_of(document, path, 'switch')})"
     if step.on_error == "continue":
         return f"may fail (on_error, line {_line_of(document, path, 'on_error')})"
     if step.signal is not None and step.signal.on_timeout == "continue":
@@ -134,8 +136,6 @@ def why_no_output_though_completed(step: model.Step, path: Path, document: Docum
 
 def why_no_result(step: model.Work, path: Path, document: Document) -> str | None:
     """Why a block may have no output of its own, which its ``output`` sees as ``result``."""
-    if step.switch is not None and not _has_else(step):
-        return f"may take no arm (switch without else, line {_line_of(document, path, 'switch')})"
     if step.repeat is not None and step.repeat.model_fields_set & {"state", "collect"}:
         return None
     if step.switch is None and step.repeat is None:

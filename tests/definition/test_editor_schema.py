@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from mcp_workflows.definition.loader import json_schema
 from mcp_workflows.definition.text.document import read_document
 from mcp_workflows.definition.text.nodes import to_json
+from tests.definition.test_mutations import BLOCKS
 
 SHIPPED = sorted(
     path
@@ -46,6 +47,15 @@ SPOILT: list[dict[str, Any]] = [
     {"steps": [{"set": {}, "on_error": "stop"}]},
     {"steps": [{"set": {}, "compensate": {"wait": "3s", "id": "x"}}]},
     {"steps": [{"set": {}, "retry": None}]},
+    {"steps": [{"switch": []}]},
+    {"steps": [{"switch": [{"when": "${true}", "stepz": []}]}]},
+    {"steps": [{"switch": {"cases": {"a": [{"set": {}}]}}}]},
+    {"steps": [{"parallel": {"a": [{"sett": {}}]}}]},
+    {"steps": [{"for_each": {"items": [1], "steps": []}}]},
+    {"steps": [{"for_each": {"items": [1], "steps": [{"set": {}}], "concurrency": 1001}}]},
+    {"steps": [{"for_each": {"items": [1], "steps": [{"set": {}}], "as": "a-b"}}]},
+    {"steps": [{"repeat": {"steps": [{"set": {}}], "until": "state.done"}}]},
+    {"steps": [{"set": {}, "on_error": [{"else": [{"set": {}, "wait": "1s"}]}]}]},
     {"mcp": {"join": "of"}},
     {"secrets": ["a b"]},
     {"services": {"a": {"base_url": "x", "mcp": "y"}}},
@@ -104,13 +114,17 @@ def test_it_takes_what_waits_calls_and_takes_long(validator: Any, step: dict[str
     assert [error.message for error in found] == []
 
 
+def test_it_takes_every_kind_of_step_that_holds_steps(validator: Any) -> None:
+    assert [error.message for error in validator.iter_errors(BLOCKS)] == []
+
+
 def test_anchors_have_a_place(validator: Any) -> None:
     assert validator.is_valid({"name": "a", "steps": [{"set": {}}], "x-shared": {"anything": 1}})
 
 
 def test_every_key_that_does_not_explain_itself_is_described() -> None:
     schema = json_schema()
-    for name in ("Step", "Http", "Retry", "Workflow"):
+    for name in ("Step", "Http", "Retry", "Workflow", "Arm", "Cases", "ForEach", "Repeat"):
         properties = schema["properties"] if name == "Workflow" else schema["$defs"][name]["properties"]
         described = [key for key, part in properties.items() if "description" in part]
         assert len(described) >= len(properties) * 0.6, (name, sorted(set(properties) - set(described)))

@@ -58,7 +58,7 @@ CASES = {
             '28:45 expr: step "oe" is inside the on_error of "parallel#6"; give that an id and read its output',
             '29:23 expr: step "oe" is inside the on_error of "parallel#6"; give that an id and read its output',
             '29:48 expr: step "co" is inside the compensate of "parallel#6"; from outside it cannot be read',
-            '29:73 expr: step "sw" may take no arm (switch without else, line 18): write steps.sw.?output.?a',
+            '29:73 expr: step "sw" may be skipped (switch without else, line 18): write steps.sw.?output.?a',
             '30:25 expr: unknown name "steps.install.errors". It is there with on_item_error: collect',
             '30:44 expr: unknown name "steps.sw.errors". A step has status, output and error. Did you mean "error"?',
         ],
@@ -306,18 +306,16 @@ CASES = {
           - ${steps.skipped.?errors[?0].?code}
         """,
         [
-            '47:36 expr: step "open" may take no arm (switch without else, line 6): write steps.open.?output',
-            "50:15 expr: there may be no result: this step may take no arm (switch without else, line 49)",
-            '54:36 expr: step "undone" may take no arm (switch without else, line 53): write steps.undone.?output',
+            '47:36 expr: step "open" may be skipped (switch without else, line 6): write steps.open.?output',
             '59:22 expr: unknown name "result.lefd". Result has left',
-            '66:13 expr: step "open" may take no arm (switch without else, line 6): write steps.open.?output',
+            '66:13 expr: step "open" may be skipped (switch without else, line 6): write steps.open.?output',
             (
                 '69:13 expr: step "last" may have no output, for "maybe" may be skipped (when, line 17): write '
                 "steps.last.?output"
             ),
-            '71:13 expr: step "cases" may take no arm (switch without else, line 26): write steps.cases.?output',
+            '71:13 expr: step "cases" may be skipped (switch without else, line 26): write steps.cases.?output',
             (
-                '72:13 expr: step "deep" may have no output, for "switch#1" may take no arm (switch without else, '
+                '72:13 expr: step "deep" may have no output, for "switch#1" may be skipped (switch without else, '
                 "line 28): write steps.deep.?output"
             ),
             (
@@ -325,6 +323,7 @@ CASES = {
                 "steps.unhandled.?output"
             ),
             '78:13 expr: step "passed" may fail (on_error, line 42): write steps.passed.?output.?left',
+            '79:13 expr: step "said" may be skipped (switch without else, line 45): write steps.said.?output',
             '80:13 expr: step "waited" may not come (on_timeout, line 56): write steps.waited.?output',
             '82:13 expr: step "collected" has an error only if it failed: write steps.collected.?error',
             '83:13 expr: step "skipped" may be skipped (when, line 63): write steps.skipped.?errors[?0].?code',
@@ -431,3 +430,22 @@ def test_a_failing_step_is_pointed_to_its_error() -> None:
     """
     said = 'step "a" is not done here; it is this step: its failure is error'
     assert [line.split(": ", 1)[1] for line in refusals(body)] == [said]
+
+
+def test_what_a_block_gives_is_not_read_where_it_may_give_nothing() -> None:
+    body = """
+    steps:
+      - switch:
+          - when: ${run.version == 1}
+            steps: [{id: maybe, when: "${run.version == 2}", set: {a: 1}}]
+          - else: [{set: {a: 2}}]
+        output: ${result.a}
+        on_error: [{else: [], output: 3}]
+      - switch:
+          - when: ${run.version == 1}
+            steps: [{set: {a: 1}}]
+        output: ${result.a}
+    """
+    assert refusals(body) == [
+        '8:15 expr: there may be no result: this step may have no output, for "maybe" may be skipped (when, line 6)'
+    ]
