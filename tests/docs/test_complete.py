@@ -49,6 +49,14 @@ def test_every_kind_of_step_has_a_section(kind: str):
         model.ForEach,
         model.Repeat,
         model.Cases,
+        model.Poll,
+        model.Callback,
+        model.Python,
+        model.McpTool,
+        model.Jq,
+        model.Child,
+        model.Signal,
+        model.Approval,
     ],
 )
 def test_every_key_of_the_language_is_named(part: Any):
