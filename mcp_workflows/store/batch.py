@@ -130,6 +130,9 @@ class Batch:
 
 def _without_repetition(steps: Sequence[Values]) -> Iterator[Sequence[Values]]:
     """In order, in parts that hold each step once: one statement may not write the same row twice everywhere."""
+    if len(steps) == 1:
+        yield steps
+        return
     keys = [row[:3] for row in steps]
     if len(set(keys)) == len(keys):
         yield steps

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from mcp_workflows.errors import UnknownRun
 from mcp_workflows.store import rows
 from mcp_workflows.store.statements import Cursor, Statements
+
+PART_BYTES = 4 * 1024 * 1024
+"""Of one transaction: the records of other runs wait no longer than that takes."""
 
 SECRET_KEY = "secret_key"  # noqa: S105  (the name of the setting)
 SECRET_BYTES = 32
@@ -19,21 +23,28 @@ def blob_id(data: bytes) -> str:
     return "b_" + hashlib.sha256(data).hexdigest()[:32]
 
 
-def put_blob(
+def parts(
     statements: Statements, run_id: str, which: str, data: bytes, content_type: str | None
-) -> Callable[[Cursor, int], str]:
-    """Writes the blob, unless the run has it."""
+) -> Iterator[tuple[Callable[[Cursor, int], None], int]]:
+    """What is to be called to write the blob, each with its size, in order and in transactions of their own."""
     kind = rows.to_text(content_type)
-
-    def call(cursor: Cursor, now: int) -> str:  # noqa: ARG001
-        written = statements.put_blob.run(
-            cursor, of=run_id, blob_id=which, content_type=kind, size=len(data), data=data
+    for part in range((max(len(data), 1) - 1) // PART_BYTES, -1, -1):
+        content = memoryview(data)[part * PART_BYTES : (part + 1) * PART_BYTES]
+        yield (
+            _put_part(statements, run_id, content, blob_id=which, part=part, content_type=kind, size=len(data)),
+            len(content),
         )
-        if written == 0:
-            statements.blob_is_there.run(cursor, of=run_id, blob_id=which)
-            if not cursor.fetchall():
-                raise UnknownRun(f"No run {run_id}.")
-        return which
+
+
+def _put_part(statements: Statements, run_id: str, content: memoryview, **values: Any) -> Callable[[Cursor, int], None]:
+    """Writes a part, unless it is there."""
+
+    def call(cursor: Cursor, now: int) -> None:  # noqa: ARG001
+        if statements.put_blob.run(cursor, of=run_id, data=content, **values) == 1:
+            return
+        statements.part_is_there.run(cursor, of=run_id, blob_id=values["blob_id"], part=values["part"])
+        if not cursor.fetchall():
+            raise UnknownRun(f"No run {run_id}.")
 
     return call
 

@@ -100,9 +100,12 @@ def turn_job(
         release = release or status.finished
         if release:
             run["claim_at"] = micros(turn.run.wake_at)
-    children = [_child_values(child, now()) for child in turn.children]
-    outgoing = [_outgoing_values(message, now()) for message in turn.outgoing]
-    size += sum(len(child["input"]) for child in children) + sum(len(message["body"]) for message in outgoing)
+    children: Sequence[dict[str, Any]] = ()
+    outgoing: Sequence[dict[str, Any]] = ()
+    if turn.children or turn.outgoing:  # seldom
+        children = [_child_values(child, now()) for child in turn.children]
+        outgoing = [_outgoing_values(message, now()) for message in turn.outgoing]
+        size += sum(len(child["input"]) for child in children) + sum(len(message["body"]) for message in outgoing)
     assert not (release and run is None), "a run is released with its record, which says when it is wanted again"
     return TurnJob(
         holdings,

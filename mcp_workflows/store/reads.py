@@ -178,9 +178,13 @@ def consumed(connection: Connection, message_id: int) -> bool:
 def blob(connection: Connection, run_id: str, blob_id: str) -> tuple[bytes, str | None] | None:
     table = tables.blob
     found = connection.execute(
-        select(table.c.data, table.c.content_type).where(table.c.run == _key_of(run_id), table.c.blob_id == blob_id)
-    ).one_or_none()
-    return None if found is None else (bytes(found.data), rows.from_text(found.content_type))
+        select(table.c.part, table.c.data, table.c.content_type)
+        .where(table.c.run == _key_of(run_id), table.c.blob_id == blob_id)
+        .order_by(table.c.part)
+    ).all()
+    if not found or found[0].part != 0:  # somebody is putting it there, or was cut off
+        return None
+    return b"".join(part.data for part in found), rows.from_text(found[0].content_type)
 
 
 def definition(connection: Connection, definition_id: int) -> StoredDefinition:

@@ -94,8 +94,12 @@ def _error(text: str | None) -> StepError | None:
 
 def step_values(key: int, record: StepRecord) -> Values:
     """In the order of ``STEP_COLUMNS``."""
+    path = record.path
+    parent = (
+        "" if path.isidentifier() else parent_of(path)
+    )  # most paths are names of the root list, and this is quicker
     return (
-        key, parent_of(record.path), record.path, record.seq, record.kind, record.status.value, to_text(record.output),
+        key, parent, path, record.seq, record.kind, record.status.value, to_text(record.output),
         _error_text(record.error), record.generation, record.corrected, to_text(record.correction), record.attempts,
         record.attempts_before, 1 if record.in_doubt else 0, micros(record.now), micros(record.due_at),
         micros(record.started_at), micros(record.finished_at), to_text(record.decision), 1 if record.undoable else 0,

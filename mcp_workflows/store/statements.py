@@ -365,10 +365,14 @@ class Statements:
             insert(d).values({name: bindparam(name) for name in d.columns.keys() if name != "id"}).returning(d.c.id)  # noqa: SIM118
         )
         self.put_blob = prepare(_put_blob(upsert))
-        self.blob_is_there = prepare(
+        self.part_is_there = prepare(
             select(blob.c.size)
             .join(run, run.c.key == blob.c.run)
-            .where(run.c.run_id == bindparam("of"), blob.c.blob_id == bindparam("blob_id"))
+            .where(
+                run.c.run_id == bindparam("of"),
+                blob.c.blob_id == bindparam("blob_id"),
+                blob.c.part == bindparam("part"),
+            )
         )
         s = tables.setting
         self.put_setting = prepare(
@@ -396,7 +400,7 @@ def _joinable() -> Select[Any]:
 
 def _put_blob(upsert: Callable[[Table], Any]) -> ClauseElement:
     statement = _insert_found(upsert(blob), blob.columns.keys(), {"run": run.c.key}, run.c.run_id == bindparam("of"))
-    return statement.on_conflict_do_nothing(index_elements=["run", "blob_id"])
+    return statement.on_conflict_do_nothing(index_elements=["run", "blob_id", "part"])
 
 
 def _deliver(upsert: Callable[[Table], Any]) -> ClauseElement:

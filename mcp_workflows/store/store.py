@@ -351,8 +351,9 @@ class Store:
     async def put_blob(self, run_id: str, data: bytes, content_type: str | None) -> str:
         """The blob's id; durable when this returns. The same content is in a run once, under the same id. ``UnknownRun``."""
         which = await asyncio.to_thread(blobs.blob_id, data)
-        put = blobs.put_blob(self._database.statements, run_id, which, data, content_type)
-        return await self._job(put, size=len(data))
+        for put, size in blobs.parts(self._database.statements, run_id, which, data, content_type):
+            await self._job(put, size=size)
+        return which
 
     async def load_blob(self, run_id: str, blob_id: str) -> tuple[bytes, str | None] | None:
         """The content and its type; ``None``: the run has no such blob."""

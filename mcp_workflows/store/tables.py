@@ -245,10 +245,13 @@ class Inbox(Base, table=True):
 
 
 class Blob(Base, table=True):
-    """Content too large, or too binary, for a record. ``blob_id`` is made from it: the same content is there once in a run."""
+    """A part of content that is too large, or too binary, for a record. ``blob_id`` is made from the whole content: the same
+    is there once in a run. Part 0 is written last: with it the blob is there. ``size`` is that of the whole.
+    """
 
     run: int = _run_key(primary_key=True)
     blob_id: str = Field(primary_key=True, sa_type=Text)
+    part: int = Field(primary_key=True)
     content_type: str | None = Field(default=None, sa_type=Text)
     size: int = Field(sa_type=BigInteger)
     data: bytes = Field(sa_type=LargeBinary)

@@ -178,6 +178,7 @@ def _blobs_and_settings() -> None:
         "blob",
         sa.Column("run", KEY, sa.ForeignKey("run.key", ondelete="CASCADE"), primary_key=True),
         sa.Column("blob_id", sa.Text, primary_key=True),
+        sa.Column("part", sa.Integer, primary_key=True),
         sa.Column("content_type", sa.Text),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),
