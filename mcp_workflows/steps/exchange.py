@@ -231,7 +231,8 @@ class _Flight:
             return attempt.failed(body.code, message, status=status, retryable=body.retryable)
         if outside:
             self.blob = body.raw
-            return self._kept(response, described(body.raw, content_type or None), b"")
+            readable = verdict.header_map(response.headers).get("content-type")
+            return self._kept(response, described(body.raw, readable or None), b"")
         try:
             content = decode(body.raw, content_type, mode)
         except AnswerUnreadable as unreadable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from email import message_from_bytes
@@ -78,6 +79,17 @@ async def test_an_endless_or_broken_body_is_no_blob() -> None:
         "/gzip-bomb": "answer_too_large",
         "/gzip-bad": "answer_unreadable",
     }
+
+
+async def test_the_content_type_of_a_blob_can_be_recorded_whatever_it_is() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nContent-Type: text/\xff\xfe t0p-secret-value\r\nContent-Length: 2\r\n\r\nok"
+    async with long_bench({"TOKEN": "t0p-secret-value"}) as b, misbehaving() as service:
+        url = f"{service.url}/raw?b64={base64.urlsafe_b64encode(raw).decode()}"
+        body = (await b.completed(work(url, response="blob")))["body"]
+        assert body["content_type"] == "text/ÿþ [secret TOKEN]"
+        assert b.blobs.kept["r_1", body["blob"]] == (b"ok", "text/ÿþ [secret TOKEN]")
+        b.service.on("/store", Answer(200))
+        await b.completed(work("${vars.BASE}/store", "POST", blob="${input}"), input=body)
 
 
 async def test_an_answer_that_says_no_is_read_and_not_kept() -> None:
