@@ -23,7 +23,7 @@ from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.settings import Settings
-from mcp_workflows.steps import Environment, Steps, find_functions
+from mcp_workflows.steps import Environment, Steps, find_functions, load_servers
 from mcp_workflows.steps.callback import CallbackTokens
 from mcp_workflows.store import NodeRow, Store
 
@@ -137,6 +137,7 @@ def _environment(settings: Settings, *, moves: bool) -> Environment:
         max_answer_bytes=settings.max_answer_bytes,
         max_per_host=settings.max_attempts_per_host,
         functions=find_functions(settings.functions) if moves else {},
+        mcp_servers=load_servers(settings.mcp_servers) if moves else {},
         max_function_threads=settings.max_function_threads,
     )
 

@@ -10,6 +10,7 @@ from mcp_workflows.definition.program import Json
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.steps.blobs import Blobs
 from mcp_workflows.steps.callback import CallbackTokens
+from mcp_workflows.steps.mcp_tool.servers import McpServer
 from mcp_workflows.steps.python.registry import Registered
 
 MEBIBYTE = 1 << 20
@@ -40,6 +41,8 @@ class Environment:
 
     functions: Mapping[str, Registered] = field(default_factory=dict[str, Registered])
     """What ``python`` steps may call, by name."""
+    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict[str, McpServer])
+    """What ``mcp_tool`` steps may reach by name."""
     max_function_threads: int = 40
     """Sync functions in flight; more wait."""
 

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 from yarl import URL
 
 from mcp_workflows import __version__
-from mcp_workflows.definition.expressions import ABSENT
+from mcp_workflows.definition.expressions import ABSENT, Template
 from mcp_workflows.definition.program import Auth, HttpWork, Json
 from mcp_workflows.engine.outcome import StepCall
 
@@ -142,6 +142,28 @@ def _headers(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> dict
             del headers[double]
         headers[name] = value
     return headers
+
+
+def service_headers(
+    headers: tuple[tuple[str, Template], ...], auth: Auth | None, values: Mapping[str, Json]
+) -> dict[str, str]:
+    """A service's own headers and credentials, for a client that adds what its protocol needs.
+
+    Raises ``ExpressionFailed`` and ``RequestInvalid``.
+    """
+    rendered: dict[str, str] = {}
+    for name, template in headers:
+        value = template.render_optional(values)
+        if value is ABSENT:
+            continue
+        if name.lower() in _OURS:
+            raise RequestInvalid(f'header "{name}" is set by the client itself')
+        rendered[_header_name(name)] = header_value(name, value)
+    if auth is not None:
+        name, value = _credentials(auth, values)
+        rendered = {key: text for key, text in rendered.items() if key.lower() != name.lower()}
+        rendered[name] = value
+    return rendered
 
 
 def _credentials(auth: Auth, values: Mapping[str, Json]) -> tuple[str, str]:

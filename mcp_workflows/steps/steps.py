@@ -12,7 +12,8 @@ import traceback
 from collections.abc import Iterator
 
 from mcp_workflows.clock import Clock, utc_now
-from mcp_workflows.definition.program import Definition, HttpWork, JqWork, PythonWork
+from mcp_workflows.definition.expressions import ExpressionFailed, Template
+from mcp_workflows.definition.program import Definition, HttpWork, JqWork, McpToolWork, PythonWork
 from mcp_workflows.definition.walk import walk
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall
 from mcp_workflows.errors import SettingsInvalid
@@ -20,6 +21,8 @@ from mcp_workflows.steps.attempt import Attempt, Doer, Values
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.http import Http
 from mcp_workflows.steps.jq.doer import Jq
+from mcp_workflows.steps.mcp_tool.doer import McpTool
+from mcp_workflows.steps.mcp_tool.servers import is_url, unknown_server
 from mcp_workflows.steps.python.doer import Python
 from mcp_workflows.steps.python.registry import unknown_function
 from mcp_workflows.steps.redact import redactor_of
@@ -39,6 +42,13 @@ class Steps:
                 environment.functions, threads=environment.max_function_threads, max_bytes=environment.max_answer_bytes
             ),
             JqWork: Jq(max_bytes=environment.max_answer_bytes),
+            McpToolWork: McpTool(
+                environment.mcp_servers,
+                allowed_hosts=environment.http_allowed_hosts,
+                max_bytes=environment.max_answer_bytes,
+                max_per_host=environment.max_per_host,
+                clock=clock,
+            ),
         }
 
     def lacks(self, definition: Definition) -> tuple[str, ...]:
@@ -53,8 +63,22 @@ class Steps:
             match step.work:
                 case PythonWork(call=name) if name not in self._environment.functions:
                     yield unknown_function(name, self._environment.functions)
+                case McpToolWork(server=server):
+                    name = self._settled(server, definition)
+                    if name is not None and not is_url(name) and name not in self._environment.mcp_servers:
+                        yield unknown_server(name, self._environment.mcp_servers)
                 case _:
                     pass
+
+    def _settled(self, server: Template, definition: Definition) -> str | None:
+        """The server of a service, if that does not depend on the run."""
+        if not server.names <= {"vars"}:
+            return None
+        try:
+            name = server.render({"vars": self._environment.vars_over(definition.vars)})
+        except ExpressionFailed:
+            return None  # the attempt will say it, with its place
+        return name if isinstance(name, str) else None
 
     async def attempt(self, call: StepCall) -> Outcome:
         """Makes the attempt within ``call.timeout`` seconds. Raises nothing but ``CancelledError``."""

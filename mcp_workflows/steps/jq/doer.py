@@ -16,6 +16,7 @@ from mcp_workflows.steps.gate import Gate
 from mcp_workflows.steps.jq.child import MEMORY
 from mcp_workflows.steps.jq.children import ChildDied, Children
 from mcp_workflows.steps.recordable import NotJson, TooLarge, recordable
+from mcp_workflows.steps.turn import in_turn
 
 PLACES = 2
 """Filters that run at the same time: they compute, and nothing else."""
@@ -49,21 +50,8 @@ class Jq:
             why = f"its input is larger than {_LARGEST_INPUT >> 20} MiB as JSON"
             return attempt.failed("invalid_request", f"{attempt.label} was not run: {why}")
         attempt.request = {"filter": work.filter, "input": value}
-        if not self._gate.enter(None):
-            await self._wait(attempt)
-        try:
+        async with in_turn(self._gate, None, attempt):
             return await self._run(attempt, work.filter, text)
-        finally:
-            self._gate.leave(None)
-
-    async def _wait(self, attempt: Attempt) -> None:
-        """A crowd is nobody's slowness: the attempt's time begins when it has its place."""
-        deadline = attempt.deadline
-        if deadline is not None:
-            deadline.reschedule(None)
-        await self._gate.wait(None)
-        if deadline is not None and attempt.call.timeout is not None:
-            deadline.reschedule(asyncio.get_running_loop().time() + attempt.call.timeout)
 
     async def _run(self, attempt: Attempt, program: str, text: str) -> Outcome:
         seconds = LONGEST if attempt.call.timeout is None else attempt.call.timeout
