@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mcp_workflows.errors import InputRefused, SystemUnwell
+from mcp_workflows.errors import DefinitionInvalid, InputRefused, SystemUnwell
 from mcp_workflows.runtime.callbacks import PATH, Callbacks
 from mcp_workflows.runtime.runs import Runs
 
@@ -43,6 +43,10 @@ def callback_route(runs: Runs, callbacks: Callbacks, hosts: Sequence[str]) -> Ro
             received = await runs.callback(meant.run_id, meant.path, meant.attempt, body)
         except InputRefused as refused:
             return _said(400, str(refused))
+        except (
+            DefinitionInvalid
+        ):  # of a newer version of this product; a server of that version knows what is secret in it
+            return _said(503, "this server cannot read the run's definition, call again", {"Retry-After": _AGAIN_AFTER})
         except SystemUnwell as unwell:
             return _said(503, f"nothing is known to be taken, call again: {unwell}", {"Retry-After": _AGAIN_AFTER})
         match received:

@@ -15,9 +15,10 @@ from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.clock import new_id, utc_now
 from mcp_workflows.engine.records import Message, RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
-from mcp_workflows.errors import StoreUnavailable
+from mcp_workflows.errors import DefinitionInvalid, StoreUnavailable
 from mcp_workflows.mcp_server.http import http_app
 from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.settings import Settings
 from mcp_workflows.steps.callback import CallbackTokens
 from mcp_workflows.store import NewRun, Store
@@ -257,3 +258,16 @@ async def test_while_the_database_cannot_be_written_a_service_is_asked_to_call_a
             answer = await here.call()
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert (await here.call()).status_code == 202
+
+
+async def test_a_server_that_cannot_read_the_definition_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def newer(*_: Any) -> Any:
+        raise DefinitionInvalid([])
+
+    async with called(tmp_path) as here:
+        with monkeypatch.context() as patch:
+            patch.setattr(Catalog, "definition_of", newer)
+            assert (await here.call()).status_code == 503
+        assert await here.messages() == []
