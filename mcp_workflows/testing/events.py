@@ -119,7 +119,8 @@ def resume(given: Resume) -> Planned:
 
 
 def _waiting(moment: Moment) -> list[StepRecord]:
-    return [record for record in moment.steps.values() if record.status is StepStatus.WAITING]
+    """The signals and approvals that the run waits for."""
+    return [moment.steps[path] for path in moment.record.waiting_for]
 
 
 def _stands(moment: Moment) -> bool:

@@ -20,6 +20,7 @@ from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.engine.records import Message, MessageKind, Outgoing, ParentRun, Run, RunRecord, StepRecord
 from mcp_workflows.steps.attempt import Attempt
 from mcp_workflows.testing.outline import Outline
+from mcp_workflows.testing.records import Records
 from mcp_workflows.testing.requests import attempt_of
 from mcp_workflows.testing.result import Call, Result, TestBroken, result_of
 
@@ -108,7 +109,7 @@ class Simulation:
     now: datetime = field(init=False)
     _run: Run = field(init=False)
     _machine: Machine = field(init=False)
-    _steps: dict[str, StepRecord] = field(default_factory=dict[str, StepRecord])
+    _records: Records = field(default_factory=Records)
     _calls: list[Call] = field(default_factory=list[Call])
     _flying: list[_Flight] = field(default_factory=list[_Flight])
     _flights: int = 0
@@ -138,7 +139,7 @@ class Simulation:
             self._settle()
             if not self._next():
                 took = self.now - self.starts_at
-                return result_of(self._run.record, self._steps, self._calls, took, tuple(self._left))
+                return result_of(self._run.record, self._records.all, self._calls, took, tuple(self._left))
         where = ", ".join(self._machine.under_way) or str(self._run.record.status)
         raise TestBroken(f"the run has not ended after {MAX_EVENTS:,} events; it stands at {where}")
 
@@ -159,8 +160,7 @@ class Simulation:
         turn = decisions.turn
         if turn is None:
             return
-        for step in turn.steps:
-            self._steps[step.path] = step
+        self._records.keep(turn.steps)
         for message_id in turn.consumed:
             self._inbox.pop(message_id, None)
         if turn.run is not None:
@@ -223,7 +223,8 @@ class Simulation:
     def _build(self, *, interrupted: bool = False) -> None:
         """A machine from the records, with the messages that wait in the inbox."""
         run = replace(self._run, interrupted=interrupted)
-        self._machine = Machine(self.outline.definition, run, self._steps.values(), variables=self.variables)
+        records = self._records.needed(self.outline.definition, run.record).values()
+        self._machine = Machine(self.outline.definition, run, records, variables=self.variables)
         self._dormant = False
         self._machine.begin(self.now)
         for message in self._inbox.values():
@@ -266,7 +267,7 @@ class Simulation:
 
     def _moment(self) -> Moment:
         in_flight = any(flight.child is None for flight in self._flying)
-        return Moment(self._run.record, self._steps, self.outline, self.input, in_flight)
+        return Moment(self._run.record, self._records.all, self.outline, self.input, in_flight)
 
     def _at(self, number: int) -> datetime:
         return self.starts_at + timedelta(seconds=self.planned[number].at or 0.0)
