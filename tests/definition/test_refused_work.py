@@ -99,6 +99,7 @@ WAITING = {
           - signal: {name: a, schema: {properties: {n: {type: strin}, m: {type: integer, default: x, minimun: 3}}}}
           - approval: {message: x, form: {type: array, properties: {r: {$ref: "#/$defs/none"}}}}
           - approval: {message: x, form: x}
+          - signal: {name: a, schema: {$ref: "#/$defs/a", $defs: {a: {type: object}}}}
         """,
         [
             "4:38 signal: what a message holds is an object: leave type out",
@@ -115,6 +116,10 @@ WAITING = {
                 "as #/$defs/name"
             ),
             '8:34 value: expected a mapping, found "x"',
+            (
+                "9:32 signal: no oneOf, anyOf, allOf, not or $ref at the top: fields stand under properties, and there are no "
+                "others"
+            ),
         ],
     ),
     "waiting is not tried again": (
