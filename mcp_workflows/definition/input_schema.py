@@ -79,7 +79,9 @@ def check_data_schema(document: Document, path: Path) -> None:
         if name not in _KEYWORDS and not name.startswith("x-"):
             document.refuse(entry.key, code, f'"{name}" is no word of JSON Schema; fields stand under properties')
         elif name in _REFUSED_AT_TOP:
-            message = "no oneOf, anyOf, allOf, not or $ref at the top: fields stand under properties, and there are no others"
+            message = (
+                "no oneOf, anyOf, allOf, not or $ref at the top: fields stand under properties, and there are no others"
+            )
             document.refuse(entry.key, code, message)
 
 

@@ -6,9 +6,7 @@ import pytest
 
 from tests.definition.loading import refusals
 
-KINDS = (
-    "http, python, mcp_tool, jq, workflow, wait, signal, approval, switch, parallel, for_each, repeat, set, return {} fail"
-)
+KINDS = "http, python, mcp_tool, jq, workflow, wait, signal, approval, switch, parallel, for_each, repeat, set, return {} fail"
 
 FORM = {
     "an expression in a flow mapping is quoted": (
