@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     )
     http_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="The only hosts that `http` steps may call, separated by commas: `api.example.com,*.corp.example`.",
+        description="The only hosts that `http` and `mcp_tool` steps may call, by commas: `api.example.com,*.corp.example`.",
     )
     server_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -108,7 +108,8 @@ class Settings(BaseSettings):
         default=64 << 20, description="The largest body that `response: blob` keeps, or one request sends, in bytes."
     )
     max_answer_bytes: Annotated[int, Field(ge=1024)] = Field(
-        default=1 << 20, description="The largest body of an answer that an `http` step keeps, in bytes."
+        default=1 << 20,
+        description="The largest body of an answer that an `http` step keeps, and output of any other, in bytes.",
     )
     max_function_threads: Annotated[int, Field(ge=1)] = Field(
         default=40, description="Sync functions of `python` steps that run at the same time; more wait their turn."

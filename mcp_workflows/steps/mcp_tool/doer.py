@@ -234,6 +234,9 @@ def _failed(attempt: Attempt, failure: Failure) -> Failed:
 
 
 def _refused(attempt: Attempt, session: Session, error: MCPError) -> Failed:
+    if error.code == CONNECTION_CLOSED and "SSE stream failed" in error.message:
+        why = "what it answered is too large, or no stream of events"
+        return attempt.failed("answer_unreadable", f"{attempt.label}: {why} ({error.message})")
     if error.code == CONNECTION_CLOSED:
         if session.wire is None:
             session.end()

@@ -26,6 +26,7 @@ from mcp_workflows.steps.request import Request
 
 _SESSION_ID: Final = "mcp-session-id"
 _TOKEN: Final = "mcp-workflows-failure"  # noqa: S105  # a key, no password
+_UNREAD: Final = 1000
 _ENVELOPE: Final = 64 << 10
 """Bytes of an answer beside what the tool gives."""
 
@@ -130,6 +131,8 @@ class Wire(httpx2.AsyncBaseTransport):
             return httpx2.Response(202 if request.method == "POST" else 204, request=request)
         token = uuid4().hex
         self._failures[token] = failure
+        if len(self._failures) > _UNREAD:  # of attempts that were cancelled meanwhile: nobody asks for them
+            del self._failures[next(iter(self._failures))]
         error = {"code": -32000, "message": failure.message, "data": {_TOKEN: token}}
         answer = {"jsonrpc": "2.0", "id": asked, "error": error}
         return httpx2.Response(502, json=answer, request=request)

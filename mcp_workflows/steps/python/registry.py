@@ -44,11 +44,11 @@ class Registered:
 def find_functions(modules: Collection[str]) -> dict[str, Registered]:
     """Imports the modules and gathers what is marked in them, by name.
 
-    Modules are also looked for in the working directory, as ``python -m`` does. Raises ``SettingsInvalid``, which names the
+    Modules are also looked for in the working directory. Raises ``SettingsInvalid``, which names the
     module and what to do.
     """
     if modules and os.getcwd() not in sys.path and "" not in sys.path:  # noqa: PTH109  # entries of sys.path are texts
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+        sys.path.append(os.getcwd())  # noqa: PTH109  # last, so that no file lying about hides an installed package
     found: dict[str, Registered] = {}
     for name in modules:
         module = _imported(name)
