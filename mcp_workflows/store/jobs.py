@@ -27,7 +27,7 @@ from mcp_workflows.store.statements import Cursor
 
 T = TypeVar("T")
 
-_OUTPUT, _ERROR = STEP_COLUMNS.index("output"), STEP_COLUMNS.index("error")
+_OUTPUT, _ERROR, _DECISION = map(STEP_COLUMNS.index, ("output", "error", "decision"))
 _ATTEMPT_ERROR = ATTEMPT_COLUMNS.index("error")
 
 
@@ -86,7 +86,9 @@ def turn_job(
     attempts = [attempt_values(key, record) for record in turn.attempts]
     size = 0
     for row in steps:
-        size += len(row[_OUTPUT] or "") + len(row[_ERROR] or "")
+        size += len(row[_OUTPUT] or "")
+        if len(row) == len(STEP_COLUMNS):
+            size += len(row[_ERROR] or "") + len(row[_DECISION] or "")
     for row in attempts:
         size += len(row[_ATTEMPT_ERROR])
     status: RunStatus | None = None

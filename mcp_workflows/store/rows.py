@@ -26,6 +26,8 @@ Values: TypeAlias = tuple[Any, ...]
 AnyRow: TypeAlias = SqlRow[Any] | Any
 
 STEP_COLUMNS = tuple(tables.step.columns.keys())
+SELDOM = STEP_COLUMNS[STEP_COLUMNS.index("error") :]
+"""What most steps have none of. Binding a null costs the driver more than any other value, so it is not bound there."""
 ATTEMPT_COLUMNS = tuple(tables.attempt.columns.keys())
 RECORD_COLUMNS = (
     "status", "output", "error", "compensation", "undone", "not_undone", "stopping", "ends_as", "corrections",
@@ -93,17 +95,21 @@ def _error(text: str | None) -> StepError | None:
 
 
 def step_values(key: int, record: StepRecord) -> Values:
-    """In the order of ``STEP_COLUMNS``."""
+    """In the order of ``STEP_COLUMNS``; without ``SELDOM`` where all of it is null."""
     path = record.path
     parent = (
         "" if path.isidentifier() else parent_of(path)
     )  # most paths are names of the root list, and this is quicker
-    return (
-        key, parent, path, record.seq, record.kind, record.status.value, to_text(record.output),
-        _error_text(record.error), record.generation, record.corrected, to_text(record.correction), record.attempts,
-        record.attempts_before, 1 if record.in_doubt else 0, micros(record.now), micros(record.due_at),
-        micros(record.started_at), micros(record.finished_at), to_text(record.decision), 1 if record.undoable else 0,
+    values = (
+        key, parent, path, record.seq, record.kind, record.status.value, to_text(record.output), record.generation,
+        record.corrected, record.attempts, record.attempts_before, 1 if record.in_doubt else 0, micros(record.started_at),
+        micros(record.finished_at), 1 if record.undoable else 0,
     )  # fmt: skip
+    error, correction, decision = record.error, record.correction, record.decision
+    if error is None and correction is None and decision is None and record.now is None and record.due_at is None:
+        return values
+    seldom = (_error_text(error), to_text(correction), micros(record.now), micros(record.due_at), to_text(decision))
+    return values + seldom
 
 
 def step_record(row: AnyRow) -> StepRecord:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -41,7 +42,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from mcp_workflows.engine.states import FINISHED, RUN_MOVES, RunStatus, StepStatus
 from mcp_workflows.store import tables
-from mcp_workflows.store.rows import ATTEMPT_COLUMNS, RECORD_COLUMNS, STEP_COLUMNS, Values
+from mcp_workflows.store.rows import ATTEMPT_COLUMNS, RECORD_COLUMNS, SELDOM, STEP_COLUMNS, Values
 
 SUSPECT_AFTER = 2
 """A run that was active at so many deaths in a row, without progress, may be what kills its nodes."""
@@ -111,6 +112,22 @@ class Inserts:
         return written
 
 
+@dataclass(frozen=True, slots=True)
+class StepInserts:
+    """Of rows with and without the columns that are seldom there. A column that is not named is null, and is written so."""
+
+    short: Inserts
+    long: Inserts
+
+    def run(self, cursor: Cursor, rows: Sequence[Values]) -> int:
+        """Writes ``rows``, each another step; answers with the number of rows that were really written."""
+        short = [row for row in rows if len(row) == self.short.width]
+        if len(short) == len(rows):
+            return self.short.run(cursor, rows)
+        long = [row for row in rows if len(row) == self.long.width]
+        return self.short.run(cursor, short) + self.long.run(cursor, long)
+
+
 def _reachable(status: RunStatus) -> frozenset[RunStatus]:
     """From which states a run may get to ``status`` in one commit, which may hold several moves. None of them goes on
     from where the run finished: that is a commit of its own, and so is what reopens it.
@@ -125,13 +142,13 @@ def _reachable(status: RunStatus) -> frozenset[RunStatus]:
     return frozenset(sources)
 
 
-def _upsert_step(upsert: Callable[[Table], Any], rows: int) -> ClauseElement:
+def _upsert_step(upsert: Callable[[Table], Any], columns: Sequence[str], rows: int) -> ClauseElement:
     """A step's row, replaced only where that loses nothing.
 
     An open row gives way to any news of its generation or a later one; a settled one to a later generation, to its
     undoing, to what it says already, or, being a failure, to what came of handling it.
     """
-    statement = _many(upsert(step), STEP_COLUMNS, rows)
+    statement = _many(upsert(step), columns, rows)
     new = statement.excluded
     still_open = step.c.status.in_(
         _literals(status for status in StepStatus if not status.settled or status is StepStatus.COMPENSATING)
@@ -310,7 +327,11 @@ class Statements:
                 recovered_seq=_LAST_SEQ,
             )
         )
-        self.steps = _inserts(lambda rows: _upsert_step(upsert, rows), len(STEP_COLUMNS), dialect)
+        short, long = (
+            _inserts(partial(_upsert_step, upsert, columns), len(columns), dialect)
+            for columns in (STEP_COLUMNS[: -len(SELDOM)], STEP_COLUMNS)
+        )
+        self.steps = StepInserts(short, long)
         self.attempts = _inserts(lambda rows: _upsert_attempt(upsert, rows), len(ATTEMPT_COLUMNS), dialect)
         self.keep_run = {s: prepare(_update_run(s, release=False)) for s in RunStatus if s not in FINISHED}
         self.release_run = {s: prepare(_update_run(s, release=True)) for s in RunStatus}

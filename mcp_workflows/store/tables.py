@@ -188,19 +188,20 @@ class Step(Base, table=True):
     kind: str = Field(sa_type=Text)
     status: str = Field(sa_type=Text)
     output: str | None = Field(default=None, sa_type=Text)
-    error: str | None = Field(default=None, sa_type=Text)
     generation: int
     corrected: int
-    correction: str | None = Field(default=None, sa_type=Text)
     attempts: int
     attempts_before: int
     in_doubt: bool
-    now: datetime | None = Field(default=None, sa_type=Instant)
-    due_at: datetime | None = Field(default=None, sa_type=Instant)
     started_at: datetime | None = Field(default=None, sa_type=Instant)
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
-    decision: str | None = Field(default=None, sa_type=Text)
     undoable: bool
+    # What most steps have none of comes last: the store leaves it out where it is null.
+    error: str | None = Field(default=None, sa_type=Text)
+    correction: str | None = Field(default=None, sa_type=Text)
+    now: datetime | None = Field(default=None, sa_type=Instant)
+    due_at: datetime | None = Field(default=None, sa_type=Instant)
+    decision: str | None = Field(default=None, sa_type=Text)
 
 
 class Attempt(Base, table=True):

@@ -100,6 +100,29 @@ async def test_an_open_step_gives_way_to_its_outcome(open_store: OpenStore) -> N
             assert await store.load_steps(run_id) == [record]
 
 
+async def test_what_a_step_does_not_have_any_more_is_gone(open_store: OpenStore) -> None:
+    waits = StepRecord(
+        "a",
+        1,
+        "http",
+        StepStatus.WAITING,
+        error=ERROR,
+        correction={"x": 1},
+        now=NOW,
+        due_at=LATER,
+        decision={"parked": 1},
+    )
+    async with open_store() as store:
+        run_id = await begin(store)
+        await store.record(Turn(run_id, [waits, done("b", 2), waits._replace(path="c")]))
+        await store.record(Turn(run_id, [done("a", 3, 1), waits._replace(path="c", decision=None)]))
+        assert await store.load_steps(run_id) == [
+            waits._replace(path="c", decision=None),
+            done("b", 2),
+            done("a", 3, 1),
+        ]
+
+
 async def test_a_settled_step_is_not_written_over(open_store: OpenStore) -> None:
     async with open_store() as store:
         run_id = await begin(store)
