@@ -18,6 +18,7 @@ LONGEST_WAIT = 50
 CORRECTABLE = ("query", "json", "form", "text")
 """The parts of a request that ``resume_run`` may correct; never url, headers or auth."""
 
+_NAMED = 5
 _POLL = f"Call get_run with wait_seconds {LONGEST_WAIT}."
 
 
@@ -120,12 +121,12 @@ def _correctable(request: Json) -> str:
 
 
 def _what_cancel_undoes(view: RunView) -> str:
-    return f", which undoes {listed(view.would_undo)}" if view.would_undo else " (there is nothing to undo)"
+    return f", which undoes {_some(view.would_undo)}" if view.would_undo else " (there is nothing to undo)"
 
 
 def _ended(view: RunView) -> str | None:
     if view.not_undone:
-        left = listed([step for step, _ in view.not_undone])
+        left = _some([step for step, _ in view.not_undone])
         verb = "is" if len(view.not_undone) == 1 else "are"
         if view.status is RunStatus.CANCELLED:
             return f"{left} {verb} still in effect: tell the user."
@@ -135,6 +136,12 @@ def _ended(view: RunView) -> str | None:
     if view.compensation == "done":
         return "Everything was undone. Start again with other input."
     return f"Nothing was undone. {_sentence(_way_on(view))}; or start again with other input."
+
+
+def _some(steps: Sequence[str]) -> str:
+    """The first of them, and how many more."""
+    more = len(steps) - _NAMED
+    return listed([*steps[:_NAMED], f"{more} more"] if more > 0 else steps)
 
 
 def _sentence(text: str) -> str:

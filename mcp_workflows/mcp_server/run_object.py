@@ -22,6 +22,8 @@ LARGEST_RESULT = 16 * 1024
 
 _LONGEST_MESSAGE = 500
 _WAITS_OF_A_LINE = 3
+_NAMED = 20
+"""How many steps are named that were undone, or were not."""
 _LARGEST_REQUEST = 2 * 1024
 _UNDER_WAY = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.COMPENSATING})
 
@@ -114,9 +116,12 @@ def _course(view: RunView) -> dict[str, Json]:
     if view.compensation is not None and view.compensation != "none":
         told["compensation"] = view.compensation
     if view.undone:
-        told["undone"] = list(view.undone)
+        told["undone"] = list(view.undone[:_NAMED])
     if view.not_undone:
-        told["not_undone"] = [{"step": step, "error": cut(why, 200)} for step, why in view.not_undone]
+        told["not_undone"] = [{"step": step, "error": cut(why, 200)} for step, why in view.not_undone[:_NAMED]]
+    for name, steps in (("undone", view.undone), ("not_undone", view.not_undone)):
+        if len(steps) > _NAMED:
+            told[f"{name}_omitted"] = len(steps) - _NAMED
     return told
 
 

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcp_workflows.definition.input_schema import validate_input
-from mcp_workflows.definition.program import Definition, HttpWork, Json, Step
+from mcp_workflows.definition.program import Definition, Json, Step
 from mcp_workflows.engine.corrections import composed, corrected
-from mcp_workflows.engine.paths import COMPENSATE
-from mcp_workflows.engine.places import step_at
+from mcp_workflows.engine.places import broken, step_at
 from mcp_workflows.engine.records import Run, StepRecord
-from mcp_workflows.engine.states import RunStatus, StepStatus
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.engine.undo import plan
 from mcp_workflows.errors import InputRefused, RunRefused
 from mcp_workflows.steps import refuse_correction
-
-_FAILED = frozenset({StepStatus.FAILED, StepStatus.IN_DOUBT})
 
 
 def resume_body(
@@ -23,14 +21,15 @@ def resume_body(
 ) -> dict[str, Json]:
     """The message that resumes the run: the correction, and the step and generation it was made for.
 
-    By these two the run knows a message that comes late, when the step has long been tried again, or two at once.
-    Raises ``RunRefused`` and ``InputRefused``: it cannot be resumed like that, and nothing was changed.
+    By these two the run knows a message that comes late, when the step has long been tried again, or two at once. ``rows``
+    are those that the run's machine has once it is claimed. Raises ``RunRefused`` and ``InputRefused``: it cannot be
+    resumed like that, and nothing was changed.
     """
     _check_state(run)
     given = _given(run, correction)
     if correction.get("input") is not None:
         _check_input(run, definition, correction["input"])
-    failed = _failed(run, rows)
+    failed = _failed(run, definition, rows)
     step = None if failed is None else step_at(definition, failed.path)
     if failed is None and given:
         raise RunRefused(f"{run.run_id} was not resumed: no step of it failed, so there is no {given} to correct.")
@@ -66,10 +65,15 @@ def _check_input(run: Run, definition: Definition, patch: Json) -> None:
         raise InputRefused(f"Input refused, {run.run_id} was not resumed. {refused}") from None
 
 
-def _failed(run: Run, rows: Mapping[str, StepRecord]) -> StepRecord | None:
+def _failed(run: Run, definition: Definition, rows: Mapping[str, StepRecord]) -> StepRecord | None:
     """The step that a correction is for: the one whose failure the run stopped at, of undoing the one that undoes."""
     if run.record.compensation == "incomplete":
-        return next((row for path, row in rows.items() if COMPENSATE in path and row.status in _FAILED), None)
+        for undo in plan(definition, rows).todo:
+            steps = undo.compensation.steps if undo.compensation else ()
+            for place in broken(steps, undo.lexical({}), rows):
+                if not place.step.is_block:
+                    return rows[place.path]
+        return None
     path = run.record.error.step if run.record.error else None
     return rows.get(path) if path else None
 
@@ -96,12 +100,8 @@ def _check_step(run: Run, failed: StepRecord, step: Step, given: str | None) -> 
 
 def _check_request(run: Run, path: str, step: Step, request: Json) -> None:
     """What of a request may be corrected: never where it goes to, nor as whom."""
-    if request is None:
-        return
-    if not isinstance(step.work, HttpWork):
-        raise RunRefused(f"{run.run_id} was not resumed: {path} makes no request that could be corrected.")
     if refused := refuse_correction(step.work, request):
-        raise InputRefused(f"{run.run_id} was not resumed. {refused}.")
+        raise InputRefused(f"{run.run_id} was not resumed. {path}: {refused}.")
 
 
 def _why_not(run: Run) -> str:

@@ -23,6 +23,7 @@ from mcp_workflows.errors import RunRefused, SettingsInvalid, Stopping, UnknownR
 from mcp_workflows.runtime.callbacks import Callbacks, Received
 from mcp_workflows.runtime.catalog import Catalog, Served
 from mcp_workflows.runtime.children import pins_of
+from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.resuming import resume_body
 from mcp_workflows.runtime.signals import Given, Posting, answered, not_taken, past_lists, posting
@@ -129,7 +130,7 @@ class Runs:
         """Go on from the failed step, as corrected. Raises ``RunRefused``, ``InputRefused``, ``UnknownRun``."""
         run = await self._run(run_id, actor)
         definition = await self.catalog.definition_of(run.definition_id)
-        rows = {row.path: row for row in await self._store.load_steps(run.run_id)}
+        rows = {row.path: row for row in await load_records(self._store, run, definition)}
         body = resume_body(run, definition, rows, correction)
         return await self._deliver(run, Posting("resume", body), actor or LOCAL, reason)
 

@@ -39,8 +39,8 @@ class Viewer:
             view = replace(view, waiting_for=waiting_for(definition, rows))
         if record.status is RunStatus.PAUSED:
             definition = await self._catalog.definition_of(run.definition_id)
-            steps = {step.path: step for step in await self._store.load_steps(run.run_id)}
-            view = replace(view, would_undo=tuple(undo.path for undo in plan(definition, steps).todo))
+            rows = {row.path: row for row in await self._store.load_undoable(run.run_id)}
+            view = replace(view, would_undo=tuple(undo.path for undo in plan(definition, rows).todo))
         return view
 
     async def _progress(self, run: Run) -> Progress:
