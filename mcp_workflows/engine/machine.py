@@ -456,7 +456,8 @@ class Machine:
         """Of the messages that nobody waits for now, those are kept that somebody may wait for later."""
         for key, message in self._waits.unsorted():
             early_signal = message.kind == "signal" and not self.record.status.finished
-            if early_signal or (message.kind == "callback" and key[1] in self._flying):
+            underway = key[1] in self._flying or self._waits.holds(key[1])
+            if early_signal or (message.kind == "callback" and underway):
                 self._draft.kept.append(message.message_id)
             else:
                 self._waits.drop(key, message)

@@ -95,6 +95,10 @@ class Waits:
     def paths(self) -> tuple[str, ...]:
         return tuple(self._waiting)
 
+    def holds(self, path: str) -> bool:
+        """The step waits, if only for the time of its next attempt."""
+        return path in self._waiting
+
     @property
     def asking(self) -> tuple[str, ...]:
         """Paths of those that wait for a person or a signal."""
@@ -120,6 +124,6 @@ def key_of(message: Message) -> MailKey | None:
         case "answer" | "child":
             return (message.kind, str(body.get("path")), int(body.get("generation") or 0))
         case "callback":
-            return ("callback", str(body.get("path")), int(body.get("attempt") or 0))
+            return ("callback", str(body.get("path")), 0)  # whichever attempt it answers: they are one request
         case _:
             return None

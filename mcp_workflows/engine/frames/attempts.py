@@ -141,9 +141,14 @@ class AttemptFrame(StepFrame):
         if asked and self.record.due_at is None:  # it was stopped, and asked for anew by a person
             self.host.launch(self)
             return
-        self.host.wait(self, self.record.due_at, None if asked else ("callback", self.path, self.attempt_number))
+        self.host.wait(self, self.record.due_at, None if asked else ("callback", self.path, 0))
 
     def mail(self, message: Message) -> None:
+        """A call for any attempt of this request is as good; one for what the request was before its correction is none."""
+        before = self.record.attempts_before if self.record.corrected else 0
+        if int(message.body.get("attempt") or 0) <= before:
+            self._go_on_elsewhere()
+            return
         first = self.parked["first"]
         self.ended(Completed({"body": message.body.get("body"), "first": first}), self.host.now)
 
