@@ -6,6 +6,7 @@ cannot be extracted, and one that says ``faded`` is extracted with little confid
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
@@ -65,7 +66,7 @@ def _add_conversions(service: Service) -> None:
             return Answer(404, {"error": "no such conversion"})
         asked = conversion["asked"] + 1
         if asked < _ASKED_UNTIL_DONE:
-            return service.change("conversions", conversion["id"], asked=asked)
+            return replace(service.change("conversions", conversion["id"], asked=asked), headers={"Retry-After": "1"})
         if "encrypted" in _title(service, conversion):
             return service.change("conversions", conversion["id"], state="failed", reason="the document is encrypted")
         result = f"/conversions/{conversion['id']}/result"

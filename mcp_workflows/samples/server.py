@@ -72,17 +72,20 @@ class World:
             return web.json_response({"error": str(error)}, status=400)
         ask = Ask(request.method, request.path, body, dict(request.query), _headers(request), files=files)
 
+        promised: list[CallBack] = []
+
         async def done(number: int) -> web.StreamResponse:
             answer = self._do(service, ask, number)
-            if answer.call_back is None:
-                return _response(answer)
-            response = _response(answer)
-            await response.prepare(request)
-            await response.write_eof()
-            self._tell_later(service, answer.call_back)
-            return response
+            promised.extend([answer.call_back] if answer.call_back else [])
+            return _response(answer)
 
-        return await self._log_and_fail(service, request, ask, done)
+        response = await self._log_and_fail(service, request, ask, done)
+        if promised and request.transport is not None and not request.transport.is_closing():
+            await response.prepare(request)
+            await response.write_eof()  # nobody is called back before the answer is out
+        for call_back in promised:
+            self._tell_later(service, call_back)
+        return response
 
     async def _answer_mcp(self, request: web.Request) -> web.StreamResponse:
         if request.method != "POST":
@@ -202,9 +205,10 @@ async def serving(ports: Mapping[str, int]) -> AsyncGenerator[tuple[World, dict[
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", ports.get(name, 0)).start()
             urls[name] = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with world.desk.running():
-            yield world, urls
+        await world.desk.open()
+        yield world, urls
     finally:
+        await world.desk.close()
         await world.stop_telling()
         for runner in runners:
             await runner.cleanup()

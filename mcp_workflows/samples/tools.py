@@ -26,11 +26,29 @@ _KEY: Final = "idempotencykey"
 
 
 class ToolDoor:
-    """The way to one MCP server. Its ``running`` must be entered first."""
+    """The way to one MCP server, once it is open."""
 
     def __init__(self, server: MCPServer[Any]) -> None:
         self._app = server.streamable_http_app(streamable_http_path=MCP_PATH, json_response=True, stateless_http=True)
-        self.running = server.session_manager.run
+        self._server = server
+        self._closing = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """The SDK's tasks get one of their own around them, so that no failure of the caller's is wrapped in theirs."""
+        opened = asyncio.Event()
+        self._running = asyncio.create_task(self._run(opened))
+        await opened.wait()
+
+    async def close(self) -> None:
+        self._closing.set()
+        if self._running is not None:
+            await self._running
+
+    async def _run(self, opened: asyncio.Event) -> None:
+        async with self._server.session_manager.run():
+            opened.set()
+            await self._closing.wait()
 
     async def forward(self, request: web.Request, number: int | None) -> web.Response:
         """The SDK's answer."""
