@@ -21,6 +21,9 @@ def answer(method: str, params: dict[str, Any]) -> dict[str, Any]:
             return {"content": [{"type": "text", "text": str(os.getpid())}]}
         case "tools/call" if params["name"] == "garbage":
             return {"content": "none"}
+        case "tools/call" if params["name"] == "chatters":
+            print(f"no protocol: {params['arguments']}", flush=True)  # noqa: T201
+            return {"content": [{"type": "text", "text": "done"}]}
         case "tools/call" if params["name"] == "broken":
             raise RuntimeError
         case "tools/call" if params["name"] == "vanish":

@@ -269,6 +269,30 @@ async def test_credentials_are_sent_with_every_call_and_never_shown(tmp_path: Pa
         assert told["authorization"] == "Bearer [secret TOKEN]"
 
 
+async def test_a_secret_in_the_arguments_is_sent_and_neither_recorded_nor_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = {"text": "it is ${secrets.TOKEN}"}
+    async with (
+        http_server(tmp_path / "calls") as (url, _),
+        calling(secrets={"TOKEN": "s3cr3t-value"}, mcp_servers={"old": old_server()}) as c,
+    ):
+        assert await c.completed(work(url, "echo", secret)) == "it is [secret TOKEN]"
+        assert await c.completed(work("old", "chatters", secret)) == "done"
+        error = await c.failed(work(url, "fail", secret))
+        assert "s3cr3t" not in str(error)
+    assert "echo it is s3cr3t-value" in (tmp_path / "calls").read_text()
+    assert "s3cr3t" not in caplog.text
+
+
+async def test_a_redirect_to_elsewhere_is_not_followed_and_nothing_was_called() -> None:
+    async with misbehaving() as service, calling() as c:
+        error = await c.failed(work(f"{service.url}/redirect/307?to=http://169.254.169.254/mcp", "echo"))
+    assert (error.code, error.in_doubt) == ("connect", False)
+    assert "not followed" in error.message
+
+
 async def test_a_server_of_the_settings_may_be_a_url_with_headers(tmp_path: Path) -> None:
     async with http_server(tmp_path / "calls") as (url, _):
         known = McpServer("desk", url=url, headers={"Authorization": "Bearer from-the-file", "X-Tenant": "file"})

@@ -35,6 +35,7 @@ from mcp_workflows.steps.correction import corrected
 from mcp_workflows.steps.gate import Gate
 from mcp_workflows.steps.guard import Guard
 from mcp_workflows.steps.mcp_tool.content import output_of, text_of, tools_of
+from mcp_workflows.steps.mcp_tool.discreet import hush_the_sdk
 from mcp_workflows.steps.mcp_tool.failure import SESSION_GONE, Failure
 from mcp_workflows.steps.mcp_tool.servers import McpServer, is_url, unknown_server
 from mcp_workflows.steps.mcp_tool.sessions import NotOpened, Session, Sessions
@@ -77,6 +78,7 @@ class McpTool:
         max_per_host: int,
         clock: Clock,
     ) -> None:
+        hush_the_sdk()
         self._servers = servers
         self._guard = Guard(allowed_hosts)
         self._client = Client(self._guard)
