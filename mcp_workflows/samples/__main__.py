@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import stat
 import sys
@@ -39,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The sample services on loopback.")
     parser.add_argument("--any-port", action="store_true", help="free ports instead of 8900 to 8908")
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)  # before the MCP SDK does, which tells of every request
     try:
         asyncio.run(_serve({} if arguments.any_port else dict(PORTS)))
     except KeyboardInterrupt:

@@ -113,7 +113,8 @@ class IncidentTools:
 
 def incident_server(do: Do) -> MCPServer[Any]:
     """The MCP server of the desk."""
-    server = MCPServer("incidents", instructions="Incidents, the on-call rota and the status page.")
+    about = "Incidents, the on-call rota and the status page."
+    server = MCPServer("incidents", instructions=about, log_level="WARNING")
     tools = IncidentTools(do)
     server.add_tool(tools.get_incident, annotations=ToolAnnotations(read_only_hint=True))
     server.add_tool(tools.page_oncall)
