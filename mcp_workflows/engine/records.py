@@ -44,10 +44,12 @@ class StepRecord(NamedTuple):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     decision: Mapping[str, Json] | None = None
-    """What was decided while the step was open and is not decided again: of ``switch`` ``{arm}``, of ``for_each``
-    ``{items, errors?}``, of ``repeat`` and its iterations ``{iteration, state}``, of a block that stops ``{stopping}``, of a
-    failure that ``on_error`` handles ``{handler}``, of ``approval`` ``{message, approvers?}``, of work that goes on
-    elsewhere ``{parked, asked}``."""
+    """What was decided while the step was open and is not decided again.
+
+    Of ``switch`` ``{arm}``, of ``for_each`` ``{items, errors?}``, of ``repeat`` and its iterations ``{iteration, state}``, of
+    ``approval`` ``{message, approvers?}``, of work that goes on elsewhere ``{parked, asked}``; of a block that stops
+    ``{stopping}``, of a failure that ``on_error`` handles ``{handler}``, of a block without output, because its last step was
+    skipped, ``{empty}``."""
     undoable: bool = False
     """Undoing the run concerns this step: it is done and has a compensation, or it is in doubt."""
 

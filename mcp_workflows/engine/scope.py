@@ -120,13 +120,19 @@ class Scope(Mapping[str, Any]):
 def step_view(record: StepRecord) -> dict[str, Json]:
     """What ``steps.<id>`` is: a step without output has no such key, so that ``.?output`` tells."""
     view: dict[str, Json] = {"status": str(record.status)}
-    if record.status.has_output and (record.error is None or record.status is StepStatus.COMPLETED):
+    if has_output(record):
         view["output"] = record.output
     if record.error is not None:
         view["error"] = error_view(record.error)
     if record.decision and "errors" in record.decision:
         view["errors"] = record.decision["errors"]
     return view
+
+
+def has_output(record: StepRecord) -> bool:
+    """A failure that was handled has one; a block whose last step was skipped has none."""
+    done = record.status.has_output and (record.error is None or record.status is StepStatus.COMPLETED)
+    return done and not (record.decision and "empty" in record.decision)
 
 
 def error_view(error: StepError) -> dict[str, Json]:

@@ -129,6 +129,7 @@ class AttemptFrame(StepFrame):
         after = parked.wake_after if parked.wake_after is not None else parked.expires_after
         due_at = None if after is None else self.host.now + timedelta(seconds=after)
         decision = {"parked": parked.note, "asked": parked.wake_after is not None}
+        self.host.seq += 1  # to have been answered is progress, however often a server dies in between
         self.write(status=StepStatus.WAITING, due_at=due_at, decision=decision)
         if self.parent.stopping is not None:
             self.stop()

@@ -23,7 +23,7 @@ MAX_ITERATIONS = 1_000_000
 class RepeatFrame(BlockFrame):
     """One row says where the loop is, so that going on costs the same at any iteration."""
 
-    __slots__ = ("_collected", "_last", "_names", "_sequence", "_values")
+    __slots__ = ("_collected", "_keeps", "_names", "_sequence")
 
     _sequence: Sequence
 
@@ -33,7 +33,7 @@ class RepeatFrame(BlockFrame):
 
     def work(self) -> None:
         loop = self._loop
-        self._last: Json = None
+        self._keeps = loop.keeps_iterations
         self._names = names_of(loop.steps)
         self._collected: list[Json] = []
         replaying = self.replaying and self.opened
@@ -63,10 +63,8 @@ class RepeatFrame(BlockFrame):
 
     def _iterate(self, *, replaying: bool = False) -> None:
         iteration = self.decided("iteration")
-        self._values = {"index": iteration, "state": self.decided("state")}
-        lexical = Lexical(
-            f"{self.path}[{iteration}].", self._names, self.lexical, {**self.lexical.values, **self._values}
-        )
+        values = {**self.lexical.values, "index": iteration, "state": self.decided("state")}
+        lexical = Lexical(f"{self.path}[{iteration}].", self._names, self.lexical, values)
         self._sequence = self.list_of(self._loop.steps, lexical, replaying=replaying)
         self.host.agenda.append(self._sequence.enter)
 
@@ -77,7 +75,7 @@ class RepeatFrame(BlockFrame):
         state = before if loop.next is None else loop.next.render(self._inside(before))
         after = self._inside(state)
         element = None if loop.collect is None else loop.collect.render(after)
-        if loop.keeps_iterations:
+        if self._keeps:
             self._keep(iteration, before, element)
         if loop.collect is not None:
             self._collected.append(element)
@@ -104,12 +102,11 @@ class RepeatFrame(BlockFrame):
 
     def _give(self, record: StepRecord | None, state: Json) -> None:
         if self._loop.collect is not None:
-            result = self._collected
+            self.give(self._collected)
         elif self._loop.state is not None:
-            result = state
+            self.give(state)
         else:
-            result = record.output if record else None
-        self.give(result)
+            self.complete_as(record)
         self._sequence.forget()
 
     def _keep(self, iteration: int, state: Json, element: Json) -> None:

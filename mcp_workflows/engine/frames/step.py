@@ -13,7 +13,7 @@ from mcp_workflows.engine.frames.sequence import Sequence
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.paths import ON_ERROR
 from mcp_workflows.engine.records import Message, StepRecord, Stopping
-from mcp_workflows.engine.scope import Lexical, Scope, error_view
+from mcp_workflows.engine.scope import Lexical, Scope, error_view, has_output
 from mcp_workflows.engine.states import StepStatus
 
 
@@ -123,6 +123,13 @@ class StepFrame:
             return self.step.default_output(result)
         return self.step.output.render(self.scope(result=result))
 
+    def complete_as(self, last: StepRecord | None) -> None:
+        """The output is that of the last step inside; none, if that has none."""
+        if last is None or has_output(last):
+            self.complete(self.output(last.output if last else None))
+        else:
+            self.complete(None, decision=self.deciding(empty=True))
+
     def complete(self, output: Json, **fields: Any) -> None:
         self.settle(StepStatus.COMPLETED, output=output, error=None, due_at=None, in_doubt=False, **fields)
         self.parent.child_done(self.record)
@@ -226,6 +233,7 @@ class Handler:
 
     def child_done(self, record: StepRecord | None) -> None:
         frame = self._frame
+        decision = frame.record.decision
         output = record.output if record else None
         if self._arm.output is not None:
             try:
@@ -234,7 +242,9 @@ class Handler:
                 error = StepError("expression", f"on_error.output: {failure}")
                 frame.parent.child_broke(Break(error.at(frame.path, frame.attempt_number - 1)))
                 return
-        frame.settle(StepStatus.COMPLETED, output=output)
+        elif record is not None and not has_output(record):
+            decision = frame.deciding(empty=True)
+        frame.settle(StepStatus.COMPLETED, output=output, decision=decision)
         self.sequence.forget()
         frame.parent.child_done(frame.record)
 

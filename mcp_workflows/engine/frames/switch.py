@@ -39,10 +39,10 @@ class SwitchFrame(BlockFrame):
 
     def child_done(self, record: StepRecord | None) -> None:
         try:
-            output = record.output if record else None
-            if self._arm.output is not None:
-                output = self._arm.output.render(self.host.scope(self._sequence.lexical, self.host.now, {}))
-            self.give(output)
+            if self._arm.output is None:
+                self.complete_as(record)
+            else:
+                self.give(self._arm.output.render(self.host.scope(self._sequence.lexical, self.host.now, {})))
         except ExpressionFailed as failure:
             self.fail(StepError("expression", f"output: {failure}"))
         else:
