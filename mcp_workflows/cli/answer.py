@@ -123,6 +123,11 @@ def _show(wait: Waiting) -> None:
         remark(f"[dim]until {clock_time(wait.expires_at)}[/]")
 
 
+def at_terminal() -> bool:
+    """Somebody is there who can be asked."""
+    return sys.stdin.isatty()
+
+
 def _form(wait: Waiting) -> dict[str, Any]:
     """JSON Schema of what is to be filled in; empty where nothing is."""
     properties = cast("dict[str, Any]", (wait.schema or {}).get("properties", {}))
@@ -131,7 +136,7 @@ def _form(wait: Waiting) -> dict[str, Any]:
 
 def _decided(wait: Waiting, answer: dict[str, Any]) -> dict[str, Any]:
     """Ask the person at the terminal. Raises ``InputRefused`` where there is none."""
-    if not sys.stdin.isatty():
+    if not at_terminal():
         raise InputRefused("Nothing was decided: say --approve or --reject (there is no terminal to ask you at).")
     yes = typer.confirm("Approve?", default=None, err=True)
     answer["decision"] = "approved" if yes else "rejected"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,8 @@ from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.given import load_settings
 from mcp_workflows.cli.options import Database
 from mcp_workflows.cli.terminal import stderr
+from mcp_workflows.definition.phrases import listed
+from mcp_workflows.errors import InputRefused
 from mcp_workflows.mcp_server.http import base_url, listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.stdio import serve_stdio
@@ -43,6 +46,7 @@ async def serve(
     On stdio nothing but the protocol is written to stdout; logs go to stderr.
     """
     address = None if http is None else _address(http)
+    _check_given(paths or ())
     settings = load_settings(paths, database, logs="info")
     stop = _on_signals()
     if address is None:
@@ -73,9 +77,17 @@ def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon:
         host, port = ("127.0.0.1", text) if text.isdecimal() else (text, "8911")
-    if not port.isdecimal() or int(port) > 65535:
+    named = colon or text.isdecimal() or "." in text or text == "localhost"  # a bare word is rather a mistake
+    if not named or not port.isdecimal() or int(port) > 65535:
         raise typer.BadParameter(f'"{text}": write HOST:PORT, such as 127.0.0.1:8911', param_hint="--http")
     return host or "127.0.0.1", int(port)
+
+
+def _check_given(paths: Sequence[Path]) -> None:
+    """What was named and is not there is a mistake; the default folder may come later. Raises ``InputRefused``."""
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise InputRefused(f"There is no {listed(missing, 'or')}. Name files or folders with definitions.")
 
 
 def _on_signals() -> asyncio.Event:

@@ -148,7 +148,7 @@ class Runs:
         run = await self._run(run_id, actor)
         definition = await self.catalog.definition_of(run.definition_id)
         rows = {row.path: row for row in await self._store.load_waiting(run.run_id)}
-        sent = posting(run, definition, rows, given)
+        sent = posting(run, definition, rows, given, self._clock())
         if sent is None:
             messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
             past = await self._store.load_steps(run.run_id, past_lists(messages, name))

@@ -47,13 +47,17 @@ class Posting:
     dedupe_key: str | None = None
 
 
-def posting(run: Run, definition: Definition, rows: Mapping[str, StepRecord], given: Given) -> Posting | None:
+def posting(
+    run: Run, definition: Definition, rows: Mapping[str, StepRecord], given: Given, now: datetime
+) -> Posting | None:
     """What to send for ``given``; ``None``: the run neither waits for that nor takes it in advance.
 
     ``rows`` are the steps that wait. Raises ``RunRefused``, ``PersonNeeded`` and ``InputRefused``: nothing was changed.
     """
     waits = waiting_for(definition, rows)
     asked = _asked(run, waits, given.name)
+    if asked is not None and asked.expires_at is not None and asked.expires_at <= now:
+        raise RunRefused(_expired(run.run_id, asked.path, asked.expires_at))  # though no server was up to see it expire
     if asked is not None:
         return _answer(run, asked, rows[asked.path].generation, given)
     signals = [step.work for step in steps_of(definition) if _is_signal(step.work, given.name)]
@@ -171,9 +175,13 @@ def answered(message: Message) -> str:
 
 def _over(run_id: str, row: StepRecord) -> str:
     if row.error is not None and (row.error.code == TIMEOUT or _is_silence(row.error.details)):
-        when = f" at {_time(row.finished_at)}" if row.finished_at else ""
-        return f"{_last(row.path)} of {run_id} has expired{when}; it can be answered no more."
+        return _expired(run_id, row.path, row.due_at or row.finished_at)
     return f"{_last(row.path)} of {run_id} is {row.status}; it can be answered no more."
+
+
+def _expired(run_id: str, path: str, at: datetime | None) -> str:
+    when = f" at {_time(at)}" if at else ""
+    return f"{_last(path)} of {run_id} has expired{when}; it can be answered no more."
 
 
 def _is_silence(details: Json) -> bool:

@@ -135,7 +135,12 @@ def _tidied(branch: Branch) -> Branch:
 
 
 def _says_nothing_more(branch: Branch, only: Branch) -> bool:
-    return branch.row is None or (not is_step(branch.row) and branch.row.status is only.status)
+    """The list is told by the one step in it: they ended alike, whether or not the step was undone since."""
+    row = branch.row
+    if row is None:
+        return True
+    done = row.status is StepStatus.COMPLETED and only.status.has_output
+    return not is_step(row) and (row.status is only.status or done)
 
 
 def _cut(items: list[Branch]) -> tuple[list[Branch], Counter[StepStatus]]:

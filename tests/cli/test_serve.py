@@ -95,3 +95,16 @@ def test_on_stdio_only_the_protocol_is_written_to_stdout(place: Place):
     assert stdout == ""
     assert process.returncode == 0
     assert "Traceback" not in stderr
+
+
+def test_what_was_named_and_is_not_there_is_a_mistake_and_not_an_empty_server(place: Place):
+    told = place.call("serve", "nope", "--http", "127.0.0.1:0")
+    assert told.code == 2
+    assert "There is no nope. Name files or folders with definitions." in told.stderr
+
+
+@pytest.mark.parametrize("address", ["foo", "foo:bar", "127.0.0.1:70000", ""])
+def test_an_address_that_is_none_is_refused_with_an_example(place: Place, address: str):
+    told = place.call("serve", "--http", address)
+    assert told.code == 2
+    assert "write HOST:PORT, such as 127.0.0.1:8911" in " ".join(told.stderr.replace("│", "").split())

@@ -299,3 +299,28 @@ async def test_a_run_of_somebody_else_cannot_be_answered(tmp_path: Path) -> None
         assert refused(await client.call_tool("signal_run", answer)).startswith(
             f"No run {view.run_id} that you may see."
         )
+
+
+async def test_the_trace_tells_nested_steps_below_one_another_and_who_answered_what(tmp_path: Path) -> None:
+    async with place(tmp_path, {"tickets": TICKETS}) as here, here.client("in process, 2026") as client:
+        run_id = (await call(client, "work_tickets"))["run_id"]
+        for index in (0, 1):
+            answer = {"decision": "approved", "form": {"hours": 1}, "note": "yes"}
+            await call(client, "signal_run", run_id=run_id, name=f"tickets[{index}].decide", data=answer)
+        await call(client, "signal_run", run_id=run_id, name="payment", data={"amount": 5})
+        trace = (await call(client, "get_run", run_id=run_id, select="trace"))["selected"]
+        tickets, paid = trace["steps"]
+        assert (tickets["path"], paid["path"]) == ("tickets", "paid")
+        assert [one["path"] for one in tickets["steps"]] == ["tickets[0].decide", "tickets[1].decide"]
+        assert tickets["steps"][0]["decided"] == {"message": "Work on a?"}
+        assert tickets["steps"][0]["output"]["note"] == "yes"
+        told = [
+            (one["kind"], one["actor"], one["body"].get("path") or one["body"]["name"]) for one in trace["messages"]
+        ]
+        assert told == [
+            ("answer", "local", "tickets[0].decide"),
+            ("answer", "local", "tickets[1].decide"),
+            ("signal", "local", "payment"),
+        ]
+        one = await call(client, "get_run", run_id=run_id, select="steps.tickets[1].decide.output.form")
+        assert one["selected"] == {"hours": 1, "rate": 80}
