@@ -124,7 +124,7 @@ async def long_bench(secrets: dict[str, str] | None = None, **environment: Any) 
     """The options are ``Environment``'s."""
     known = secrets or {}
     blobs = MemoryBlobs()
-    options = {
+    options: dict[str, Any] = {
         "blobs": blobs,
         "callback_base": "https://workflows.example",
         "callback_tokens": CallbackTokens(KEY),

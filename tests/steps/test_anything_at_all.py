@@ -11,7 +11,7 @@ from typing import Any, cast
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcp_workflows.engine.outcome import Completed
+from mcp_workflows.engine.outcome import Completed, Failed
 from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_leniently
 from mcp_workflows.steps.redact import Redactor
 from tests.steps.calls import bench
@@ -134,6 +134,7 @@ def test_no_bytes_on_the_wire_lead_to_an_error_inside(answers: list[bytes]) -> N
             if isinstance(outcome, Completed):
                 assert recordable(outcome.result), answer
             else:
+                assert isinstance(outcome, Failed)
                 assert outcome.error.code not in {"internal", "timeout"}, (outcome, answer)
                 assert recordable(outcome.error.to_json())
                 assert outcome.error.in_doubt or 400 <= (outcome.error.status or 0) < 500, (outcome, answer)
