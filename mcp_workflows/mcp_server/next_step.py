@@ -29,6 +29,8 @@ def next_step(view: RunView, now: datetime, *, by_key: bool = False) -> str | No
             return _joined(view, now, by_key) if view.joined else None
         case RunStatus.PAUSED:
             return _paused(view)
+        case RunStatus.COMPENSATED:
+            return "It had completed, and was undone with the run that had started it."
         case RunStatus.FAILED | RunStatus.CANCELLED:
             return _ended(view)
         case RunStatus.COMPENSATING if view.waiting_for:

@@ -52,7 +52,7 @@ async def test_a_client_of_the_handshake_era_is_told_unasked(tmp_path: Path, tra
         here.define("second", SECOND)
         async with asyncio.timeout(20):
             await told_of.wait()
-        assert len((await client.list_tools()).tools) == 6
+        assert len((await client.list_tools()).tools) == 7
 
 
 async def test_sessions_that_ended_are_not_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.next_step import nothing_to_cancel
 from mcp_workflows.mcp_server.run_object import LARGEST_RESULT, Telling, run_line, run_object
 from mcp_workflows.mcp_server.shape import size_of
-from mcp_workflows.runtime.views import Progress, RunView
+from mcp_workflows.runtime.views import Progress, RunView, Waiting
 from tests.mcp_server.views import NOW, RUN_ID, STARTED, refused_booking, view
 
 TOLD_AT_ONCE = Telling(NOW)
@@ -201,6 +202,81 @@ def test_a_line_of_the_list_tells_one_run_from_another() -> None:
         "idempotency_key": "k1",
         "error": 'ship: POST /shipping/book answered 422: {"error":"status must be 200 or 201"}',
     }
+
+
+def asks(number: int, **fields: Any) -> Waiting:
+    name = f"items[{number}].ok"
+    given: dict[str, Any] = {"by": "anyone", "message": f"Item {number}?"}
+    return Waiting("approval", name, name, **given | fields)
+
+
+@pytest.mark.parametrize(
+    ("waits", "sentence"),
+    [
+        (
+            [asks(0, by="person"), asks(1, by="person")],
+            "A person decides: give the user the command, then call get_run with wait_seconds 50.",
+        ),
+        (
+            [asks(0), Waiting("signal", "paid", "paid", "anyone")],
+            (
+                "Answer with signal_run with name and data (see schema); or call get_run with wait_seconds 50 "
+                "until somebody else does."
+            ),
+        ),
+        (
+            [asks(0), asks(1, by="person")],
+            (
+                'By "person": give the user the command; by "anyone": signal_run with name and data (see schema). '
+                "Then call get_run with wait_seconds 50."
+            ),
+        ),
+    ],
+)
+def test_who_must_answer_is_said_before_anything_else(waits: list[Waiting], sentence: str) -> None:
+    waiting = view(RunStatus.WAITING, waiting_for=tuple(waits), wake_at=NOW + timedelta(days=3))
+    assert run_object(waiting, TOLD_AT_ONCE)["next"] == sentence
+    working = view(RunStatus.RUNNING, waiting_for=tuple(waits), progress=Progress(3, ("other",)))
+    told = run_object(working, TOLD_AT_ONCE)
+    assert (told["next"], told["progress"]) == (sentence, {"completed": 3, "running": ["other"]})
+    undoing = run_object(view(RunStatus.COMPENSATING, waiting_for=tuple(waits)), TOLD_AT_ONCE)
+    assert undoing["next"] == f"What was completed is being undone. {sentence}"
+
+
+def test_waits_for_one_signal_are_told_once_and_of_many_waits_the_first() -> None:
+    signals = [Waiting("signal", "paid", f"items[{number}].paid", "anyone") for number in range(100)]
+    told = run_object(view(RunStatus.WAITING, waiting_for=tuple(signals)), TOLD_AT_ONCE)
+    assert told["waiting_for"] == [{"kind": "signal", "name": "paid", "by": "anyone"}]
+    assert "waiting_for_omitted" not in told
+    form = {"type": "object", "properties": {f"field_{number}": {"type": "string"} for number in range(1000)}}
+    waits = tuple(asks(number, message="m" * 100_000, schema=form) for number in range(100))
+    told = run_object(view(RunStatus.WAITING, waiting_for=waits), TOLD_AT_ONCE)
+    assert (len(told["waiting_for"]), told["waiting_for_omitted"]) == (5, 95)
+    assert size_of(told) < 10_000
+
+
+def test_the_command_for_a_person_survives_the_shell() -> None:
+    wait = asks(0, by="person")
+    told = run_object(view(RunStatus.WAITING, waiting_for=(wait,)), Telling(NOW, database="/home/anna b/runs.db"))
+    command = told["waiting_for"][0]["command"]
+    assert shlex.split(command) == [
+        "mcp-workflows", "signal", RUN_ID, "items[0].ok", "--database", "/home/anna b/runs.db"
+    ]  # fmt: skip
+
+
+def test_however_much_was_undone_only_some_of_it_is_named() -> None:
+    steps = tuple(f"items[{number}].charge" for number in range(10_000))
+    failed = view(RunStatus.FAILED, compensation="incomplete", undone=steps, not_undone=tuple((s, "no") for s in steps))
+    told = run_object(failed, TOLD_AT_ONCE)
+    assert (len(told["undone"]), told["undone_omitted"]) == (20, 9980)
+    assert (len(told["not_undone"]), told["not_undone_omitted"]) == (20, 9980)
+    assert "items[4].charge and 9995 more are still in effect" in told["next"]
+    assert size_of(told) < 5_000
+
+
+def test_a_child_that_was_undone_with_its_parent_says_so() -> None:
+    told = run_object(view(RunStatus.COMPENSATED), TOLD_AT_ONCE)
+    assert told["next"] == "It had completed, and was undone with the run that had started it."
 
 
 @pytest.mark.parametrize(
