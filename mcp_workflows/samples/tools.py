@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from aiohttp import web
 from mcp.server.mcpserver import MCPServer
-from multidict import CIMultiDict
 from starlette.types import Message
 
 from mcp_workflows.samples.service import Ask, Json
@@ -62,7 +61,8 @@ class ToolDoor:
             "query_string": request.query_string.encode(), "headers": headers, "client": None, "server": None,
         }  # fmt: skip
         asked = False
-        status, sent, content = 500, CIMultiDict[str](), bytearray()
+        status, content = 500, bytearray()
+        sent: dict[str, str] = {}
 
         async def receive() -> Message:
             nonlocal asked
@@ -75,7 +75,7 @@ class ToolDoor:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                sent.extend((name.decode(), value.decode()) for name, value in message["headers"])
+                sent.update((name.decode(), value.decode()) for name, value in message["headers"])
             else:
                 content.extend(message.get("body", b""))
 
