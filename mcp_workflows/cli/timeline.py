@@ -34,6 +34,7 @@ _RUN_MARKS: Final = {
 }
 _LONGEST_JSON: Final = 400
 _WAITS: Final = 5
+_NAMED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +135,26 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
         if run.error.in_doubt:
             yield Text("in doubt: it is unknown whether that took effect", "doubt")
     if run.undone:
-        yield Text.assemble(("undone ", "doubt"), ", ".join(run.undone))
-    for path, why in run.not_undone:
+        yield Text.assemble(("undone ", "doubt"), _some(run.undone))
+    for path, why in run.not_undone[:_NAMED]:
         yield Text.assemble(("not undone ", "bad"), f"{path}: {why}")
+    if len(run.not_undone) > _NAMED:
+        yield Text(f"and {len(run.not_undone) - _NAMED} more were not undone", "bad")
     for wait in run.waiting_for[:_WAITS]:
         yield answering(run, wait, place)
     if len(run.waiting_for) > _WAITS:
         yield Text(f"and {len(run.waiting_for) - _WAITS} more wait for an answer", "dim")
     if run.status is RunStatus.PAUSED:
-        undoes = f" (undoes {', '.join(run.would_undo)})" if run.would_undo else ""
+        undoes = f" (undoes {_some(run.would_undo)})" if run.would_undo else ""
         resume, cancel = (f"mcp-workflows {verb} {run.run_id}{place}" for verb in ("resume", "cancel"))
         yield Text.assemble(("decide ", "doubt"), f"{resume}, or {cancel}{undoes}")
     elif run.not_undone or (run.status is RunStatus.FAILED and run.compensation == "none"):
         yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}{place}")
+
+
+def _some(paths: Sequence[str]) -> str:
+    more = len(paths) - _NAMED
+    return ", ".join(paths[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def answering(run: RunView, wait: Waiting, place: str) -> Text:
