@@ -116,6 +116,7 @@ async def built_app(
             lacks_secrets=lambda definition: environment.missing(definition.secrets),
             max_runs={Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0),
             max_attempts=settings.max_attempts,
+            max_output_bytes=settings.max_answer_bytes,
             lacks=steps.lacks if role in _MOVING else lambda _: (),
         )
         stack.push_async_callback(_leave, node)

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import Definition, Json, OnFailure, Step
 from mcp_workflows.engine import frames, moves
+from mcp_workflows.engine.bounds import MAX_OUTPUT_BYTES, TIMES_FOR_BLOCKS, bounded
 from mcp_workflows.engine.corrections import composed, corrected, reopen
 from mcp_workflows.engine.draft import Draft, idempotency_key
 from mcp_workflows.engine.frames.attempts import AttemptFrame
@@ -68,7 +69,7 @@ class Machine:
 
     def __init__(
         self, definition: Definition, run: Run, steps: Iterable[StepRecord], *,
-        variables: Mapping[str, Json], hold: timedelta = HOLD,
+        variables: Mapping[str, Json], hold: timedelta = HOLD, max_output_bytes: int = MAX_OUTPUT_BYTES,
     ) -> None:  # fmt: skip
         self.definition = definition
         self.run = run
@@ -78,6 +79,7 @@ class Machine:
         self.now = run.created_at
         self.seq = max((step.seq for step in self.memo.values()), default=0)
         self.seq = max(self.seq, run.record.seq)
+        self.max_output_bytes = max_output_bytes
         self._hold = hold
         self._values = RunValues(run, corrected(run.input, run.record.corrections), variables, self.memo)
         self._replaying = run.interrupted
@@ -90,7 +92,14 @@ class Machine:
 
     def rebuilt(self, run: Run, steps: Iterable[StepRecord]) -> Machine:
         """A machine of the same definition from records read anew."""
-        return Machine(self.definition, run, steps, variables=self._values.vars, hold=self._hold)
+        return Machine(
+            self.definition,
+            run,
+            steps,
+            variables=self._values.vars,
+            hold=self._hold,
+            max_output_bytes=self.max_output_bytes,
+        )
 
     # What happened
 
@@ -257,10 +266,11 @@ class Machine:
             output = self.definition.output
             if output is not None:
                 value = output.render(self.scope(Lexical.of(self.definition.steps), self.now, {}))
+                bounded(value, self.max_output_bytes * TIMES_FOR_BLOCKS, "it gives")
             else:
                 value = record.output if record else None
         except ExpressionFailed as failure:
-            self._fail(StepError("expression", f"output: {failure}"), None)
+            self._fail(StepError(failure.code, f"output: {failure}"), None)
         else:
             self._end(moves.complete(self.record, value, self.now))
 

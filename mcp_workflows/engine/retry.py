@@ -9,9 +9,10 @@ from tenacity import RetryCallState, wait_exponential, wait_fixed, wait_incremen
 from tenacity.wait import wait_base
 
 from mcp_workflows.definition.program import INTERRUPTED, Backoff, Retry
+from mcp_workflows.engine.bounds import TooLarge
 from mcp_workflows.engine.outcome import StepError
 
-NEVER_RETRIED = frozenset({"expression", "invalid_request", "blocked_address", INTERRUPTED})
+NEVER_RETRIED = frozenset({"expression", TooLarge.code, "invalid_request", "blocked_address", INTERRUPTED})
 """Codes that no ``retry.for`` brings back: the same attempt can only end the same way, or must not be made again."""
 
 

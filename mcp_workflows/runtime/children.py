@@ -28,7 +28,7 @@ class Children:
             definition = await self._catalog.definition_of(definition_id)
             value = validate_input(definition, work.input.render(call.values))
         except ExpressionFailed as failure:
-            return Failed(StepError("expression", f"workflow.input: {failure}"))
+            return Failed(StepError(failure.code, f"workflow.input: {failure}"))
         except InputRefused as refused:
             return Failed(StepError("input_refused", f"{work.name} refuses its input. {refused}"))
         except DefinitionInvalid as invalid:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.engine.bounds import MAX_OUTPUT_BYTES
 from mcp_workflows.engine.machine import Machine
 from mcp_workflows.engine.outcome import StepError
-from mcp_workflows.engine.records import Run
+from mcp_workflows.engine.records import Run, StepRecord
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import DefinitionInvalid, NodeLost, SettingsInvalid, StoreUnavailable
 from mcp_workflows.runtime.catalog import Catalog
@@ -46,6 +47,7 @@ class Node:
     def __init__(
         self, store: Store, catalog: Catalog, doer: Doer, *, clock: Clock, vars_of: Callable[[Definition], Mapping[str, Json]],
         lacks_secrets: Callable[[Definition], Collection[str]], max_runs: int = 2000, max_attempts: int = 256,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
         lacks: Callable[[Definition], Sequence[str]] = lambda _: (),
     ) -> None:  # fmt: skip
         self._store = store
@@ -58,6 +60,7 @@ class Node:
         self._lacks_secrets = lacks_secrets
         self._max_runs = max_runs
         self._slots = asyncio.Semaphore(max_attempts)
+        self._max_output_bytes = max_output_bytes
         self._movers: dict[str, Mover] = {}
         self._reserved = 0
         self._claimed: deque[Run] = deque()
@@ -120,7 +123,7 @@ class Node:
         self._reserved -= 1
         if self._leaving:
             return  # the store gives it to others, with all else that is this node's
-        self._move(run, Machine(definition, run, (), variables=self._vars_of(definition)))
+        self._move(run, self._machine(run, definition, ()))
 
     # Its life
 
@@ -240,10 +243,14 @@ class Node:
     async def _machine_of(self, run: Run, definition: Definition) -> Machine:
         """The run's machine; of a run that has taken down one node after another it is set aside already."""
         steps = await load_records(self._store, run, definition)
-        machine = Machine(definition, run, steps, variables=self._vars_of(definition))
+        machine = self._machine(run, definition, steps)
         if run.recoveries > MAX_RECOVERIES and run.record.status is not RunStatus.PAUSED:
             machine.set_aside(_recoveries_error(run), self._clock())
         return machine
+
+    def _machine(self, run: Run, definition: Definition, steps: Iterable[StepRecord]) -> Machine:
+        variables = self._vars_of(definition)
+        return Machine(definition, run, steps, variables=variables, max_output_bytes=self._max_output_bytes)
 
     async def _leave_to_others(self, run: Run, definition: Definition | None) -> None:
         self._cannot[run.definition_id] = definition

@@ -22,6 +22,9 @@ class ExpressionInvalid(Exception):
 class ExpressionFailed(Exception):
     """An expression gives no value with what it was given. Trying again does not help."""
 
+    code = "expression"
+    """Of the step that fails by it."""
+
     def __init__(self, message: str, source: str) -> None:
         super().__init__(f"{message}, in ${{{source}}}" if source else message)
         self.message = message

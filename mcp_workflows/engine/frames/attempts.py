@@ -99,7 +99,7 @@ class AttemptFrame(StepFrame):
                     output = self.output(result)
                 except ExpressionFailed as failure:
                     # The work was done, so whatever it changed has to be undone although there is no output to show.
-                    error = StepError("expression", f"output: {failure}", in_doubt=self.step.has_effect)
+                    error = StepError(failure.code, f"output: {failure}", in_doubt=self.step.has_effect)
                     self._attempt_failed(error, started_at)
                 else:
                     self.complete(output, attempts=self.record.attempts + 1)

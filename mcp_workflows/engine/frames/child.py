@@ -64,7 +64,7 @@ class ChildFrame(AttemptFrame):
             try:
                 self.complete(self.output(body.get("output")))
             except ExpressionFailed as failure:
-                self._broke(StepError("expression", f"output: {failure}", in_doubt=True))
+                self._broke(StepError(failure.code, f"output: {failure}", in_doubt=True))
         elif self.parent.stopping is not None:
             self.record = self.record._replace(in_doubt=body.get("compensation") == "incomplete")
             super().stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mcp_workflows.definition.program import FailWork, ReturnWork, SetWork
+from mcp_workflows.engine.bounds import TIMES_FOR_BLOCKS, bounded
 from mcp_workflows.engine.frames.step import StepFrame
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import StepStatus
@@ -16,9 +17,10 @@ class ComputedFrame(StepFrame):
     def work(self) -> None:
         match self.step.work:
             case SetWork(values=values):
-                self.complete(self.output(values.render(self.scope())))
+                self.complete(self.output(bounded(values.render(self.scope()), self.largest, "set gives")))
             case ReturnWork(value=value):
-                output = value.render(self.scope())
+                most = self.host.max_output_bytes * TIMES_FOR_BLOCKS  # it is the run's result
+                output = bounded(value.render(self.scope()), most, "return gives")
                 self.settle(StepStatus.COMPLETED, output=output, error=None)
                 self.parent.child_returned(output)
             case FailWork() as work:
@@ -28,9 +30,9 @@ class ComputedFrame(StepFrame):
 
     def _purpose(self, work: FailWork) -> StepError:
         scope = self.scope()
-        message = work.message.render(scope)
+        message = bounded(work.message.render(scope), self.largest, "message gives")
         return StepError(
             work.code,
             message if isinstance(message, str) else repr(message),
-            details=work.details.render(scope) if work.details else None,
+            details=bounded(work.details.render(scope), self.largest, "details give") if work.details else None,
         )

@@ -38,6 +38,8 @@ class Host(Protocol):
     seq: int
     """The place of the last record in the order of settling."""
     run: Run
+    max_output_bytes: int
+    """What one step may give; see ``bounds``."""
 
     @property
     def memo(self) -> Mapping[str, StepRecord]: ...

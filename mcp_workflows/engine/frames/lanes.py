@@ -10,6 +10,7 @@ from typing import cast
 
 from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import ForEachWork, Json, OnFailure, ParallelWork, Step
+from mcp_workflows.engine.bounds import Room, TooLarge, bounded
 from mcp_workflows.engine.frames.block import BlockFrame
 from mcp_workflows.engine.frames.host import Break
 from mcp_workflows.engine.frames.sequence import Sequence
@@ -55,7 +56,7 @@ class Lane:
 class LanesFrame(BlockFrame):
     """The lanes of one step. ``_open`` of them have begun and not ended."""
 
-    __slots__ = ("_open", "_stopping")
+    __slots__ = ("_open", "_room", "_stopping")
 
     @property
     def stopping(self) -> Stopping | None:
@@ -64,6 +65,7 @@ class LanesFrame(BlockFrame):
     def work(self) -> None:
         stopping = self.decided("stopping")
         self._open = 0
+        self._room = Room(f"{self.step.kind} has gathered", self.largest)
         self._stopping = Stopping(stopping["reason"], tuple(stopping["in_flight"])) if stopping else None
         self.begin(replaying=self.replaying and self.opened)
         if self._open == 0:
@@ -80,7 +82,7 @@ class LanesFrame(BlockFrame):
         raise NotImplementedError
 
     def passes_over(self, lane: Lane, failure: Break) -> bool:
-        """Whether a lane's failure is one of the step."""
+        """Whether a lane's failure is none of the step. Raises ``TooLarge``."""
         del lane, failure
         return False
 
@@ -101,16 +103,21 @@ class LanesFrame(BlockFrame):
         try:
             self.keep(lane, record)
         except ExpressionFailed as failure:
-            error = StepError("expression", f"output of {lane.path}: {failure}").at(self.path, 0)
+            error = StepError(failure.code, f"output of {lane.path}: {failure}").at(self.path, 0)
             self.lane_broke(lane, Break(error))
         else:
             lane.sequence.forget()
             self.lane_ended()
 
     def lane_broke(self, lane: Lane, failure: Break) -> None:
-        if self.stopping is None and not (not failure.ends_run and self.passes_over(lane, failure)):
-            error = failure.error.to_json()
-            self.stop_others("failure", error=error, policy=failure.policy, ends_run=failure.ends_run)
+        if self.stopping is None:
+            try:
+                passed_over = not failure.ends_run and self.passes_over(lane, failure)
+            except TooLarge as full:
+                passed_over, failure = False, Break(StepError(full.code, str(full)).at(self.path, 0))
+            if not passed_over:
+                error = failure.error.to_json()
+                self.stop_others("failure", error=error, policy=failure.policy, ends_run=failure.ends_run)
         self.lane_ended()
 
     def lane_ended(self) -> None:
@@ -146,7 +153,7 @@ class LanesFrame(BlockFrame):
             try:
                 self.give(self.result())
             except ExpressionFailed as failure:
-                self.fail(StepError("expression", f"output: {failure}"))
+                self.fail(StepError(failure.code, f"output: {failure}"))
 
     def _settle_stopped(self, stopping: dict[str, Json]) -> None:
         if stopping["reason"] == "return":
@@ -172,11 +179,13 @@ class ParallelFrame(LanesFrame):
             record = self.host.memo.get(path)
             if record is not None and record.status.settled:
                 self._outputs[name] = record.output
+                self._room.note(record.output)
             else:
                 self.start(Lane(self, name, path), steps, Lexical.of(steps, path, self.lexical), replaying=replaying)
 
     def keep(self, lane: Lane, record: StepRecord | None) -> None:
         output = record.output if record else None
+        self._room.take(output)
         self._outputs[str(lane.key)] = output
         self.write_lane(lane, "branch", output)
 
@@ -213,13 +222,17 @@ class ForEachFrame(LanesFrame):
         output = record.output if record else None
         if self._loop.output is not None:
             output = self._loop.output.render(self.host.scope(lane.sequence.lexical, self.host.now, {}))
+            bounded(output, self.host.max_output_bytes, "it gives")
+        self._room.take(output)
         self._outputs[cast("int", lane.key)] = output
         self.write_lane(lane, "item", output)
 
     def passes_over(self, lane: Lane, failure: Break) -> bool:
         if not self._loop.collect_errors:
             return False
-        self._errors[cast("int", lane.key)] = _told(cast("int", lane.key), failure.error)
+        told = _told(cast("int", lane.key), failure.error)
+        self._room.take(told)
+        self._errors[cast("int", lane.key)] = told
         self.write_lane(lane, "item", None, failure.error)
         lane.sequence.forget()
         return True
@@ -244,8 +257,10 @@ class ForEachFrame(LanesFrame):
                 self.start(Lane(self, index, path), self._loop.steps, lexical, replaying=replaying)
                 return True
             self._outputs[index] = record.output
+            self._room.note(record.output)
             if record.error is not None:
                 self._errors[index] = _told(index, record.error)
+                self._room.note(self._errors[index])
         return False
 
     def _list(self) -> list[Json]:
@@ -255,6 +270,7 @@ class ForEachFrame(LanesFrame):
         found = cast("list[Json]", items)
         if len(found) > MAX_ITEMS:
             raise ExpressionFailed(f"items gives {len(found):,} elements; for_each takes {MAX_ITEMS:,} at most", "")
+        bounded(found, self.largest, "items gives")
         return found
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import TIMEOUT, ApprovalWork, Json, SignalWork
+from mcp_workflows.engine.bounds import bounded
 from mcp_workflows.engine.frames.step import StepFrame
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import Message
@@ -37,7 +38,7 @@ class MessageFrame(StepFrame):
         try:
             output = self.output(result)
         except ExpressionFailed as failure:
-            self.fail(StepError("expression", f"output: {failure}"))
+            self.fail(StepError(failure.code, f"output: {failure}"))
         else:
             self.complete(output)
 
@@ -94,7 +95,7 @@ class ApprovalFrame(MessageFrame):
         self.fail(StepError(REJECTED, message, details=answer))
 
     def _question(self) -> Mapping[str, Json]:
-        message = self._asked.message.render(self.scope())
+        message = bounded(self._asked.message.render(self.scope()), self.largest, "message gives")
         question: dict[str, Json] = {"message": message if isinstance(message, str) else json.dumps(message)}
         if self._asked.approvers is not None:
             question["approvers"] = self._approvers(self._asked.approvers.render(self.scope()))

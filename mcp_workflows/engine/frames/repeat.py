@@ -7,6 +7,7 @@ from typing import cast
 
 from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import Json, RepeatWork
+from mcp_workflows.engine.bounds import Room, bounded
 from mcp_workflows.engine.frames.block import BlockFrame
 from mcp_workflows.engine.frames.sequence import Sequence
 from mcp_workflows.engine.outcome import StepError
@@ -23,7 +24,7 @@ MAX_ITERATIONS = 1_000_000
 class RepeatFrame(BlockFrame):
     """One row says where the loop is, so that going on costs the same at any iteration."""
 
-    __slots__ = ("_collected", "_keeps", "_names", "_sequence")
+    __slots__ = ("_collected", "_keeps", "_names", "_room", "_sequence")
 
     _sequence: Sequence
 
@@ -36,13 +37,15 @@ class RepeatFrame(BlockFrame):
         self._keeps = loop.keeps_iterations
         self._names = names_of(loop.steps)
         self._collected: list[Json] = []
+        self._room = Room("collect has gathered", self.largest)
         replaying = self.replaying and self.opened
         if not self.opened:
-            state = loop.state.render(self.scope()) if loop.state is not None else None
+            state = self._bounded(loop.state.render(self.scope()), "state is") if loop.state is not None else None
             self.write(status=StepStatus.RUNNING, decision={"iteration": 0, "state": state})
         elif loop.collect is not None:
             memo = self.host.memo
             self._collected = [memo[f"{self.path}[{i}]"].output for i in range(self.decided("iteration"))]
+            self._room.note(self._collected)
         if self.record.status is StepStatus.WAITING and self.parent.stopping is None:
             self.host.wait(self, self.record.due_at)
         else:
@@ -59,7 +62,7 @@ class RepeatFrame(BlockFrame):
         try:
             self._next(record)
         except ExpressionFailed as failure:
-            self.fail(StepError("expression", f"repeat: {failure}"))
+            self.fail(StepError(failure.code, f"repeat: {failure}"))
 
     def _iterate(self, *, replaying: bool = False) -> None:
         iteration = self.decided("iteration")
@@ -72,9 +75,12 @@ class RepeatFrame(BlockFrame):
         loop = self._loop
         iteration = self.decided("iteration")
         before = self.decided("state")
-        state = before if loop.next is None else loop.next.render(self._inside(before))
+        state = before if loop.next is None else self._bounded(loop.next.render(self._inside(before)), "next gives")
         after = self._inside(state)
-        element = None if loop.collect is None else loop.collect.render(after)
+        element = None
+        if loop.collect is not None:
+            element = self._bounded(loop.collect.render(after), "collect gives")
+            self._room.take(element)
         if self._keeps:
             self._keep(iteration, before, element)
         if loop.collect is not None:
@@ -117,6 +123,9 @@ class RepeatFrame(BlockFrame):
             f"{self.path}[{iteration}]", host.seq, "iteration", StepStatus.COMPLETED, output=element, decision=decision,
             finished_at=host.now,
         ))  # fmt: skip
+
+    def _bounded(self, value: Json, what: str) -> Json:
+        return bounded(value, self.host.max_output_bytes, what)
 
     def _inside(self, state: Json) -> Scope:
         return self.host.scope(self._sequence.lexical, self.host.now, {"state": state})

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from mcp_workflows.definition.expressions import ExpressionFailed
-from mcp_workflows.definition.program import Arm, FailWork, Json, OnFailure, ReturnWork, Step
+from mcp_workflows.definition.program import Arm, FailWork, Json, OnFailure, ReturnWork, Step, WorkflowWork
+from mcp_workflows.engine.bounds import TIMES_FOR_BLOCKS, bounded
 from mcp_workflows.engine.frames.host import Break, Host, Parent
 from mcp_workflows.engine.frames.sequence import Sequence
 from mcp_workflows.engine.outcome import StepError
@@ -77,7 +78,7 @@ class StepFrame:
         try:
             self.work()
         except ExpressionFailed as failure:
-            self.fail(StepError("expression", str(failure)))
+            self.fail(StepError(failure.code, str(failure)))
 
     def scope(self, **extra: Json) -> Scope:
         return self.host.scope(self.lexical, self.record.now or self.host.now, extra)
@@ -95,7 +96,7 @@ class StepFrame:
         try:
             wanted = when.evaluate_bool(self.scope())
         except ExpressionFailed as failure:
-            self.fail(StepError("expression", f"when: {failure}"))
+            self.fail(StepError(failure.code, f"when: {failure}"))
             return False
         if not wanted:
             self.settle(StepStatus.SKIPPED)
@@ -121,7 +122,14 @@ class StepFrame:
         """What the step gives for this result. Raises ``ExpressionFailed``."""
         if self.step.output is None:
             return self.step.default_output(result)
-        return self.step.output.render(self.scope(result=result))
+        rendered = self.step.output.render(self.scope(result=result))
+        return bounded(rendered, self.largest, "output gives")
+
+    @property
+    def largest(self) -> int:
+        """Bytes that the step may give."""
+        together = self.step.is_block or isinstance(self.step.work, WorkflowWork)
+        return self.host.max_output_bytes * (TIMES_FOR_BLOCKS if together else 1)
 
     def complete_as(self, last: StepRecord | None) -> None:
         """The output is that of the last step inside; none, if that has none."""
@@ -238,8 +246,9 @@ class Handler:
         if self._arm.output is not None:
             try:
                 output = self._arm.output.render(frame.host.scope(self._lexical, frame.host.now, {}))
+                bounded(output, frame.largest, "it gives")
             except ExpressionFailed as failure:
-                error = StepError("expression", f"on_error.output: {failure}")
+                error = StepError(failure.code, f"on_error.output: {failure}")
                 frame.parent.child_broke(Break(error.at(frame.path, frame.attempt_number - 1)))
                 return
         elif record is not None and not has_output(record):

@@ -7,6 +7,7 @@ from typing import cast
 
 from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import Arm, Json, SwitchWork
+from mcp_workflows.engine.bounds import bounded
 from mcp_workflows.engine.frames.block import BlockFrame
 from mcp_workflows.engine.frames.sequence import Sequence
 from mcp_workflows.engine.outcome import StepError
@@ -42,9 +43,10 @@ class SwitchFrame(BlockFrame):
             if self._arm.output is None:
                 self.complete_as(record)
             else:
-                self.give(self._arm.output.render(self.host.scope(self._sequence.lexical, self.host.now, {})))
+                output = self._arm.output.render(self.host.scope(self._sequence.lexical, self.host.now, {}))
+                self.give(bounded(output, self.largest, "it gives"))
         except ExpressionFailed as failure:
-            self.fail(StepError("expression", f"output: {failure}"))
+            self.fail(StepError(failure.code, f"output: {failure}"))
         else:
             self._sequence.forget()
 

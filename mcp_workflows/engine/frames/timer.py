@@ -26,7 +26,7 @@ class TimerFrame(StepFrame):
         try:
             output = self.output(None)
         except ExpressionFailed as failure:
-            self.fail(StepError("expression", f"output: {failure}"))
+            self.fail(StepError(failure.code, f"output: {failure}"))
         else:
             self.complete(output)
 
