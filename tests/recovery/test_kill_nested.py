@@ -360,6 +360,62 @@ async def test_a_return_stands_and_what_was_in_flight_beside_it_is_in_doubt(tmp_
         assert service.made("/never") == []
 
 
+async def test_what_a_loop_has_collected_is_kept_and_its_iteration_goes_on(tmp_path: Path) -> None:
+    steps = """
+  - id: pages
+    repeat:
+      state: {n: 0}
+      steps:
+        - id: page
+          http: {POST(/page/${state.n})}
+      next: {n: "${state.n + 1}"}
+      collect: ${steps.page.output.id}
+      until: ${state.n == 4}
+      max_iterations: 10
+"""
+    async with counting_service() as service, place(tmp_path, SERVICE=service.url) as here:
+        here.define("pages", workflow("pages", steps))
+        service.rule("/page/2", Rule(hold=True))
+        server = await here.serve()
+        run_id = await start(server, "pages")
+        await in_flight(service, "/page/2")
+        await server.kill()
+        server = await here.serve()
+        await service.seen(lambda: len(service.made("/page/2")) == 2)
+        await service.lift("/page/2")
+        view = await ended(server, run_id)
+        assert view["result"] == [f"page/{n}-{run_id}:pages[{n}].page" for n in range(4)]
+        assert [len(service.made(f"/page/{n}")) for n in range(5)] == [1, 1, 2, 1, 0]
+
+
+async def test_a_cancel_that_comes_while_a_run_is_undone_changes_nothing_also_not_through_a_kill(
+    tmp_path: Path,
+) -> None:
+    steps = """
+  - id: first
+    http: {POST(/first)}
+    compensate: {http: {POST(/undo-first)}}
+  - id: second
+    http: {POST(/second)}
+    compensate: {http: {POST(/undo-second)}}
+  - {id: refused, http: {POST(/refused)}}
+"""
+    async with counting_service() as service, place(tmp_path, SERVICE=service.url) as here:
+        here.define("undone", workflow("undone", steps, on_failure="compensate"))
+        service.rule("/refused", Rule(status=422))
+        service.rule("/undo-second", Rule(hold=True))
+        server = await here.serve()
+        run_id = await start(server, "undone")
+        await in_flight(service, "/undo-second")
+        await command(here, "cancel", run_id)
+        await server.kill()
+        server = await here.serve()
+        await service.lift("/undo-second")
+        view = await ended(server, run_id)
+        assert (view["status"], view["compensation"], view["undone"]) == ("failed", "done", ["second", "first"])
+        assert [len(service.made(path)) for path in ("/undo-second", "/undo-first")] == [2, 1]
+
+
 async def command(here: Place, *arguments: str) -> None:
     """The command line beside any server; it leaves a message."""
     environment = {**os.environ, "MCP_WORKFLOWS_DATABASE_URL": f"sqlite:///{here.database}"}
