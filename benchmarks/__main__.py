@@ -1,4 +1,4 @@
-"""``python -m benchmarks`` (``make bench``): the table of the README's benchmark section, and the same as JSON.
+"""``python -m benchmarks`` (``make bench``): the tables of ``docs/performance.md``, and the same as JSON.
 
 Absolute figures say little on a machine that others use too: read the ratios, which are of one run.
 """
@@ -13,7 +13,7 @@ import sqlite3
 from dataclasses import asdict
 from importlib.metadata import version
 
-from benchmarks import group_commit, http_clients, ten_steps
+from benchmarks import big_runs, flat_cost, group_commit, http_clients, many_waiting, ten_steps
 
 
 def main() -> None:
@@ -42,11 +42,23 @@ def main() -> None:
     for name in ("aiohttp", "httpx2"):
         _ratio(f"http steps / bare {name}", [rates["http", n] / clients[name][n] for n in ten_steps.CONCURRENCIES])
     print()
+    deciding = flat_cost.run()
+    flat_cost.table(deciding)
+    print()
+    big = big_runs.run()
+    big_runs.table(big)
+    print()
+    waiting = many_waiting.run(seconds=options.seconds)
+    many_waiting.table(waiting)
+    print()
     found = {
         "machine": machine,
         "recording": {n: asdict(figure) for n, figure in commits.items()},
         "clients": clients,
         "ten_steps": [asdict(figure) for figure in figures],
+        "deciding": [asdict(figure) for figure in deciding],
+        "big_runs": {kind: [asdict(figure) for figure in both] for kind, both in big.items()},
+        "many_waiting": asdict(waiting),
     }
     print(json.dumps(found))
 

@@ -73,15 +73,15 @@ async def measure(kind: str, concurrency: int, seconds: float, base: str) -> Fig
             max_attempts_per_host=1000,
         )
         async with built_app(settings, role=Role.SERVER) as app, app.moving():
-            await _load(app.runs, f"ten_{kind}", concurrency, min(seconds, 0.5))
+            await load(app.runs, f"ten_{kind}", concurrency, min(seconds, 0.5))
             begun = time.perf_counter()
-            latencies = await _load(app.runs, f"ten_{kind}", concurrency, seconds)
+            latencies = await load(app.runs, f"ten_{kind}", concurrency, seconds)
             elapsed = time.perf_counter() - begun
     cuts = statistics.quantiles(latencies, n=100)
     return Figure(kind, concurrency, len(latencies) * STEPS / elapsed, cuts[49] * 1000, cuts[98] * 1000)
 
 
-async def _load(runs: Runs, workflow: str, concurrency: int, seconds: float) -> list[float]:
+async def load(runs: Runs, workflow: str, concurrency: int, seconds: float) -> list[float]:
     """The duration of each run that was started within ``seconds``."""
     latencies: list[float] = []
     end = time.perf_counter() + seconds
