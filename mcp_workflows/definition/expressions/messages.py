@@ -138,9 +138,9 @@ def _listed(names: Iterable[str]) -> str:
 
 
 LIST_IS_TOO_LONG = (
-    "map and filter give at most 2,000 elements here; a longer list belongs to a jq, python or worker step"
+    "map and filter give at most 2,000 elements here; a longer list belongs to a for_each, jq or python step"
 )
-TOO_MANY_ITERATIONS = "more than 10,000 iterations; a longer list belongs to a jq, python or worker step"
+TOO_MANY_ITERATIONS = "more than 10,000 iterations; a longer list belongs to a for_each, jq or python step"
 
 _STATUS = re.compile(r"^[A-Z_]+: ")
 _TAIL = re.compile(r" \[[A-Z_]+\]$")
@@ -162,7 +162,7 @@ _SAID = (
     (re.compile(r'^No value with name "(.*)" found in Activation$'), r"\1 has no value here"),
     (
         re.compile(r"^Iteration budget exceeded$"),
-        "more than 10,000 iterations; a longer list belongs to a jq, python or worker step",
+        "more than 10,000 iterations; a longer list belongs to a for_each, jq or python step",
     ),
     (re.compile(r"^(?:divide by zero|float division by zero|modulus by zero)$"), "division by zero"),
 )
