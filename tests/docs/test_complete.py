@@ -119,7 +119,8 @@ def test_every_exit_code_is_documented():
 
 def test_the_make_targets_in_the_readme_are_those_of_the_makefile():
     targets = set(re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE)) - {"lock", "clean"}
-    assert {name.removeprefix("make ") for name in coded(first_cells(page("README.md")))} == targets
+    told = coded(first_cells(page("README.md")))
+    assert {name.removeprefix("make ") for name in told if name.startswith("make ")} == targets
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
