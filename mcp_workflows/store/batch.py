@@ -24,6 +24,9 @@ class Batch:
     jobs: Sequence[Job]
     failed: dict[Job, Exception] = field(default_factory=dict["Job", Exception])
     notable: bool = False
+    """This process has something to look at."""
+    concerns_others: bool = False
+    """So have other nodes, or those who wait there."""
     claimable_now: bool = False
 
     def write(self, cursor: Cursor, statements: Statements, beat: int, now: int) -> None:
@@ -33,6 +36,7 @@ class Batch:
         if statements.beat.run(cursor, me=self.holdings.node_id, new_beat=beat, now=now) != 1:
             raise NodeLost(f"node {self.holdings.node_id} was declared dead, or has left")
         turns = self._turns()
+        self._exclude(cursor, statements, turns)
         self._write_rows(cursor, statements, turns)
         for job in turns:
             for message in job.kept:
@@ -65,8 +69,11 @@ class Batch:
                 job.committed(job.result)
             if job.notable is not None and job.notable(job.result):
                 self.notable = True
+        self.concerns_others |= self.notable
 
     def _turn_committed(self, job: TurnJob) -> None:
+        if job.run is not None:
+            self.concerns_others = True
         if job.steps and job.run_id in self.holdings.suspects:
             self.holdings.suspects.discard(job.run_id)
             self.notable = True  # the next suspect may be tried now
@@ -89,6 +96,18 @@ class Batch:
                 released.add(job.run_id)
             ours.append(job)
         return ours
+
+    def _exclude(self, cursor: Cursor, statements: Statements, turns: Sequence[TurnJob]) -> None:
+        """Takes, in one order, all locks for which batches of several nodes could wait for one another."""
+        keys = [job.key for job in turns if job.run is not None]
+        run_ids = [message["to"] for job in turns for message in job.outgoing]
+        names: list[str] = []
+        for job in self.jobs:
+            if isinstance(job, CallJob):
+                run_ids += job.concerns
+                names += job.exclusive
+        if keys or run_ids or names:
+            statements.exclude(cursor, keys, run_ids, names)
 
     def _write_rows(self, cursor: Cursor, statements: Statements, turns: Sequence[TurnJob]) -> None:
         steps: list[Values] = []

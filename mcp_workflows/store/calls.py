@@ -60,13 +60,19 @@ class Start:
             "interrupted": False,
         }
         self.size = 400 + len(self._values["input"])
+        self.exclusive = [] if new.join_key is None else [json.dumps([new.actor, new.workflow, new.join_key])]
 
     def __call__(self, cursor: Cursor, now: int) -> tuple[RunRow, bool]:  # noqa: ARG002
         there = self._by_key(cursor) or self._by_join_key(cursor)
         if there is not None:
             return there, True
         self._statements.start.run(cursor, **self._values)
-        return RunRow(key=cursor.fetchall()[0][0], **self._values), False
+        begun = cursor.fetchall()
+        if begun:
+            return RunRow(key=begun[0][0], **self._values), False
+        there = self._by_key(cursor)
+        assert there is not None
+        return there, True
 
     def result(self, row: RunRow, *, joined: bool) -> StartResult:
         if joined:
@@ -114,6 +120,7 @@ class Deliver:
     def __init__(self, statements: Statements, run_id: str, message: dict[str, Any]) -> None:
         self._statements = statements
         self._run_id = run_id
+        self.concerns = [run_id] if rows.is_plain(run_id) else []
         self._message = message
 
     def __call__(self, cursor: Cursor, now: int) -> Delivered:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
 from mcp_workflows.store.jobs import Job
-from mcp_workflows.store.sqlite import Sqlite
+from mcp_workflows.store.locks import Lock
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +22,19 @@ BYTES_PER_COMMIT = 12_000
 """What a commit writes whatever it holds: at least a page of each table and index that it touches."""
 
 
+class Logged(Protocol):
+    """A database with a log that somebody must move into it."""
+
+    @property
+    def errors(self) -> tuple[type[BaseException], ...]: ...
+    def lock(self) -> Lock: ...
+    def checkpoint(self) -> None: ...
+
+
 class Checkpoints(threading.Thread):
     """Runs a checkpoint whenever enough was written."""
 
-    def __init__(self, database: Sqlite) -> None:
+    def __init__(self, database: Logged) -> None:
         super().__init__(name="mcp-workflows-checkpoints", daemon=True)
         self._database = database
         self._lock = database.lock()
@@ -52,15 +62,8 @@ class Checkpoints(threading.Thread):
                 break
             self._written = 0
             try:
-                self._checkpoint()
+                with self._lock:
+                    self._database.checkpoint()
             except self._database.errors as error:  # the log grows; the writer says what is wrong with the database
                 logger.warning("no checkpoint: %s", error)
         self._lock.close()
-
-    def _checkpoint(self) -> None:
-        with self._lock:
-            connection = self._database.connect()
-            try:
-                self._database.checkpoint(connection)
-            finally:
-                connection.close()

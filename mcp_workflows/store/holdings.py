@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from mcp_workflows.store.locks import FileLock
+from mcp_workflows.store.locks import Lock
 from mcp_workflows.store.statements import SUSPECT_AFTER, RunRow
 
 
@@ -19,7 +19,7 @@ class Holdings:
     """Changed by the writer's thread alone, after the commit that makes it so; others only look things up."""
 
     node_id: str
-    lock: FileLock
+    lock: Lock
     """Held for as long as the process lives."""
     runs: dict[str, int] = field(default_factory=dict[str, int])
     """Owned runs, with their keys."""

@@ -71,6 +71,10 @@ class CallJob(Generic[T]):
     last: bool = False
     """After everything else of its batch."""
     size: int = 0
+    concerns: Sequence[str] = ()
+    """Ids of runs that it looks at and changes, whoever owns them."""
+    exclusive: Sequence[str] = ()
+    """Names of what it looks up and makes if it is not there: of two nodes that do, one waits."""
     result: T | Exception | None = field(default=None)
     rows: int = 1
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 if sys.platform == "win32":
     import msvcrt
@@ -44,6 +46,55 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
+class Lock(Protocol):
+    """An exclusive lock. One thread at a time may use an instance; instances exclude one another."""
+
+    def acquire(self) -> None:
+        """Waits, without a bound, in the calling thread."""
+        ...
+
+    def acquire_before(self, deadline: float) -> bool:
+        """``False``: somebody else held it until the monotonic ``deadline``."""
+        ...
+
+    def release(self) -> None: ...
+    def close(self) -> None:
+        """Lets go for good."""
+        ...
+
+    def remove(self) -> None:
+        """Lets go for good, and leaves nothing behind."""
+        ...
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class NoLock:
+    """Excludes nobody: where the database itself keeps writers apart, and nothing is held by who lives."""
+
+    def acquire(self) -> None:
+        return
+
+    def acquire_before(self, deadline: float) -> bool:  # noqa: ARG002
+        return True
+
+    def release(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    def remove(self) -> None:
+        return
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *exc: object) -> None:
+        return
+
+
 class FileLock:
     """An exclusive lock on ``path``. One thread at a time may use an instance; instances exclude one another."""
 
@@ -76,6 +127,12 @@ class FileLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def remove(self) -> None:
+        """Lets go for good, without the file. It is removed before, so that nobody gets a lock on a removed file unawares."""
+        with suppress(OSError):  # Windows removes no open file; the next one to open the store does
+            self.path.unlink(missing_ok=True)
+        self.close()
 
     def __enter__(self) -> None:
         self.acquire()

@@ -1,29 +1,32 @@
 """Who is alive: taking over from nodes whose process is gone, or which have not been seen to do anything for a lease.
 
-Death is observed. A process that dies lets go of its lock file, whatever it dies of; one that hangs keeps it, but its beat
-stands still. No wall clocks are compared.
+Death is observed. On SQLite a process that dies lets go of its lock file, whatever it dies of; one that hangs keeps it, but
+its beat stands still. On PostgreSQL the beat is all there is. No wall clocks are compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from mcp_workflows.store.locks import FileLock
-from mcp_workflows.store.sqlite import Sqlite
+from mcp_workflows.store.database import Database
+from mcp_workflows.store.locks import Lock
 from mcp_workflows.store.statements import Cursor, Statements
 from mcp_workflows.store.values import TakenOver
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A node that was found dead. ``lock`` is the one it held; whoever has it is the only one to take over."""
+    """A node that was found dead. ``lock`` is the one it held; whoever has it is the only one to take over.
+
+    Where there is no such proof, ``beat`` is the one that stood still: a node that has beaten since lives.
+    """
 
     node_id: str
     name: str
-    lock: FileLock | None
+    lock: Lock | None
+    beat: int | None = None
 
 
 class Observer:
@@ -33,7 +36,7 @@ class Observer:
     have been held up by the same. It begins to count anew.
     """
 
-    def __init__(self, database: Sqlite, lease_seconds: float) -> None:
+    def __init__(self, database: Database, lease_seconds: float) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
         self._seen: dict[str, tuple[int, float]] = {}
@@ -47,14 +50,11 @@ class Observer:
         self._seen = {node_id: self._seen[node_id] for node_id, _, _ in nodes if node_id in self._seen}
         dead: list[Dead] = []
         for node_id, name, beat in nodes:
-            lock = self._database.node_lock(node_id)
-            # Somebody may have removed the file of a node that lives: then only its silence counts.
-            if lock.path.exists() and lock.try_acquire():
+            lock = self._database.proof_of_death(node_id)
+            if lock is not None:
                 dead.append(Dead(node_id, name, lock))
-                continue
-            lock.close()
-            if self._silent(node_id, beat, now):
-                dead.append(Dead(node_id, name, None))
+            elif self._silent(node_id, beat, now):
+                dead.append(Dead(node_id, name, None, beat))
         return dead
 
     def _silent(self, node_id: str, beat: int, now: float) -> bool:
@@ -69,10 +69,16 @@ def take_over(statements: Statements, dead: Sequence[Dead], cursor: Cursor, now:
     """Ends ``dead`` nodes and frees their runs, unless somebody else did it before."""
     taken: list[TakenOver] = []
     for node in dead:
-        if statements.end_node.run(cursor, node=node.node_id, now=now, was_crash=True) == 1:
+        if _end(statements, node, cursor, now):
             runs = statements.free_crashed.run(cursor, node=node.node_id, now=now)
             taken.append(TakenOver(node.node_id, node.name, runs))
     return taken
+
+
+def _end(statements: Statements, node: Dead, cursor: Cursor, now: int) -> bool:
+    if node.beat is None:
+        return statements.end_node.run(cursor, node=node.node_id, now=now, was_crash=True) == 1
+    return statements.end_silent_node.run(cursor, node=node.node_id, seen=node.beat, now=now) == 1
 
 
 def leave(statements: Statements, node_id: str, cursor: Cursor, now: int) -> None:
@@ -81,29 +87,10 @@ def leave(statements: Statements, node_id: str, cursor: Cursor, now: int) -> Non
     statements.end_node.run(cursor, node=node_id, now=now, was_crash=False)
 
 
-def remove_lock(lock: FileLock) -> None:
-    """Of a node that has ended. It is removed before it is let go, so that nobody gets a lock on a removed file unawares."""
-    with suppress(OSError):  # Windows removes no open file; the next one to open the store does
-        lock.path.unlink(missing_ok=True)
-    lock.close()
-
-
 def let_go(dead: Sequence[Dead], *, ended: bool) -> None:
     """Of the locks of dead nodes. Their files stay until it is recorded that the nodes ended: they are how one can tell."""
     for node in dead:
         if node.lock is not None and ended:
-            remove_lock(node.lock)
+            node.lock.remove()
         elif node.lock is not None:
             node.lock.close()
-
-
-def sweep(database: Sqlite, known: set[str]) -> None:
-    """Removes lock files that belong to no living node: left by a crash between making the file and the row."""
-    for path in database.node_lock("").path.iterdir():
-        if path.name in known:
-            continue
-        lock = FileLock(path)
-        if lock.try_acquire():
-            remove_lock(lock)
-        else:
-            lock.close()

@@ -1,66 +1,81 @@
-"""From a URL to a database that this process may use as a node. Runs in a thread: it waits for the lock, and for the disk."""
+"""From a URL to a database that this process may use as a node. Runs in a thread: it waits for the lock, the disk, the network."""
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from mcp_workflows.clock import Clock, new_id
 from mcp_workflows.errors import SettingsInvalid, StoreUnavailable
-from mcp_workflows.store import calls, nodes
+from mcp_workflows.store import calls
+from mcp_workflows.store.database import Database
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.migrations import migrate
 from mcp_workflows.store.sqlite import Sqlite
 from mcp_workflows.store.tables import micros
 
 
-def database(url: str) -> Sqlite:
+EXAMPLES = "sqlite:///path/to/runs.db, or postgresql://user@host/database"
+
+
+def database(url: str) -> Database:
     """``SettingsInvalid``: no database of a kind that is supported here."""
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise SettingsInvalid(f'DATABASE_URL: "{url}" is no URL. Give one such as sqlite:///path/to/runs.db.') from None
-    if parsed.get_backend_name() != "sqlite":
-        raise SettingsInvalid(
-            f'DATABASE_URL: "{parsed.drivername}" is not supported. Give one such as sqlite:///path/to/runs.db.'
-        )
-    return Sqlite(parsed)
+        raise SettingsInvalid(f'DATABASE_URL: "{url}" is no URL. Give one such as {EXAMPLES}.') from None
+    match parsed.drivername:
+        case "sqlite":
+            return Sqlite(parsed)
+        case "postgresql" | "postgresql+psycopg":
+            return _postgres(parsed)
+        case other:
+            raise SettingsInvalid(f'DATABASE_URL: "{other}" is not supported. Give one such as {EXAMPLES}.')
 
 
-def prepare(database: Sqlite, name: str, clock: Clock) -> Holdings:
-    """Everything that is done once, in a thread: the file, its schema, this node's row and lock."""
-    database.prepare()
-    lock = database.lock()
+def _postgres(url: URL) -> Database:
     try:
-        with lock, database.migrating() as connection:
+        # Here and not above: its driver is not installed everywhere.
+        module = import_module("mcp_workflows.store.postgres")
+    except ImportError as missing:
+        raise SettingsInvalid(
+            f'DATABASE_URL: the driver for PostgreSQL is missing ({missing}): pip install "mcp-workflows[postgres]".'
+        ) from None
+    return module.Postgres(url)
+
+
+def prepare(database: Database, name: str, clock: Clock, lease_seconds: float) -> Holdings:
+    """Everything that is done once, in a thread: the place, the schema, this node's row and its life."""
+    database.prepare()
+    try:
+        with database.migrating() as connection:
             migrate(connection, str(database))
     except (*database.errors, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         raise StoreUnavailable(database.explain(cause)) from error
-    finally:
-        lock.close()
-    return join(database, name, clock)
+    return join(database, name, clock, lease_seconds)
 
 
-def join(database: Sqlite, name: str, clock: Clock) -> Holdings:
-    """A new incarnation. Its lock is taken before its row is there, so that nobody takes it for dead."""
+def join(database: Database, name: str, clock: Clock, lease_seconds: float) -> Holdings:
+    """A new incarnation. Its life begins before its row is there, so that nobody takes it for dead."""
     node_id = new_id("n_")
-    own = database.node_lock(node_id)
+    own = database.life(node_id)
     lock = database.lock()
     try:
         own.acquire()
         with lock:
-            connection = database.connect()
+            connection = database.connect(lease_seconds)
             try:
                 cursor = connection.cursor()
                 cursor.execute(database.begin)
                 calls.join(database.statements, cursor, node_id, name, os.getpid(), micros(clock()))
                 database.statements.live_nodes.run(cursor, me=node_id)
                 living = {row[0] for row in cursor.fetchall()}
-                cursor.execute("COMMIT")
-                nodes.sweep(database, living | {node_id})
+                database.commit(cursor)
+                database.forget_lives(living | {node_id})
             finally:
                 connection.close()
     except database.errors as error:

@@ -17,7 +17,7 @@ from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord
 from mcp_workflows.engine.states import FINISHED, RunStatus, StepStatus
 from mcp_workflows.errors import InputRefused, StoreUnavailable
 from mcp_workflows.store import rows, tables
-from mcp_workflows.store.sqlite import Sqlite
+from mcp_workflows.store.database import Database
 from mcp_workflows.store.statements import claimable
 from mcp_workflows.store.values import NodeRow, RunFilter, RunList, StoredDefinition
 
@@ -43,7 +43,7 @@ _run, _step, _attempt, _inbox, _node = tables.run, tables.step, tables.attempt, 
 class Reads:
     """One pool of threads, each with a connection."""
 
-    def __init__(self, database: Sqlite) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
         self._engine: Engine = database.engine(THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mcp-workflows-reads")
@@ -59,10 +59,18 @@ class Reads:
 
     def _read(self, query: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         try:
-            with self._engine.begin() as connection:
-                return query(connection, *arguments)
+            try:
+                return self._query(query, arguments)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                return self._query(query, arguments)  # the server had closed the connection; a new one may do
         except DBAPIError as error:
             raise StoreUnavailable(self._database.explain(error.orig or error)) from error
+
+    def _query(self, query: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        with self._engine.begin() as connection:
+            return query(connection, *arguments)
 
 
 def _key_of(run_id: str) -> Any:

@@ -102,8 +102,8 @@ def step_values(key: int, record: StepRecord) -> Values:
     )  # most paths are names of the root list, and this is quicker
     values = (
         key, parent, path, record.seq, record.kind, record.status.value, to_text(record.output), record.generation,
-        record.corrected, record.attempts, record.attempts_before, 1 if record.in_doubt else 0, micros(record.started_at),
-        micros(record.finished_at), 1 if record.undoable else 0,
+        record.corrected, record.attempts, record.attempts_before, record.in_doubt, micros(record.started_at),
+        micros(record.finished_at), record.undoable,
     )  # fmt: skip
     error, correction, decision = record.error, record.correction, record.decision
     if error is None and correction is None and decision is None and record.now is None and record.due_at is None:

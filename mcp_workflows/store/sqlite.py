@@ -8,10 +8,11 @@ checkpoints too, happens under the lock as well. The lock is also fairer than SQ
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Collection, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,9 +22,11 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL
 
 from mcp_workflows.errors import SettingsInvalid, StoreUnavailable
+from mcp_workflows.store.checkpoints import Checkpoints
+from mcp_workflows.store.database import Grow
 from mcp_workflows.store.locks import FileLock
 from mcp_workflows.store.places import check_file_system, make_folder
-from mcp_workflows.store.statements import Statements
+from mcp_workflows.store.statements import Cursor, Statements
 
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""
@@ -57,7 +60,9 @@ _REMEDIES = {
 }
 
 
-DriverConnection: TypeAlias = sqlite3.Connection
+Connected: TypeAlias = sqlite3.Connection
+
+logger = logging.getLogger(__name__)
 
 
 class Sqlite:
@@ -100,13 +105,32 @@ class Sqlite:
         """A handle on the lock under which everything is written; one for each thread."""
         return FileLock(self.path.with_name(self.path.name + ".lock"))
 
-    def node_lock(self, node_id: str) -> FileLock:
+    def life(self, node_id: str) -> FileLock:
         """The lock that ``node_id`` holds for as long as its process lives."""
         folder = self.path.with_name(self.path.name + ".nodes")
         folder.mkdir(mode=0o700, exist_ok=True)
         return FileLock(folder / node_id)
 
-    def connect(self) -> DriverConnection:
+    def proof_of_death(self, node_id: str) -> FileLock | None:
+        lock = self.life(node_id)
+        # Somebody may have removed the file of a node that lives: then only its silence counts.
+        if lock.path.exists() and lock.try_acquire():
+            return lock
+        lock.close()
+        return None
+
+    def forget_lives(self, known: Collection[str]) -> None:
+        """Removes lock files that belong to no living node: left by a crash between making the file and the row."""
+        for path in self.life("").path.iterdir():
+            if path.name in known:
+                continue
+            lock = FileLock(path)
+            if lock.try_acquire():
+                lock.remove()
+            else:
+                lock.close()
+
+    def connect(self, lease_seconds: float = 0.0) -> Connected:  # noqa: ARG002
         """A connection without transactions of the driver's own: the caller says BEGIN."""
         connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -118,21 +142,34 @@ class Sqlite:
             raise
         return connection
 
-    def is_same_file(self) -> bool:
-        """Whether the path still leads to the file that is open: what is written to a deleted file is lost."""
-        try:
+    def check(self) -> None:
+        """``FileNotFoundError``: the path no longer leads to the file that is open. What is written to a deleted file is lost."""
+        with suppress(FileNotFoundError):
             status = self.path.stat()
-        except FileNotFoundError:
-            return False
-        return self._inode == (status.st_dev, status.st_ino)
+            if self._inode == (status.st_dev, status.st_ino):
+                return
+        raise FileNotFoundError("the file was moved or deleted while it was in use; start the server again")
 
-    def data_version(self, connection: DriverConnection) -> int:
-        """Another number means that another connection has committed. Costs microseconds."""
-        return connection.execute("PRAGMA data_version").fetchone()[0]
+    def commit(self, cursor: Cursor) -> None:
+        cursor.execute("COMMIT")
 
-    def checkpoint(self, connection: DriverConnection) -> None:
+    def roll_back(self, connection: Connected) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    def checkpoint(self) -> None:
         """Moves the log into the database, as far as readers allow. Under the lock."""
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        connection = self.connect()
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        finally:
+            connection.close()
+
+    def others(self) -> DataVersion:
+        return DataVersion()
+
+    def upkeep(self) -> Checkpoints:
+        return Checkpoints(self)
 
     def engine(self, connections: int) -> Engine:
         """For reading: each transaction sees one state of the database."""
@@ -148,18 +185,21 @@ class Sqlite:
 
     @contextmanager
     def migrating(self) -> Generator[Connection]:
-        """A connection in a write transaction that is committed at the end, all or nothing. Under the lock."""
+        """A connection in a write transaction that is committed at the end, all or nothing."""
         engine = create_engine("sqlite://", creator=self.connect, poolclass=QueuePool, pool_size=1)
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
             connection.exec_driver_sql(self.begin)
 
+        lock = self.lock()
         try:
-            with engine.begin() as connection:
+            with lock, engine.begin() as connection:
                 yield connection
         finally:
-            engine.dispose()
+            with lock:
+                engine.dispose()
+            lock.close()
 
     def is_refusal(self, error: BaseException) -> bool:
         """The database takes everything but this: a value it cannot hold, a constraint, a row too big."""
@@ -168,6 +208,10 @@ class Sqlite:
         return isinstance(
             error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
         )
+
+    def is_collision(self, error: BaseException) -> bool:  # noqa: ARG002
+        """Nobody is in the way: one writes at a time."""
+        return False
 
     def is_unwell(self, error: BaseException) -> bool:
         """The database cannot be used now, whatever is asked of it."""
@@ -179,7 +223,7 @@ class Sqlite:
         remedy = _REMEDIES.get(code, "")
         return f"The database {self.path} cannot be used now: {error}. {remedy}".rstrip()
 
-    def _set_up(self, connection: DriverConnection) -> None:
+    def _set_up(self, connection: Connected) -> None:
         for pragma in _PRAGMAS:
             answer = connection.execute("PRAGMA " + pragma).fetchone()
             if pragma.startswith("journal_mode") and answer != ("wal",):
@@ -191,3 +235,36 @@ class Sqlite:
         connection = self.connect()
         connection.execute("PRAGMA query_only = ON")
         return connection
+
+
+class DataVersion:
+    """Another number means that another connection has committed. To ask costs microseconds."""
+
+    poll_seconds = 0.05
+
+    def __init__(self) -> None:
+        self._grow: Grow | None = None
+        self._seen: int | None = None
+
+    def start(self, grow: Grow) -> None:
+        self._grow = grow
+
+    def look(self, connection: Connected) -> None:
+        assert self._grow is not None
+        try:
+            version = connection.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as error:
+            logger.debug("cannot look for commits of others: %s", error)
+            return
+        if self._seen is not None and version != self._seen:
+            self._grow()
+        self._seen = version
+
+    def tell(self) -> None:
+        """Others see it by themselves."""
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+    def join(self, timeout: float) -> None:
+        """Nothing to wait for."""

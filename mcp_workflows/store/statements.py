@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 from itertools import chain
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -66,6 +66,16 @@ class Cursor(Protocol):
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Any: ...
     def fetchone(self) -> Any: ...
     def fetchall(self) -> list[Any]: ...
+
+
+Exclude: TypeAlias = Callable[[Cursor, Collection[int], Collection[str], Collection[str]], None]
+"""Lets nobody else change runs, by key or by id, or make what is named, until the transaction ends."""
+
+
+def no_exclusion(
+    cursor: Cursor, keys: Collection[int], run_ids: Collection[str], names: Collection[str]  # noqa: ARG001
+) -> None:
+    """Where one writes at a time anyway."""
 
 
 class RunRow(SimpleNamespace):
@@ -215,16 +225,20 @@ def _update_run(status: RunStatus, *, release: bool) -> Update:
     return statement.values(values).returning(run.c.claim_at) if release else statement.values(values)
 
 
-def _start() -> Insert:
-    return insert(run).values({name: bindparam(name) for name in RUN_COLUMNS[1:]}).returning(run.c.key)
+def _start(upsert: Callable[[Table], Any]) -> ClauseElement:
+    """No row where another node has begun a run with the same idempotency key since this one looked."""
+    statement = upsert(run).values({name: bindparam(name) for name in RUN_COLUMNS[1:]})
+    return statement.on_conflict_do_nothing(
+        index_elements=["actor", "workflow", "idempotency_key"], index_where=run.c.idempotency_key.is_not(None)
+    ).returning(run.c.key)
 
 
 def _insert_found(
-    statement: Any, columns: Iterable[str], found: Mapping[str, ColumnElement[Any]], *where: ColumnElement[bool]
+    statement: Any, names: Sequence[str], found: Mapping[str, ColumnElement[Any]], *where: ColumnElement[bool]
 ) -> Any:
     """A row whose columns ``found`` are read from rows that are there; the others are parameters."""
-    names = list(columns)
-    values: list[Any] = [found[name] if name in found else bindparam(name) for name in names]
+    columns = statement.table.c
+    values: list[Any] = [found[name] if name in found else bindparam(name, type_=columns[name].type) for name in names]
     chosen: Any = select(*values).where(*where)
     return statement.from_select(names, chosen)
 
@@ -283,20 +297,26 @@ def claimable(*, suspects: bool, cannot: Collection[int]) -> ColumnElement[bool]
 
 
 def claim(dialect: Dialect, *, suspects: bool, cannot: Collection[int]) -> Prepared:
-    due: Select[Any] = (
+    due = (
         select(run.c.key)
         .where(claimable(suspects=suspects, cannot=cannot))
         .order_by(run.c.claim_at, run.c.key)
         .limit(bindparam("at_most"))
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
+        .cte("due")  # a subquery might be run more than once, and lock more than the limit
     )
-    return Prepared(update(run).where(run.c.key.in_(due)).values(owner=bindparam("me")).returning(run), dialect)
+    claimed = update(run).where(run.c.key.in_(select(due.c.key))).values(owner=bindparam("me"))
+    return Prepared(claimed.returning(run), dialect)
 
 
 class Statements:
     """All of them, for one dialect. ``upsert`` is the dialect's insert with ``on_conflict_do_update``."""
 
-    def __init__(self, dialect: Dialect, upsert: Callable[[Table], Any]) -> None:
+    def __init__(
+        self, dialect: Dialect, upsert: Callable[[Table], Any], exclude: Exclude = no_exclusion
+    ) -> None:
+        self.exclude = exclude
+
         def prepare(statement: ClauseElement) -> Prepared:
             return Prepared(statement, dialect)
 
@@ -307,7 +327,8 @@ class Statements:
             .where(mine, node.c.ended_at.is_(None))
             .values(beat=bindparam("new_beat"), beat_at=bindparam("now"))
         )
-        self.last_beat = prepare(select(node.c.beat).where(mine))
+        # Waits for a transaction that was cut off and that the database still works at.
+        self.last_beat = prepare(select(node.c.beat).where(mine).with_for_update(key_share=True))
         self.live_nodes = prepare(
             select(node.c.node_id, node.c.name, node.c.beat).where(node.c.ended_at.is_(None), ~mine)
         )
@@ -319,6 +340,15 @@ class Statements:
             update(node)
             .where(node.c.node_id == bindparam("node"), node.c.ended_at.is_(None))
             .values(ended_at=bindparam("now"), crashed=bindparam("was_crash"))
+        )
+        still = select(node.c.node_id).where(
+            node.c.node_id == bindparam("node"), node.c.ended_at.is_(None), node.c.beat == bindparam("seen")
+        )
+        # Whoever has its row at this moment is the node itself, which lives, or another who takes over.
+        self.end_silent_node = prepare(
+            update(node)
+            .where(node.c.node_id.in_(still.with_for_update(key_share=True, skip_locked=True)))
+            .values(ended_at=bindparam("now"), crashed=true())
         )
         self.free_left = prepare(_free())
         self.free_crashed = prepare(
@@ -349,7 +379,7 @@ class Statements:
             )
             .values(kept=true())
         )
-        self.start = prepare(_start())
+        self.start = prepare(_start(upsert))
         self.start_child = prepare(_start_child(upsert))
         self.send = prepare(_send(upsert))
         self.wake_receiver = prepare(_wake_receiver())
@@ -397,7 +427,7 @@ class Statements:
         )
         s = tables.setting
         self.put_setting = prepare(
-            upsert(s).values(name=bindparam("setting"), value=bindparam("new")).on_conflict_do_nothing(["name"])
+            upsert(s).values(name=bindparam("setting"), value=bindparam("new")).on_conflict_do_nothing(index_elements=["name"])
         )
         self.setting = prepare(select(s.c.value).where(s.c.name == bindparam("setting")))
 
@@ -420,7 +450,7 @@ def _joinable() -> Select[Any]:
 
 
 def _put_blob(upsert: Callable[[Table], Any]) -> ClauseElement:
-    statement = _insert_found(upsert(blob), blob.columns.keys(), {"run": run.c.key}, run.c.run_id == bindparam("of"))
+    statement = _insert_found(upsert(blob), list(blob.columns.keys()), {"run": run.c.key}, run.c.run_id == bindparam("of"))
     return statement.on_conflict_do_nothing(index_elements=["run", "blob_id", "part"])
 
 

@@ -19,13 +19,12 @@ from mcp_workflows.engine.records import AttemptRecord, Message, MessageKind, Ru
 from mcp_workflows.errors import NodeLost, StoreUnavailable
 from mcp_workflows.store import blobs, calls, nodes, opening, reads
 from mcp_workflows.store.changes import Changes
-from mcp_workflows.store.checkpoints import Checkpoints
+from mcp_workflows.store.database import Database
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import CallJob, turn_job
 from mcp_workflows.store.nodes import Dead, Observer
 from mcp_workflows.store.reads import Reads
 from mcp_workflows.store.rows import to_text
-from mcp_workflows.store.sqlite import Sqlite
 from mcp_workflows.store.statements import Cursor
 from mcp_workflows.store.tables import micros
 from mcp_workflows.store.values import (
@@ -59,7 +58,7 @@ class Store:
     this node was declared dead or has left. A caller that is cancelled while it waits does not take its write back.
     """
 
-    def __init__(self, database: Sqlite, holdings: Holdings, *, clock: Clock, name: str, lease_seconds: float) -> None:
+    def __init__(self, database: Database, holdings: Holdings, *, clock: Clock, name: str, lease_seconds: float) -> None:
         self._database = database
         self._clock = clock
         self._name = name
@@ -69,16 +68,16 @@ class Store:
         self._giving_back: set[asyncio.Task[None]] = set()
         self._reads = Reads(database)
         self._observer = Observer(database, lease_seconds)
-        self._checkpoints = Checkpoints(database)
+        self._upkeep = database.upkeep()
         self._writer = Writer(
             database,
             holdings,
             self._changes,
             clock=clock,
             lease_seconds=lease_seconds,
-            written=self._checkpoints.written,
+            written=self._upkeep.written,
         )
-        self._checkpoints.start()
+        self._upkeep.start()
         self._writer.start()
 
     @classmethod
@@ -92,7 +91,7 @@ class Store:
         now. Both say what to do.
         """
         database = opening.database(url)
-        holdings = await asyncio.to_thread(opening.prepare, database, node_name, clock)
+        holdings = await asyncio.to_thread(opening.prepare, database, node_name, clock, lease_seconds)
         store = cls(database, holdings, clock=clock, name=node_name, lease_seconds=lease_seconds)
         try:
             yield store
@@ -163,15 +162,15 @@ class Store:
             raise StoreUnavailable(
                 self.unwell or f"Another process keeps the database {self._database} locked."
             ) from None
-        await asyncio.to_thread(nodes.remove_lock, holdings.lock)
+        await asyncio.to_thread(holdings.lock.remove)
 
     async def rejoin(self) -> None:
         """Starts as a new incarnation, which owns nothing, after ``NodeLost``."""
         old = self._writer.holdings
-        holdings = await asyncio.to_thread(opening.join, self._database, self._name, self._clock)
+        holdings = await asyncio.to_thread(opening.join, self._database, self._name, self._clock, self._lease_seconds)
         self._writer.holdings = holdings
         self._writer.renewed = time.monotonic()
-        await asyncio.to_thread(nodes.remove_lock, old.lock)
+        await asyncio.to_thread(old.lock.remove)
 
     async def nodes(self) -> list[NodeRow]:
         """All that are not forgotten, the youngest first."""
@@ -193,7 +192,8 @@ class Store:
     async def define(self, definition: Definition) -> tuple[int, int]:
         """``(definition_id, version)``. Known content keeps its version, new content gets the next number of its name."""
         return await self._call(
-            calls.define(self._database.statements, definition.name, definition.digest, definition.content)
+            calls.define(self._database.statements, definition.name, definition.digest, definition.content),
+            exclusive=[definition.name],
         )
 
     async def load_definition(self, definition_id: int) -> StoredDefinition:
@@ -215,7 +215,8 @@ class Store:
             return [new.run_id] if new.own and not result[1] else []
 
         job = self._job(
-            start, committed=committed, size=start.size, notable=lambda result: not new.own and not result[1]
+            start, committed=committed, size=start.size, notable=lambda result: not new.own and not result[1],
+            exclusive=start.exclusive,
         )
         row, joined = await self._owning(job, begun)
         return start.result(row, joined=joined)
@@ -244,6 +245,7 @@ class Store:
         await self._call(
             lambda cursor, _now: statements.give_back.run(cursor, run_key=key, me=holdings.node_id),
             committed=lambda _count: holdings.drop(run_id),
+            concerns=[run_id],
             notable=lambda _count: True,
         )
 
@@ -332,7 +334,7 @@ class Store:
             "kept": False,
         }
         deliver = calls.Deliver(self._database.statements, run_id, message)
-        return await self._call(deliver, notable=lambda delivered: delivered.new)
+        return await self._call(deliver, notable=lambda delivered: delivered.new, concerns=deliver.concerns)
 
     async def load_messages(self, run_id: str, unconsumed_only: bool) -> list[Message]:
         """In the order in which they were received."""
@@ -375,10 +377,12 @@ class Store:
         notable: Callable[[T], bool] | None = None,
         last: bool = False,
         size: int = 0,
+        concerns: Sequence[str] = (),
+        exclusive: Sequence[str] = (),
     ) -> asyncio.Future[T]:
         """Has ``call`` run in the writer's next transaction."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writer.put(CallJob(self._writer.holdings, future, call, committed, notable, last, size))
+        self._writer.put(CallJob(self._writer.holdings, future, call, committed, notable, last, size, concerns, exclusive))
         return future
 
     async def _call(
@@ -388,8 +392,12 @@ class Store:
         committed: Callable[[T], None] | None = None,
         notable: Callable[[T], bool] | None = None,
         last: bool = False,
+        concerns: Sequence[str] = (),
+        exclusive: Sequence[str] = (),
     ) -> T:
-        return await self._job(call, committed=committed, notable=notable, last=last)
+        return await self._job(
+            call, committed=committed, notable=notable, last=last, concerns=concerns, exclusive=exclusive
+        )
 
     async def _owning(self, job: asyncio.Future[T], run_ids: Callable[[T], list[str]]) -> T:
         """What ``job`` gives. A caller that is cancelled meanwhile will not move the runs that it got: they are given back."""
@@ -428,7 +436,7 @@ class Store:
 
     def _end_threads(self) -> None:
         deadline = time.monotonic() + CLOSING_SECONDS
-        for thread in (self._checkpoints, self._writer):
+        for thread in (self._upkeep, self._writer):
             thread.close()
             thread.join(max(0.0, deadline - time.monotonic()))
         if self._writer.is_alive():

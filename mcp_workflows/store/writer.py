@@ -20,9 +20,9 @@ from mcp_workflows.clock import Clock
 from mcp_workflows.errors import NodeLost, StoreUnavailable
 from mcp_workflows.store.batch import Batch, refusal
 from mcp_workflows.store.changes import Changes
+from mcp_workflows.store.database import Database, DriverConnection
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import Job
-from mcp_workflows.store.sqlite import DriverConnection, Sqlite
 from mcp_workflows.store.tables import micros
 
 logger = logging.getLogger(__name__)
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 MAX_ROWS = 2000
 MAX_BYTES = 8 * 1024 * 1024
 """Of one transaction."""
-POLL = 0.05
-"""Seconds between two looks at whether another process has committed."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between tries while the database cannot be written."""
+COLLISIONS = 10
+"""With transactions of others, in a row: after so many something is wrong."""
 
 Settled = tuple[asyncio.Future[Any], Any, "Exception | None"]
 
@@ -42,7 +42,7 @@ class Writer(threading.Thread):
     """``holdings`` is replaced, by the store, when the process starts as a new incarnation."""
 
     def __init__(
-        self, database: Sqlite, holdings: Holdings, changes: Changes, *, clock: Clock, lease_seconds: float,
+        self, database: Database, holdings: Holdings, changes: Changes, *, clock: Clock, lease_seconds: float,
         written: Callable[[Sequence[Job]], None],
     ) -> None:  # fmt: skip
         super().__init__(name="mcp-workflows-writer", daemon=True)
@@ -65,7 +65,7 @@ class Writer(threading.Thread):
         self._closing = threading.Event()
         self._trouble_since: float | None = None
         self._in_doubt: int | None = None
-        self._seen_version = 0
+        self._others = database.others()
 
     # Called from the event loop
 
@@ -81,11 +81,13 @@ class Writer(threading.Thread):
     # The thread
 
     def run(self) -> None:
+        self._others.start(lambda: self._call(self._changes.grow))
         self._connect()
         looked = 0.0
+        poll = self._others.poll_seconds
         while True:
             try:
-                job = self._next or self._queue.get(timeout=POLL)
+                job = self._next or self._queue.get(timeout=poll)
                 self._next = None
             except queue.Empty:
                 pass
@@ -93,9 +95,10 @@ class Writer(threading.Thread):
                 if job is None:
                     break
                 self._commit([job], fill=True)
-            if time.monotonic() - looked >= POLL:
+            if time.monotonic() - looked >= poll and self._connection is not None:
                 looked = time.monotonic()
-                self._look_for_others()
+                self._others.look(self._connection)
+        self._others.close()
         self._disconnect_locked()
         self._lock.close()
 
@@ -116,6 +119,8 @@ class Writer(threading.Thread):
         else:
             if committed:
                 batch.committed()
+                if batch.concerns_others:
+                    self._others.tell()
                 self._settle(batch, batch.failed)
             else:
                 trouble = self.unwell or "The database cannot be used now."
@@ -129,6 +134,7 @@ class Writer(threading.Thread):
     def _transact(self, batch: Batch, *, fill: bool) -> bool:
         """Tries until the batch is committed, or it is time to give up (``False``). Raises what no waiting helps."""
         pause = FIRST_PAUSE
+        collisions = 0
         while True:
             try:
                 with self._lock:
@@ -143,6 +149,10 @@ class Writer(threading.Thread):
             except Exception as error:
                 if not self._database.is_unwell(error):
                     raise
+                if self._database.is_collision(error):
+                    collisions += 1
+                    if collisions % COLLISIONS:
+                        continue
                 self._troubled(error)
                 if self._gives_up():
                     return False
@@ -178,10 +188,9 @@ class Writer(threading.Thread):
     def _try(self, batch: Batch) -> None:
         """One transaction."""
         started = time.monotonic()
-        if not self._database.is_same_file():
-            raise FileNotFoundError("the file was moved or deleted while it was in use; start the server again")
+        self._database.check()
         if self._connection is None:
-            self._connection = self._database.connect()
+            self._connection = self._database.connect(self._lease_seconds)
         cursor = self._connection.cursor()
         cursor.execute(self._database.begin)
         if self._in_doubt is not None and self._took_place(batch.holdings):
@@ -192,7 +201,7 @@ class Writer(threading.Thread):
         beat = next(batch.holdings.beats)
         batch.write(cursor, self._database.statements, beat, micros(self._clock()))
         self._in_doubt = beat
-        cursor.execute("COMMIT")
+        self._database.commit(cursor)
         self._in_doubt = None
         self.renewed = started
         self._written(batch.jobs)
@@ -209,22 +218,21 @@ class Writer(threading.Thread):
         if self._connection is None:
             return
         try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._database.roll_back(self._connection)
             if self._in_doubt is not None and not self._took_place(holdings):
                 self._in_doubt = None
         except self._database.errors as another:
             logger.warning("a transaction could not be rolled back: %s", another)
             self._disconnect()
-        if self._database.is_unwell(error):
+        if self._database.is_unwell(error) and not self._database.is_collision(error):
             self._disconnect()
 
     def _connect(self) -> None:
         """So that others' commits are seen from the beginning. Should it fail, the first transaction tries again."""
         try:
             with self._lock:
-                self._connection = self._database.connect()
-                self._seen_version = self._database.data_version(self._connection)
+                self._connection = self._database.connect(self._lease_seconds)
+            self._others.look(self._connection)
         except self._database.errors as error:
             self._troubled(error)
 
@@ -263,19 +271,7 @@ class Writer(threading.Thread):
         assert self._trouble_since is not None
         return self._in_doubt is None and time.monotonic() - self._trouble_since > self._lease_seconds
 
-    # What others see
-
-    def _look_for_others(self) -> None:
-        if self._connection is None:
-            return
-        try:
-            version = self._database.data_version(self._connection)
-        except self._database.errors as error:
-            logger.debug("cannot look for commits of others: %s", error)
-            return
-        if version != self._seen_version:
-            self._seen_version = version
-            self._call(self._changes.grow)
+    # Who is told
 
     def _settle(self, batch: Batch, failed: dict[Job, Exception]) -> None:
         settled: list[Settled] = [(job.future, job.result, failed.get(job)) for job in batch.jobs]
