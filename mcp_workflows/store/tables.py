@@ -69,6 +69,9 @@ class Base(SQLModel, registry=registry(metadata=MetaData())):
 # SQLite numbers rows only in a column declared INTEGER PRIMARY KEY; PostgreSQL wants eight bytes.
 BigKey = BigInteger().with_variant(Integer(), "sqlite")
 
+# Compared by its code points, as SQLite does: what a language thinks of the order of letters has no place in a key.
+Plain = Text().with_variant(Text(collation="C"), "postgresql")
+
 
 def _one_of(column: str, members: Iterable[StrEnum]) -> CheckConstraint:
     allowed = ", ".join(f"'{member}'" for member in members)
@@ -94,18 +97,18 @@ class Definition(Base, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
-    name: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Plain)
     version: int
-    digest: str = Field(sa_type=Text)
-    content: str = Field(sa_type=Text)
+    digest: str = Field(sa_type=Plain)
+    content: str = Field(sa_type=Plain)
     created_at: datetime = Field(sa_type=Instant)
 
 
 class Node(Base, table=True):
     """One incarnation of a process. ``beat`` counts its commits: it renews the lease, and tells whether a commit took place."""
 
-    node_id: str = Field(primary_key=True, sa_type=Text)
-    name: str = Field(sa_type=Text)
+    node_id: str = Field(primary_key=True, sa_type=Plain)
+    name: str = Field(sa_type=Plain)
     pid: int
     started_at: datetime = Field(sa_type=Instant)
     beat: int = Field(sa_type=BigInteger)
@@ -137,37 +140,37 @@ class Run(Base, table=True):
     )  # fmt: skip
 
     key: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
-    run_id: str = Field(sa_type=Text)
-    workflow: str = Field(sa_type=Text)
+    run_id: str = Field(sa_type=Plain)
+    workflow: str = Field(sa_type=Plain)
     version: int
     definition_id: int = Field(sa_type=BigKey, sa_column_args=[ForeignKey("definition.id")], nullable=False)
-    actor: str = Field(sa_type=Text)
+    actor: str = Field(sa_type=Plain)
     created_at: datetime = Field(sa_type=Instant)
-    idempotency_key: str | None = Field(default=None, sa_type=Text)
-    join_key: str | None = Field(default=None, sa_type=Text)
-    input: str = Field(sa_type=Text)
-    parent_run_id: str | None = Field(default=None, sa_type=Text)
-    parent_path: str | None = Field(default=None, sa_type=Text)
+    idempotency_key: str | None = Field(default=None, sa_type=Plain)
+    join_key: str | None = Field(default=None, sa_type=Plain)
+    input: str = Field(sa_type=Plain)
+    parent_run_id: str | None = Field(default=None, sa_type=Plain)
+    parent_path: str | None = Field(default=None, sa_type=Plain)
     parent_generation: int | None = None
-    pins: str | None = Field(default=None, sa_type=Text)
-    owner: str | None = Field(default=None, sa_type=Text, sa_column_args=[ForeignKey("node.node_id")])
+    pins: str | None = Field(default=None, sa_type=Plain)
+    owner: str | None = Field(default=None, sa_type=Plain, sa_column_args=[ForeignKey("node.node_id")])
     claim_at: datetime | None = Field(default=None, sa_type=Instant)
     recoveries: int = 0
     recovered_seq: int = Field(default=-1, sa_type=BigInteger)
     interrupted: bool = False
-    status: str = Field(sa_type=Text)
-    output: str | None = Field(default=None, sa_type=Text)
-    error: str | None = Field(default=None, sa_type=Text)
-    compensation: str | None = Field(default=None, sa_type=Text)
-    undone: str | None = Field(default=None, sa_type=Text)
-    not_undone: str | None = Field(default=None, sa_type=Text)
-    stopping: str | None = Field(default=None, sa_type=Text)
-    ends_as: str | None = Field(default=None, sa_type=Text)
-    corrections: str | None = Field(default=None, sa_type=Text)
+    status: str = Field(sa_type=Plain)
+    output: str | None = Field(default=None, sa_type=Plain)
+    error: str | None = Field(default=None, sa_type=Plain)
+    compensation: str | None = Field(default=None, sa_type=Plain)
+    undone: str | None = Field(default=None, sa_type=Plain)
+    not_undone: str | None = Field(default=None, sa_type=Plain)
+    stopping: str | None = Field(default=None, sa_type=Plain)
+    ends_as: str | None = Field(default=None, sa_type=Plain)
+    corrections: str | None = Field(default=None, sa_type=Plain)
     timeout_at: datetime | None = Field(default=None, sa_type=Instant)
     timeout_left: float | None = None
     wake_at: datetime | None = Field(default=None, sa_type=Instant)
-    waiting_for: str | None = Field(default=None, sa_type=Text)
+    waiting_for: str | None = Field(default=None, sa_type=Plain)
     seq: int = Field(default=0, sa_type=BigInteger)
     started_at: datetime | None = Field(default=None, sa_type=Instant)
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
@@ -182,12 +185,12 @@ class Step(Base, table=True):
     )
 
     run: int = _run_key(primary_key=True)
-    parent: str = Field(primary_key=True, sa_type=Text)
-    path: str = Field(primary_key=True, sa_type=Text)
+    parent: str = Field(primary_key=True, sa_type=Plain)
+    path: str = Field(primary_key=True, sa_type=Plain)
     seq: int = Field(sa_type=BigInteger)
-    kind: str = Field(sa_type=Text)
-    status: str = Field(sa_type=Text)
-    output: str | None = Field(default=None, sa_type=Text)
+    kind: str = Field(sa_type=Plain)
+    status: str = Field(sa_type=Plain)
+    output: str | None = Field(default=None, sa_type=Plain)
     generation: int
     corrected: int
     attempts: int
@@ -197,20 +200,20 @@ class Step(Base, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
     undoable: bool
     # What most steps have none of comes last: the store leaves it out where it is null.
-    error: str | None = Field(default=None, sa_type=Text)
-    correction: str | None = Field(default=None, sa_type=Text)
+    error: str | None = Field(default=None, sa_type=Plain)
+    correction: str | None = Field(default=None, sa_type=Plain)
     now: datetime | None = Field(default=None, sa_type=Instant)
     due_at: datetime | None = Field(default=None, sa_type=Instant)
-    decision: str | None = Field(default=None, sa_type=Text)
+    decision: str | None = Field(default=None, sa_type=Plain)
 
 
 class Attempt(Base, table=True):
     """One failed attempt."""
 
     run: int = _run_key(primary_key=True)
-    path: str = Field(primary_key=True, sa_type=Text)
+    path: str = Field(primary_key=True, sa_type=Plain)
     number: int = Field(primary_key=True)
-    error: str = Field(sa_type=Text)
+    error: str = Field(sa_type=Plain)
     started_at: datetime = Field(sa_type=Instant)
     finished_at: datetime = Field(sa_type=Instant)
 
@@ -235,11 +238,11 @@ class Inbox(Base, table=True):
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
     run: int = _run_key()
-    kind: str = Field(sa_type=Text)
-    body: str = Field(sa_type=Text)
-    actor: str = Field(sa_type=Text)
-    reason: str | None = Field(default=None, sa_type=Text)
-    dedupe_key: str | None = Field(default=None, sa_type=Text)
+    kind: str = Field(sa_type=Plain)
+    body: str = Field(sa_type=Plain)
+    actor: str = Field(sa_type=Plain)
+    reason: str | None = Field(default=None, sa_type=Plain)
+    dedupe_key: str | None = Field(default=None, sa_type=Plain)
     received_at: datetime = Field(sa_type=Instant)
     consumed_at: datetime | None = Field(default=None, sa_type=Instant)
     kept: bool = False
@@ -251,9 +254,9 @@ class Blob(Base, table=True):
     """
 
     run: int = _run_key(primary_key=True)
-    blob_id: str = Field(primary_key=True, sa_type=Text)
+    blob_id: str = Field(primary_key=True, sa_type=Plain)
     part: int = Field(primary_key=True)
-    content_type: str | None = Field(default=None, sa_type=Text)
+    content_type: str | None = Field(default=None, sa_type=Plain)
     size: int = Field(sa_type=BigInteger)
     data: bytes = Field(sa_type=LargeBinary)
 
@@ -261,7 +264,7 @@ class Blob(Base, table=True):
 class Setting(Base, table=True):
     """One value that all nodes of this database share."""
 
-    name: str = Field(primary_key=True, sa_type=Text)
+    name: str = Field(primary_key=True, sa_type=Plain)
     value: bytes = Field(sa_type=LargeBinary)
 
 
@@ -270,7 +273,7 @@ class Compatibility(Base, table=True):
 
     oldest_schema: int = Field(primary_key=True)
     """The lowest schema number whose program still works with this database."""
-    oldest_version: str = Field(sa_type=Text)
+    oldest_version: str = Field(sa_type=Plain)
     """The lowest product version that has it."""
 
 

@@ -1,0 +1,257 @@
+"""Everything that is particular to PostgreSQL: how it is connected to, what is locked, and what its errors mean.
+
+Nodes write at the same time, so what SQLite gives by one writer at a time is said here. Every batch begins with the update
+of its node's row: that renews the lease, fences (a node that was ended finds no row, and nobody can end one whose batch is
+under way), and tells afterwards whether a COMMIT without an answer took place. Then it locks the runs that others may
+change too, in one order, by a statement of its own: only the statement after that one sees what the others have committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.adapt import Dumper
+from psycopg.types.numeric import IntDumper
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, text
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.engine import URL
+
+from mcp_workflows.errors import SettingsInvalid, StoreUnavailable
+from mcp_workflows.store.jobs import Job
+from mcp_workflows.store.listener import Listener
+from mcp_workflows.store.locks import NoLock
+from mcp_workflows.store.statements import Cursor, Statements
+
+OLDEST_SERVER = 140000
+CONNECT_SECONDS = 5
+READ_SECONDS = 30.0
+"""For one statement that reads."""
+DEAD_PEER_SECONDS = 15
+"""After which a server that does not even acknowledge what is sent is given up."""
+MIGRATION_LOCK = 0x6D63702D7766
+"""Of ``pg_advisory_xact_lock``."""
+NAME_LOCKS = 1024
+"""Into so many locks names are hashed: a server has a limited number of them."""
+
+_DEFAULTS = {
+    "application_name": "mcp-workflows",
+    "connect_timeout": str(CONNECT_SECONDS),
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": str(DEAD_PEER_SECONDS * 1000),
+    "target_session_attrs": "read-write",
+}
+"""What the URL does not say. Of several hosts the one that can be written is found by the last."""
+
+_LOCK_RUNS = "SELECT key FROM run WHERE key = ANY($1::bigint[]) ORDER BY key FOR NO KEY UPDATE"
+_LOCK_RUNS_AND_OTHERS = (
+    "SELECT key FROM run WHERE key = ANY($1::bigint[]) OR run_id = ANY($2::text[]) ORDER BY key FOR NO KEY UPDATE"
+)
+_LOCK_NAMES = "SELECT pg_advisory_xact_lock($1, name) FROM unnest($2::int[]) AS name"
+_NAMES_SPACE = 0x6D7766
+"""The first of the two keys of those locks."""
+
+_REFUSED = {"22", "23", "54"}
+"""Classes of errors that lie in what was asked: data, constraints, limits (such as the size of an index row)."""
+_REFUSED_TYPES = {"42804", "42846", "42883", "42P18"}
+"""Of class 42, those that a value of a wrong type causes."""
+_COLLISIONS = {"40001", "40P01"}
+
+_REMEDIES = {
+    "25006": "It can only be read: it may be a standby. Check DATABASE_URL.",
+    "42501": "Grant the user of DATABASE_URL the rights on the tables of mcp-workflows.",
+    "42P01": "Its tables are gone: restore it from a backup.",
+    "53100": "The disk of the server is full: free some space.",
+    "53200": "The server is out of memory.",
+    "53300": "The server takes no more connections: raise max_connections, or run fewer nodes. Each needs up to six.",
+    "55P03": "Somebody keeps rows or tables locked: look at pg_locks.",
+    "57014": "A statement took too long, and was cancelled by a timeout or by somebody.",
+    "57P01": "The server is being shut down, or somebody ended the connection.",
+    "57P03": "The server is starting or stopping.",
+}
+_UNREACHABLE = "Check that the server runs and that DATABASE_URL is right."
+
+
+class AnyInt(IntDumper):
+    """An integer without a size, as the statements say their types. A size for each value makes of one statement many."""
+
+    oid = 0
+
+
+class Postgres:
+    """One database of a server."""
+
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+    errors = (psycopg.Error, OSError, MemoryError)
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        arguments: dict[str, Any] = PGDialect_psycopg().create_connect_args(url)[1]
+        self._conninfo = psycopg.conninfo.make_conninfo("", **(_DEFAULTS | arguments))
+        self.statements = Statements(PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude)
+
+    def __str__(self) -> str:
+        return self._url.set(query={}).render_as_string(hide_password=True)
+
+    def prepare(self) -> None:
+        """Nothing is made: the database is there, or it is not. ``SettingsInvalid``: it is no database for this."""
+        try:
+            with psycopg.connect(self._conninfo, autocommit=True) as connection:
+                version, encoding = connection.info.server_version, connection.info.parameter_status("server_encoding")
+        except psycopg.Error as error:
+            raise StoreUnavailable(self.explain(error)) from error
+        if version < OLDEST_SERVER:
+            raise SettingsInvalid(f"{self}: PostgreSQL {version // 10000} is too old: 14 or later is needed.")
+        if encoding != "UTF8":
+            raise SettingsInvalid(f"{self} is encoded in {encoding}: create one with ENCODING 'UTF8'.")
+
+    def lock(self) -> NoLock:
+        return NoLock()
+
+    def life(self, node_id: str) -> NoLock:  # noqa: ARG002
+        return NoLock()
+
+    def proof_of_death(self, node_id: str) -> None:  # noqa: ARG002
+        """None: a connection that ends says nothing of the process at its other end."""
+        return
+
+    def forget_lives(self, known: Collection[str]) -> None:
+        """Nothing is left but rows."""
+
+    def connect(self, lease_seconds: float) -> psycopg.Connection[Any]:
+        """The server ends a transaction in which nothing comes for a third of the lease: its process is frozen, or its machine
+        gone, and what it has locked stands in the way of the others. A commit is durable, whatever the server's default.
+        """
+        milliseconds = max(1000, int(lease_seconds * 1000))
+        connection = psycopg.connect(self._conninfo, autocommit=True, cursor_factory=psycopg.RawCursor)
+        try:
+            connection.adapters.register_dumper(int, AnyInt)
+            connection.execute(
+                "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false), "
+                "set_config('idle_in_transaction_session_timeout', $2, false), "
+                "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' "
+                "ELSE current_setting('synchronous_commit') END, false)",
+                [str(milliseconds), str(max(1000, milliseconds // 3))],
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def check(self) -> None:
+        """A connection that leads nowhere says so itself."""
+
+    def commit(self, cursor: Cursor) -> None:
+        cursor.execute("COMMIT")
+
+    def roll_back(self, connection: psycopg.Connection[Any]) -> None:
+        if connection.info.transaction_status != pq.TransactionStatus.IDLE:
+            connection.execute("ROLLBACK")
+
+    def engine(self, connections: int) -> Engine:
+        milliseconds = str(int(READ_SECONDS * 1000))
+
+        def connect() -> psycopg.Connection[Any]:
+            connection = psycopg.connect(self._conninfo, autocommit=True)
+            connection.execute(
+                "SELECT set_config('statement_timeout', %s, false), "
+                "set_config('idle_in_transaction_session_timeout', %s, false)",
+                [milliseconds, milliseconds],
+            )
+            connection.autocommit = False
+            return connection
+
+        return create_engine(
+            "postgresql+psycopg://",
+            creator=connect,
+            poolclass=QueuePool,
+            pool_size=connections,
+            max_overflow=0,
+            isolation_level="REPEATABLE READ",
+            execution_options={"postgresql_readonly": True},
+        )
+
+    @contextmanager
+    def migrating(self) -> Generator[Connection]:
+        """A connection in a transaction that is committed at the end, all or nothing; one process at a time."""
+        engine = create_engine(
+            "postgresql+psycopg://", creator=lambda: psycopg.connect(self._conninfo), poolclass=QueuePool, pool_size=1
+        )
+        try:
+            with engine.begin() as connection:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+                yield connection
+        finally:
+            engine.dispose()
+
+    def others(self) -> Listener:
+        return Listener(self._conninfo)
+
+    def upkeep(self) -> NoUpkeep:
+        return NoUpkeep()
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """The database takes everything but this: a value it cannot hold, a constraint, a row too big."""
+        if isinstance(error, (ValueError, OverflowError, TypeError)):  # from binding; UnicodeEncodeError among them
+            return True
+        if not isinstance(error, psycopg.Error):
+            return False
+        state = error.sqlstate
+        if state is None:  # the driver's own: it cannot bind a value
+            return isinstance(error, (psycopg.DataError, psycopg.ProgrammingError, psycopg.InterfaceError))
+        return state[:2] in _REFUSED or state in _REFUSED_TYPES
+
+    def is_collision(self, error: BaseException) -> bool:
+        """Two nodes waited for one another, and this one was told to yield."""
+        return isinstance(error, psycopg.Error) and error.sqlstate in _COLLISIONS
+
+    def is_unwell(self, error: BaseException) -> bool:
+        """The database cannot be used now, whatever is asked of it."""
+        return isinstance(error, self.errors) and not self.is_refusal(error)
+
+    def explain(self, error: BaseException) -> str:
+        """What is wrong and what to do, in one sentence or two."""
+        state = getattr(error, "sqlstate", None)
+        said = " ".join(str(error).split()) or type(error).__name__
+        remedy = _UNREACHABLE if state is None else _REMEDIES.get(state, "")
+        return f"The database {self} cannot be used now: {said}. {remedy}".rstrip()
+
+
+class NoUpkeep:
+    """The server looks after itself."""
+
+    def start(self) -> None:
+        """Nothing is to be done."""
+
+    def written(self, jobs: Sequence[Job]) -> None:
+        """Nothing is to be done."""
+
+    def close(self) -> None:
+        """Nothing is to be ended."""
+
+    def join(self, timeout: float) -> None:
+        """Nothing is to be waited for."""
+
+
+def exclude(cursor: Cursor, keys: Collection[int], run_ids: Collection[str], names: Collection[str]) -> None:
+    """Lets nobody else change these runs, or make what is named, until the transaction ends. Always in the same order.
+
+    Without it a message could be put into the inbox of a run that its owner is just letting go: neither would see the other.
+    """
+    if names:
+        locks = sorted({int.from_bytes(blake2b(name.encode(), digest_size=4).digest()) % NAME_LOCKS for name in names})
+        cursor.execute(_LOCK_NAMES, [_NAMES_SPACE, locks])
+    if run_ids:
+        cursor.execute(_LOCK_RUNS_AND_OTHERS, [list(keys), list(run_ids)])
+    elif keys:
+        cursor.execute(_LOCK_RUNS, [list(keys)])
+
+
+_: type[Dumper] = AnyInt
