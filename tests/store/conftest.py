@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
 from mcp_workflows.clock import utc_now
 from mcp_workflows.store import Store
+from tests.store.raw import postgres_connection
 
 OpenStore: TypeAlias = Callable[..., AbstractAsyncContextManager[Store]]
-
-
-@pytest.fixture(params=["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each dialect."""
-    assert request.param == "sqlite"
-    return f"sqlite:///{tmp_path / 'runs.db'}"
 
 
 @pytest.fixture
@@ -33,13 +26,20 @@ def open_store(url: str) -> OpenStore:
 @pytest.fixture
 def is_intact(url: str) -> Callable[[], bool]:
     """Whether the database finds nothing wrong with itself."""
+    return partial(_sqlite_is_intact if url.startswith("sqlite") else _postgres_is_intact, url)
 
-    def check() -> bool:
-        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
-        try:
-            broken_keys = connection.execute("PRAGMA foreign_key_check").fetchall()
-            return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)] and not broken_keys
-        finally:
-            connection.close()
 
-    return check
+def _sqlite_is_intact(url: str) -> bool:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        broken_keys = connection.execute("PRAGMA foreign_key_check").fetchall()
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)] and not broken_keys
+
+
+def _postgres_is_intact(url: str) -> bool:
+    with postgres_connection(url) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
+        connection.execute(
+            "SELECT bt_index_check(pg_class.oid, true) FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid "
+            "WHERE relnamespace = 'public'::regnamespace"
+        )
+    return True

@@ -6,11 +6,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from mcp_workflows.clock import new_id
+from mcp_workflows.clock import new_id, utc_now
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
-from mcp_workflows.store import NewRun, Store
+from mcp_workflows.store import NewRun, Store, TakenOver
+from mcp_workflows.store.store import LEASE_SECONDS
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 RUNNING = RunRecord(RunStatus.RUNNING, started_at=NOW)
@@ -57,6 +58,19 @@ async def claimed(store: Store, now: datetime) -> list[str]:
     return [run.run_id for run in await store.claim_runs(now, 100, [])]
 
 
+_killed: set[str] = set()
+"""Nodes that do nothing any more, as far as others can tell."""
+
+
 def kill(store: Store) -> None:
     """What the kernel does when the process dies: its lock is free. The node's row still says that it lives."""
     store._writer.holdings.lock.close()
+    _killed.add(store.node_id)
+
+
+async def take_over(store: Store) -> list[TakenOver]:
+    """What ``store`` takes over; where only silence tells, after a lease of it, of those that were killed."""
+    at_once = await store.take_over(utc_now())
+    seen = store._observer._seen
+    seen |= {node: (beat, since - 2 * LEASE_SECONDS) for node, (beat, since) in seen.items() if node in _killed}
+    return at_once + await store.take_over(utc_now())

@@ -18,7 +18,7 @@ from mcp_workflows.store import Store
 from mcp_workflows.store.locks import FileLock
 from mcp_workflows.store.nodes import Observer
 from tests.store.conftest import OpenStore
-from tests.store.material import NOW, begin, claimed, done, finished, kill, waiting
+from tests.store.material import NOW, begin, claimed, done, finished, kill, take_over, waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -28,13 +28,13 @@ FAR = NOW + timedelta(days=3000)
 async def test_a_dead_nodes_runs_go_to_whoever_comes(open_store: OpenStore) -> None:
     async with open_store(node_name="dead") as dead, open_store() as store:
         run_id = await begin(dead)
-        assert await store.take_over(FAR) == []
+        assert await take_over(store) == []
         kill(dead)
-        [taken] = await store.take_over(FAR)
+        [taken] = await take_over(store)
         assert (taken.node_id, taken.name, taken.runs) == (dead.node_id, "dead", 1)
         [run] = await store.claim_runs(FAR, 9, [])
         assert (run.run_id, run.interrupted, run.recoveries, run.owner) == (run_id, True, 1, store.node_id)
-        assert await store.take_over(FAR) == []
+        assert await take_over(store) == []
 
 
 async def test_a_node_declared_dead_can_write_nothing_more(open_store: OpenStore) -> None:
@@ -43,7 +43,7 @@ async def test_a_node_declared_dead_can_write_nothing_more(open_store: OpenStore
         waits = await begin(dead)
         await dead.record(waiting(waits, NOW))
         kill(dead)
-        await store.take_over(FAR)
+        await take_over(store)
         with pytest.raises(NodeLost):
             await dead.record(Turn(run_id, [done("a", 1)]))
         with pytest.raises(NodeLost):
@@ -64,7 +64,7 @@ async def test_everything_in_flight_fails_when_a_node_learns_that_it_is_dead(ope
     async with open_store() as dead, open_store() as store:
         runs = [await begin(dead) for _ in range(20)]
         kill(dead)
-        await store.take_over(FAR)
+        await take_over(store)
         results = await asyncio.gather(
             *(dead.record(Turn(run_id, [done("a", 1)])) for run_id in runs), return_exceptions=True
         )
@@ -75,7 +75,7 @@ async def test_a_lost_node_starts_as_a_new_incarnation_that_owns_nothing(open_st
     async with open_store() as dead, open_store() as store:
         before, run_id = dead.node_id, await begin(dead)
         kill(dead)
-        await store.take_over(FAR)
+        await take_over(store)
         with pytest.raises(NodeLost):
             await dead.record(Turn(run_id, [done("a", 1)]))
         await dead.rejoin()
@@ -84,7 +84,7 @@ async def test_a_lost_node_starts_as_a_new_incarnation_that_owns_nothing(open_st
             await dead.record(Turn(run_id, [done("a", 1)]))
         assert await claimed(dead, FAR) == [run_id]
         await dead.record(Turn(run_id, [done("a", 1)]))
-        assert await store.take_over(FAR) == []
+        assert await take_over(store) == []
 
 
 async def test_a_turn_of_the_old_incarnation_is_not_recorded_by_the_new_one(open_store: OpenStore) -> None:
@@ -92,7 +92,7 @@ async def test_a_turn_of_the_old_incarnation_is_not_recorded_by_the_new_one(open
         run_id = await begin(dead)
         old = dead._writer.holdings
         kill(dead)
-        await store.take_over(FAR)
+        await take_over(store)
         await dead.rejoin()
         assert await claimed(dead, FAR) == [run_id]
         claimed_again, dead._writer.holdings = dead._writer.holdings, old
@@ -129,7 +129,7 @@ async def test_a_record_of_the_new_incarnation_is_not_lost_with_those_of_the_old
         run_id = await begin(dead)
         old = dead._writer.holdings
         kill(dead)
-        await store.take_over(FAR)
+        await take_over(store)
         await dead.rejoin()
         anew = await begin(dead)
         new, dead._writer.holdings = dead._writer.holdings, old
@@ -156,7 +156,7 @@ async def test_a_node_that_leaves_hands_its_runs_over_and_nothing_counts_as_a_cr
             with pytest.raises(NodeLost):
                 await leaving.record(Turn(run_id, [done("a", 1)]))
             await leaving.leave()
-        assert await store.take_over(FAR) == []
+        assert await take_over(store) == []
         [run] = await store.claim_runs(FAR, 9, [])
         assert (run.interrupted, run.recoveries) == (True, 0)
 
@@ -172,7 +172,7 @@ async def test_a_release_says_that_nothing_is_in_flight(open_store: OpenStore) -
     async with open_store() as dead, open_store() as store:
         run_id = await begin(dead)
         kill(dead)
-        await store.take_over(FAR)
+        await take_over(store)
         assert await claimed(store, FAR) == [run_id]
         await store.record(waiting(run_id, NOW))
         [run] = await store.claim_runs(FAR, 9, [])
@@ -187,7 +187,7 @@ async def _die(open_store: OpenStore, observer: Store, *progress: StepRecord) ->
             for step in progress:
                 await victim.record(Turn(run.run_id, [step]))
         kill(victim)
-        await observer.take_over(FAR)
+        await take_over(observer)
         return [run.recoveries for run in runs]
 
 
@@ -280,7 +280,7 @@ async def test_a_run_given_back_is_as_it_was_found(open_store: OpenStore) -> Non
     async with open_store() as dead, open_store() as store, open_store() as other:
         run_id = await begin(dead)
         kill(dead)
-        await store.take_over(FAR)
+        await take_over(store)
         [found] = await store.claim_runs(FAR, 9, [])
         await store.give_back(run_id)
         await store.give_back(run_id)
@@ -339,7 +339,7 @@ async def test_a_living_node_whose_lock_file_was_removed_is_not_taken_for_dead(
 ) -> None:
     async with open_store() as living, open_store() as store:
         (tmp_path / "runs.db.nodes" / living.node_id).unlink()
-        assert await store.take_over(FAR) == []
+        assert await take_over(store) == []
         await begin(living)
 
 
@@ -348,7 +348,7 @@ async def test_nodes_that_ended_leave_no_lock_files(open_store: OpenStore, tmp_p
     async with open_store() as store:
         async with open_store() as dead:
             kill(dead)
-            await store.take_over(FAR)
+            await take_over(store)
         async with open_store():
             pass
         (folder / "n_orphan").touch()
