@@ -90,7 +90,8 @@ async def built_app(
     settings: Settings, *, role: Role, served_at: str | None = None, clock: Clock = utc_now
 ) -> AsyncGenerator[App]:
     """Everything put together, at rest: what a run needs that is to be started before others are claimed."""
-    if role is Role.OBSERVER and not settings.database_file.exists():
+    file = settings.database_file
+    if role is Role.OBSERVER and file is not None and not file.exists():
         raise SettingsInvalid(_no_database(settings))
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(settings.database, clock=clock, node_name=_node_name(role)))
@@ -144,7 +145,7 @@ def _environment(settings: Settings, *, moves: bool) -> Environment:
 
 
 def _no_database(settings: Settings) -> str:
-    looked = f"No runs yet: there is no database at {settings.database_file}."
+    looked = f"No runs yet: there is no database at {settings.database_place}."
     if settings.database_url is not None:
         return (
             f"{looked} Check --database or MCP_WORKFLOWS_DATABASE_URL; a server or `run` makes it at its first start."

@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     )
     database_url: str | None = Field(
         default=None,
-        description="Where runs are kept: `sqlite:///relative/path.db` or `sqlite:////absolute/path.db`.",
+        description="Where runs are kept: `sqlite:///relative/path.db`, `sqlite:////absolute/path.db` or "
+        "`postgresql://user:password@host/database`.",
     )
     vars: Mapping[str, str] = Field(
         default_factory=dict, description="`VAR_NAME` overrides the variable `NAME` of every definition."
@@ -159,8 +160,8 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _only_sqlite_files(cls, value: str | None) -> str | None:
-        if value is not None:
+    def _must_be_supported(cls, value: str | None) -> str | None:
+        if value is not None and not _is_postgres(value):
             _sqlite_file(value)
         return value
 
@@ -184,14 +185,30 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The URL to open, absolute: as set, or beside the first path of definitions."""
+        if self.database_url is not None and _is_postgres(self.database_url):
+            return self.database_url
         if self.database_url is not None:
             return f"sqlite:///{_sqlite_file(self.database_url).absolute().as_posix()}"
         return default_url(self.definitions[0] if self.definitions else Path("definitions"))
 
     @property
-    def database_file(self) -> Path:
-        """The file of ``database``."""
-        return _sqlite_file(self.database)
+    def database_file(self) -> Path | None:
+        """The file of ``database``; ``None``: it is kept by a server."""
+        return None if _is_postgres(self.database) else _sqlite_file(self.database)
+
+    @property
+    def database_place(self) -> str:
+        """For people: the file, or the URL without password and options."""
+        if self.database_file is not None:
+            return str(self.database_file)
+        parts = urlsplit(self.database)
+        credentials, at, place = parts.netloc.rpartition("@")
+        return f"{parts.scheme}://{credentials.partition(':')[0]}{at}{place}{parts.path}"
+
+    @property
+    def database_option(self) -> str | None:
+        """What ``--database`` is to be in a command for this database; ``None``: it comes from the environment, with a secret."""
+        return self.database_place if self.database_file is not None else None
 
     @property
     def public_host(self) -> str | None:
@@ -259,13 +276,19 @@ def _complaint(error: Any) -> str:
     return f'{name}: "{error["input"]}" is refused: {error["msg"]}.'
 
 
+def _is_postgres(url: str) -> bool:
+    return url.partition("://")[0] in {"postgresql", "postgresql+psycopg"}
+
+
 def _sqlite_file(url: str) -> Path:
     """The path in a ``sqlite:///`` URL; ValueError says what is wrong with another one, without showing a password."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise ValueError(f'"{url}" is no URL. For a file write sqlite:///{url.replace(os.sep, "/")}')
     if scheme.split("+")[0] != "sqlite":
-        raise ValueError(f"{scheme} is not available in this version, only sqlite. Write sqlite:///path/to/runs.db")
+        raise ValueError(
+            f"{scheme} is not supported. Write sqlite:///path/to/runs.db, or postgresql://user:password@host/database"
+        )
     if not rest.startswith("/"):
         raise ValueError(f'"{url}" names a host; a file has three slashes: sqlite:///runs.db')
     path, _, query = rest[1:].partition("?")

@@ -31,11 +31,11 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each dialect."""
+    """A database of each dialect in which nothing is kept yet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'runs.db'}"
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.new_database()
+    return server.new_database(template=None if request.node.path.stem == "test_schema" else server.template)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

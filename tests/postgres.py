@@ -16,10 +16,15 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
 import psycopg
+from sqlalchemy import text
+
+from mcp_workflows.store import opening
+from mcp_workflows.store.migrations import migrate
 
 BOUND = 60.0
 """Seconds for a server to start or stop, on a machine however busy."""
@@ -91,12 +96,20 @@ class PostgresServer:
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         return psycopg.connect(host=str(self.folder), user="postgres", dbname=database, autocommit=True)
 
-    def new_database(self) -> str:
-        """The URL of an empty one."""
+    def new_database(self, *, template: str | None = None) -> str:
+        """The URL of an empty one, or of one like ``template``."""
         name = f"test{next(self._numbers)}"
         with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}".encode())
         return self.url(name)
+
+    @cached_property
+    def template(self) -> str:
+        """A database with our tables, and nothing in them: it is copied sooner than made."""
+        database = opening.database(self.new_database())
+        with database.migrating() as connection:
+            migrate(connection, "template")
+            return str(connection.execute(text("SELECT current_database()")).scalar_one())
 
 
 @contextmanager

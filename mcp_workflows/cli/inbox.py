@@ -39,7 +39,7 @@ async def tell_untaken(app: App, run_id: str, *, as_json: bool) -> Exit:
         print_json(run_json(await app.runs.get(run_id, actor=None)))
     why = "no server took it up yet" if await app.servers() else "no server is up on this database"
     remark(
-        f"[doubt]Recorded, but {why}[/]: it takes effect as soon as one does. Database: {app.settings.database_file}"
+        f"[doubt]Recorded, but {why}[/]: it takes effect as soon as one does. Database: {app.settings.database_place}"
     )
     return Exit.UNFINISHED
 

@@ -54,7 +54,7 @@ async def runs(
     query = RunQuery(workflow, status, key, begun_after, None, limit, cursor)
     async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app:
         page = await app.runs.list(query)
-        place = app.settings.database_file
+        place = app.settings.database_place
     if as_json:
         print_json({"runs": [run_json(run) for run in page.runs], "next_cursor": page.next_cursor})
     elif not page.runs:

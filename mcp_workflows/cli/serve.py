@@ -70,7 +70,7 @@ async def serve(
 
 
 def _server(app: App) -> WorkflowServer:
-    return WorkflowServer(app.runs, database=str(app.settings.database_file))
+    return WorkflowServer(app.runs, database=app.settings.database_option)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -109,7 +109,7 @@ def _on_signals() -> asyncio.Event:
 def _welcome(app: App, url: str, console: Console) -> None:
     """What a person who started the server by hand wants to know."""
     definitions = app.catalog.definitions
-    lines = [f"[name]{url}[/]", f"[dim]runs are kept in {escape(str(app.settings.database_file))}[/]", ""]
+    lines = [f"[name]{url}[/]", f"[dim]runs are kept in {escape(app.settings.database_place)}[/]", ""]
     for name, definition in definitions.items():
         lines.append(f"[good]●[/] [name]{name}[/]  {escape(definition.title or '')}")
         if lacking := [f"{PREFIX}SECRET_{one}" for one in definition.secrets if app.settings.secret(one) is None]:

@@ -19,4 +19,4 @@ async def told_where(app: App) -> AsyncGenerator[None]:
         page = await app.runs.list(RunQuery(status="any", limit=5))
         newest = "\n".join(f"  {run.run_id}  {run.workflow}  {run.status}" for run in page.runs)
         there = f" The newest there:\n{newest}" if newest else " There is none at all."
-        raise UnknownRun(f"no such run in {app.settings.database_file}.{there}") from None
+        raise UnknownRun(f"no such run in {app.settings.database_place}.{there}") from None

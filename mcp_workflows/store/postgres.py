@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
 import psycopg
 from psycopg import pq
-from psycopg.adapt import Dumper
 from psycopg.types.numeric import IntDumper
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -95,7 +95,7 @@ class Postgres:
         self._url = url
         arguments: dict[str, Any] = PGDialect_psycopg().create_connect_args(url)[1]
         self._conninfo = psycopg.conninfo.make_conninfo("", **(_DEFAULTS | arguments))
-        self.statements = Statements(PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude)
+        self.statements = _statements()
 
     def __str__(self) -> str:
         return self._url.set(query={}).render_as_string(hide_password=True)
@@ -254,4 +254,6 @@ def exclude(cursor: Cursor, keys: Collection[int], run_ids: Collection[str], nam
         cursor.execute(_LOCK_RUNS, [list(keys)])
 
 
-_: type[Dumper] = AnyInt
+@cache
+def _statements() -> Statements:
+    return Statements(PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude)

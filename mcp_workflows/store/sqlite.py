@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -65,6 +66,11 @@ Connected: TypeAlias = sqlite3.Connection
 logger = logging.getLogger(__name__)
 
 
+@cache
+def _statements() -> Statements:
+    return Statements(sqlite_dialect(), sqlite_insert)
+
+
 class Sqlite:
     """One database file. Connections belong to the threads that ask for them; the lock excludes them from one another."""
 
@@ -81,7 +87,7 @@ class Sqlite:
             raise SettingsInvalid(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or later is needed.")
         # Processes must agree on the name of the lock file, by whatever way they got to the database.
         self.path = Path(url.database).expanduser().resolve()
-        self.statements = Statements(sqlite_dialect(), sqlite_insert)
+        self.statements = _statements()
         self._inode: tuple[int, int] | None = None
 
     def __str__(self) -> str:

@@ -72,7 +72,7 @@ def test_the_same_key_is_answered_with_the_same_run(trial: Place):
         (["start_trial", "-i", "email.json"], "For a file write @file."),
         (["start_trial", "-i", "@nowhere.json"], 'cannot read "nowhere.json": No such file'),
         (["start_trial", "-d", "elsewhere"], "elsewhere"),
-        (["start_trial", "--database", "postgresql://u:p@h/d"], "only sqlite"),
+        (["start_trial", "--database", "mysql://u:p@h/d"], "mysql is not supported"),
     ],
 )
 def test_a_wrong_call_exits_with_2_changes_nothing_and_says_what_to_do(place: Place, arguments: list[str], said: str):

@@ -20,7 +20,7 @@ ADA = '{"email": "ada@example.com"}'
     [
         (["--http", "127.0.0.1:notaport"], "write HOST:PORT, such as 127.0.0.1:8911"),
         (["--http", "0.0.0.0:0"], "nobody has to authenticate"),
-        (["--database", "mysql://h/db"], "mysql is not available in this version, only sqlite"),
+        (["--database", "mysql://h/db"], "mysql is not supported. Write sqlite:///path/to/runs.db, or postgresql://"),
     ],
 )
 def test_what_cannot_be_served_is_refused_with_the_remedy(place: Place, arguments: list[str], said: str):

@@ -96,7 +96,7 @@ def test_the_host_of_the_public_url_is_what_callers_name(url: str, host: str):
             "/nowhere/at/all",
             'MCP_WORKFLOWS_SECRETS_DIR: there is no folder "/nowhere/at/all". Create it',
         ),
-        ("DATABASE_URL", "postgresql://u:pw@h/db", "postgresql is not available in this version, only sqlite. Write"),
+        ("DATABASE_URL", "postgresql+asyncpg://u:pw@h/db", "postgresql+asyncpg is not supported. Write"),
         ("DATABASE_URL", "runs.db", '"runs.db" is no URL. For a file write sqlite:///runs.db'),
         ("DATABASE_URL", "sqlite://runs.db", "a file has three slashes: sqlite:///runs.db"),
         ("DATABASE_URL", "sqlite:///:memory:", "a database in memory would lose every run with the process."),

@@ -8,9 +8,11 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import event
 
 from mcp_workflows.store import Store
+from mcp_workflows.store.sqlite import Sqlite
 
 
 async def plan_of(store: Store, reading: Awaitable[object]) -> str:
@@ -26,7 +28,16 @@ async def plan_of(store: Store, reading: Awaitable[object]) -> str:
         await reading
     finally:
         event.remove(engine, "before_cursor_execute", note)
-    return "\n".join(explained(store._database.path, statement, parameters) for statement, parameters in asked)
+    if isinstance(store._database, Sqlite):
+        return "\n".join(explained(store._database.path, statement, parameters) for statement, parameters in asked)
+    return "\n".join(_explained_by_postgres(store, statement, parameters) for statement, parameters in asked)
+
+
+def _explained_by_postgres(store: Store, statement: str, parameters: Any) -> str:
+    """Whether indexes serve can be seen even where it would not pay: our tables are small here."""
+    with psycopg.connect(store._database._conninfo, autocommit=True) as connection:
+        connection.execute("SET enable_seqscan = off")
+        return "\n".join(row[0] for row in connection.execute(("EXPLAIN " + statement).encode(), parameters))
 
 
 def explained(path: Path, statement: str, parameters: Any) -> str:

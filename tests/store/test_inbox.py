@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -179,7 +180,8 @@ async def test_a_consumed_message_is_not_kept(open_store: OpenStore) -> None:
 
 async def test_kept_messages_are_not_gone_through_to_find_new_ones(open_store: OpenStore) -> None:
     async with open_store() as store:
-        assert "inbox_unconsumed (run=? AND kept=?)" in await plan_of(store, store.owned_messages())
+        plan = await plan_of(store, store.owned_messages())
+        assert re.search(r"inbox_unconsumed \(run=\? AND kept=\?\)|inbox_unconsumed.*\n +Index Cond: .*run.*kept", plan)
 
 
 async def test_a_repeated_delivery_wakes_nobody(open_store: OpenStore) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import RecordRefused
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, done
+from tests.store.raw import ask
 
 pytestmark = pytest.mark.anyio
 
@@ -60,20 +59,17 @@ async def test_every_json_value_is_kept_exactly(open_store: OpenStore, value: Js
         assert step.output == run.record.output == run.input["value"] == value
 
 
-async def test_json_is_kept_as_text_that_every_database_takes(open_store: OpenStore, tmp_path: Path) -> None:
+async def test_json_is_kept_as_text_that_every_database_takes(open_store: OpenStore, url: str) -> None:
     value = {"\0": "half \ud83d, Gruß 🎉"}
     async with open_store() as store:
         run_id = await begin(store, input=value)
         await store.record(Turn(run_id, [done("a", 1, value, decision=value)], run=RunRecord(RunStatus.RUNNING, value)))
         await store.deliver(run_id, "signal", value, actor="a", reason="\0", now=NOW)
-    connection = sqlite3.connect(tmp_path / "runs.db")
-    try:
-        kept = connection.execute(
-            "SELECT run.input, run.output, step.output, decision, body, reason FROM run JOIN step ON step.run = run.key "
-            "JOIN inbox ON inbox.run = run.key"
-        ).fetchall()
-    finally:
-        connection.close()
+    kept = ask(
+        url,
+        "SELECT run.input, run.output, step.output, decision, body, reason FROM run JOIN step ON step.run = run.key "
+        "JOIN inbox ON inbox.run = run.key",
+    )
     text = r'{"\u0000":"half \ud83d, Gru\u00df \ud83c\udf89"}'
     assert kept == [(text, text, text, text, text, r'"\u0000"')]
 

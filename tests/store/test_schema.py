@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,39 +14,52 @@ from mcp_workflows import __version__
 from mcp_workflows.errors import SettingsInvalid, StoreUnavailable
 from mcp_workflows.store import migrations, tables
 from mcp_workflows.store.sqlite import Sqlite
+from tests.postgres import PostgresServer
 from tests.store.conftest import OpenStore
 from tests.store.material import begin
+from tests.store.raw import ask
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """The file that ``open_store`` opens, as another program sees it."""
-    connection = sqlite3.connect(tmp_path / "runs.db")
-    yield connection
-    connection.close()
+def _shape(url: str) -> set[tuple[object, ...]]:
+    """Every table, column, index and constraint, by its text stripped of what does not matter."""
+    if url.startswith("sqlite"):
+        rows = ask(url, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'")
+        return {(name, "".join(sql.split()).replace('"', "")) for name, sql in rows}
+    columns = ask(
+        url,
+        "SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name FROM "
+        "information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'",
+    )
+    indexes = ask(url, "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
+    constraints = ask(
+        url,
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'public'::regnamespace AND conrelid IS DISTINCT FROM to_regclass('alembic_version')",
+    )
+    return set(columns) | set(indexes) | set(constraints)
 
 
-def _shape(connection: sqlite3.Connection) -> set[tuple[str, str]]:
-    """Every table and index, by name, with its text stripped of what does not matter."""
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'")
-    return {(name, "".join(sql.split()).replace('"', "")) for name, sql in rows}
+def _another(url: str, request: pytest.FixtureRequest) -> str:
+    """An empty database of the same kind."""
+    if url.startswith("sqlite"):
+        return url.replace("runs.db", "made.db")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()
 
 
 async def test_migrations_make_exactly_the_tables_that_the_code_knows(
-    open_store: OpenStore, raw: sqlite3.Connection, tmp_path: Path
+    open_store: OpenStore, url: str, request: pytest.FixtureRequest
 ) -> None:
     async with open_store():
-        migrated = _shape(raw)
-    engine = create_engine(f"sqlite:///{tmp_path / 'made.db'}")
+        migrated = _shape(url)
+    another = _another(url, request)
+    engine = create_engine(another)
     tables.metadata.create_all(engine)
     engine.dispose()
-    made = sqlite3.connect(tmp_path / "made.db")
-    try:
-        assert migrated == _shape(made)
-    finally:
-        made.close()
+    assert len(migrated) > 10
+    assert migrated == _shape(another)
 
 
 def test_the_newest_migration_is_the_schema_that_the_code_expects() -> None:
@@ -59,49 +70,47 @@ def test_the_newest_migration_is_the_schema_that_the_code_expects() -> None:
 
 
 async def test_the_oldest_version_that_may_read_is_no_newer_than_this_one(
-    open_store: OpenStore, raw: sqlite3.Connection
+    open_store: OpenStore, url: str
 ) -> None:
     async with open_store():
-        [(schema, oldest)] = raw.execute("SELECT oldest_schema, oldest_version FROM compatibility").fetchall()
+        [(schema, oldest)] = ask(url, "SELECT oldest_schema, oldest_version FROM compatibility")
     assert schema <= migrations.SCHEMA
     assert [int(part) for part in oldest.split(".")] <= [int(part) for part in __version__.split(".")]
 
 
-def _pretend(raw: sqlite3.Connection, schema: int, oldest_schema: int) -> None:
-    raw.execute("UPDATE alembic_version SET version_num = ?", [f"{schema:04}"])
-    raw.execute("UPDATE compatibility SET oldest_schema = ?, oldest_version = '7.1.0'", [oldest_schema])
-    raw.commit()
+def _pretend(url: str, schema: int, oldest_schema: int) -> None:
+    ask(url, "UPDATE alembic_version SET version_num = ?", [f"{schema:04}"])
+    ask(url, "UPDATE compatibility SET oldest_schema = ?, oldest_version = '7.1.0'", [oldest_schema])
 
 
 async def test_a_database_too_new_is_refused_and_says_which_version_is_needed(
-    open_store: OpenStore, raw: sqlite3.Connection
+    open_store: OpenStore, url: str
 ) -> None:
     async with open_store():
         pass
-    _pretend(raw, migrations.SCHEMA + 5, migrations.SCHEMA + 3)
+    _pretend(url, migrations.SCHEMA + 5, migrations.SCHEMA + 3)
     with pytest.raises(SettingsInvalid, match=r"newer mcp-workflows.*still works with it is 7\.1\.0.*pip install -U"):
         async with open_store():
             pass
 
 
 async def test_a_newer_database_that_still_allows_this_version_is_used(
-    open_store: OpenStore, raw: sqlite3.Connection
+    open_store: OpenStore, url: str
 ) -> None:
     async with open_store():
         pass
-    _pretend(raw, migrations.SCHEMA + 5, migrations.SCHEMA)
+    _pretend(url, migrations.SCHEMA + 5, migrations.SCHEMA)
     async with open_store() as store:
         await begin(store)
-    assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [(f"{migrations.SCHEMA + 5:04}",)]
+    assert ask(url, "SELECT version_num FROM alembic_version") == [(f"{migrations.SCHEMA + 5:04}",)]
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(open_store: OpenStore, raw: sqlite3.Connection) -> None:
-    raw.execute("CREATE TABLE inbox (of_another_program TEXT)")
-    raw.commit()
+async def test_a_migration_that_fails_leaves_nothing_behind(open_store: OpenStore, url: str) -> None:
+    ask(url, "CREATE TABLE inbox (of_another_program TEXT)")
     with pytest.raises(StoreUnavailable, match="already exists"):
         async with open_store():
             pass
-    assert _shape(raw) == {("inbox", "CREATETABLEinbox(of_another_programTEXT)")}
+    assert {row[0] for row in _shape(url)} == {"inbox"}
 
 
 def test_every_connection_is_durable_and_never_checkpoints_by_itself(tmp_path: Path) -> None:
