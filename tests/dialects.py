@@ -6,6 +6,7 @@ SQLITE_ONLY = {
     "test_checkpoints": "the write-ahead log of a server is the server's business",
     "test_many_waiting": "the plans of SQLite are read; test_postgres_plans reads those of PostgreSQL",
     "test_places": "files, folders and their permissions",
+    "test_tree": "no database",
     "test_nodes::test_a_record_of_the_new_incarnation_is_not_lost_with_those_of_the_old_one": "holds the lock on writing",
     "test_nodes::test_a_living_node_whose_lock_file_was_removed_is_not_taken_for_dead": "lock files",
     "test_nodes::test_nodes_that_ended_leave_no_lock_files": "lock files",

@@ -37,7 +37,7 @@ def files(tmp_path: Path) -> Files:
 
 @pytest.fixture
 async def catalog(files: Files, tmp_path: Path) -> AsyncIterator[Catalog]:
-    settings = Settings.load(definitions=(files.folder,), database_url=f"sqlite:///{tmp_path}/runs.db")
+    settings = Settings.load(definitions=(files.folder,))
     async with built_app(settings, role=Role.STARTER) as app:
         yield app.catalog
 

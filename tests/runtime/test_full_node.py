@@ -26,7 +26,7 @@ steps:
 
 async def test_a_full_node_takes_the_next_run_as_soon_as_it_has_a_place(tmp_path: Path) -> None:
     (tmp_path / "sum.yaml").write_text(SUM)
-    settings = Settings.load(definitions=(tmp_path,), database_url=f"sqlite:///{tmp_path}/runs.db", max_runs=1)
+    settings = Settings.load(definitions=(tmp_path,), max_runs=1)
     async with built_app(settings, role=Role.SERVER) as app:
         views = [await app.runs.start("sum", {"n": n}, actor="test") for n in range(12)]
         begun = time.monotonic()

@@ -55,7 +55,6 @@ async def running(folder: Path, service: Scripted, *, called: bool = True, **mor
         (folder / "definitions" / f"{name}.yaml").write_text(text, "utf-8")
     settings = Settings.load(
         definitions=(folder / "definitions",),
-        database_url=f"sqlite:///{folder / 'runs.db'}",
         vars={"BASE": service.url},
         **more,
     )

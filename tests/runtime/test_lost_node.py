@@ -61,7 +61,7 @@ async def test_a_node_declared_dead_while_it_runs_starts_anew_and_its_run_comple
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "two_calls.yaml").write_text(TWO_CALLS)
-    settings = Settings.load(definitions=(tmp_path,), database_url=f"sqlite:///{tmp_path}/runs.db")
+    settings = Settings.load(definitions=(tmp_path,))
     lost, heir = Doer(held="b"), Doer()
     async with built_app(settings, role=Role.SERVER) as one, built_app(settings, role=Role.SERVER) as two:
         one.node._doer, two.node._doer = lost, heir

@@ -62,7 +62,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def settings(place: Path, **more: Any) -> Settings:
     files = (place / "greets.yaml", place / "reaches.yaml")
-    return Settings.load(definitions=files, database_url=f"sqlite:///{place}/runs.db", **more)
+    return Settings.load(definitions=files, **more)
 
 
 async def test_a_run_waits_for_a_node_that_knows_its_functions(place: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -30,7 +30,7 @@ async def test_a_run_left_to_others_for_a_missing_secret_goes_on_once_the_secret
     secrets.mkdir()
     (secrets / "TOKEN").write_text("t")
     settings = Settings.load(
-        definitions=(tmp_path / "with_secret.yaml",), database_url=f"sqlite:///{tmp_path}/runs.db", secrets_dir=secrets
+        definitions=(tmp_path / "with_secret.yaml",), secrets_dir=secrets
     )
     async with built_app(settings, role=Role.STARTER) as starter:
         view = await starter.runs.start("with_secret", {}, actor="test")

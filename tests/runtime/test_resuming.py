@@ -43,7 +43,7 @@ output: ${steps.orders.output}
 @asynccontextmanager
 async def opened(folder: Path, text: str) -> AsyncGenerator[App]:
     (folder / "one.yaml").write_text(text)
-    settings = Settings.load(definitions=(folder,), database_url=f"sqlite:///{folder}/runs.db")
+    settings = Settings.load(definitions=(folder,))
     async with built_app(settings, role=Role.SERVER) as app, app.moving():
         yield app
 

@@ -45,7 +45,7 @@ class Doer:
 @asynccontextmanager
 async def serving(folder: Path, answer: Answer) -> AsyncGenerator[App]:
     (folder / "one_call.yaml").write_text(ONE_CALL)
-    settings = Settings.load(definitions=(folder,), database_url=f"sqlite:///{folder}/runs.db")
+    settings = Settings.load(definitions=(folder,))
     async with built_app(settings, role=Role.SERVER) as app:
         app.node._doer = Doer(answer)  # pyright: ignore[reportPrivateUsage]
         async with app.moving():

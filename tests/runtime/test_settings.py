@@ -35,8 +35,7 @@ steps:
 )
 async def test_no_run_is_started_without_what_it_needs(tmp_path: Path, given: dict[str, Any], why: str) -> None:
     (tmp_path / "needy.yaml").write_text(NEEDY)
-    url = f"sqlite:///{tmp_path}/runs.db"
-    settings = Settings.load(definitions=(tmp_path,), database_url=url, **given)
+    settings = Settings.load(definitions=(tmp_path,), **given)
     async with built_app(settings, role=Role.SERVER) as app, app.moving():
         with pytest.raises(RunRefused, match=why):
             await app.runs.start("needy", {}, actor="test")
@@ -45,9 +44,8 @@ async def test_no_run_is_started_without_what_it_needs(tmp_path: Path, given: di
 
 async def test_a_run_is_left_to_a_node_that_has_what_it_needs(tmp_path: Path) -> None:
     (tmp_path / "needy.yaml").write_text(NEEDY)
-    url = f"sqlite:///{tmp_path}/runs.db"
-    able = Settings.load(definitions=(tmp_path,), database_url=url, secrets={"TOKEN": "t"}, vars={"DAYS": "5"})
-    misfit = Settings.load(definitions=(tmp_path,), database_url=url, secrets={"TOKEN": "t"}, vars={"DAYS": "many"})
+    able = Settings.load(definitions=(tmp_path,), secrets={"TOKEN": "t"}, vars={"DAYS": "5"})
+    misfit = Settings.load(definitions=(tmp_path,), secrets={"TOKEN": "t"}, vars={"DAYS": "many"})
     async with built_app(able, role=Role.STARTER) as starter:
         run = await starter.runs.start("needy", {}, actor="test")
         assert run.status == "pending"

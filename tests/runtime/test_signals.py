@@ -66,7 +66,7 @@ def later() -> datetime:
 async def opened(folder: Path, text: str, *, role: Role = Role.SERVER, clock: Clock = utc_now) -> AsyncGenerator[App]:
     (folder / "definitions").mkdir(exist_ok=True)
     (folder / "definitions" / "one.yaml").write_text(text)
-    settings = Settings.load(definitions=(folder / "definitions",), database_url=f"sqlite:///{folder}/runs.db")
+    settings = Settings.load(definitions=(folder / "definitions",))
     async with built_app(settings, role=role, clock=clock) as app, app.moving():
         yield app
 

@@ -24,7 +24,7 @@ steps:
 async def test_a_run_that_was_released_while_it_waited_goes_on_at_its_instant(tmp_path: Path) -> None:
     seconds = HOLD.total_seconds() + 1.3
     (tmp_path / "pause.yaml").write_text(WAIT.format(seconds=seconds))
-    settings = Settings.load(definitions=(tmp_path,), database_url=f"sqlite:///{tmp_path}/runs.db")
+    settings = Settings.load(definitions=(tmp_path,))
     async with built_app(settings, role=Role.SERVER) as app, app.moving():
         begun = time.monotonic()
         view = await app.runs.start("pause", {}, actor="test")
