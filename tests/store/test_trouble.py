@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from mcp_workflows.engine.records import Turn
 from mcp_workflows.errors import NodeLost, StoreUnavailable
 from mcp_workflows.store import Store
+from mcp_workflows.store.database import Database
 from mcp_workflows.store.sqlite import Sqlite
 from tests.store.conftest import OpenStore
 from tests.store.material import begin, done
@@ -24,7 +26,14 @@ from tests.store.material import begin, done
 pytestmark = pytest.mark.anyio
 
 
-def trouble(name: str) -> sqlite3.OperationalError:
+def trouble(store: Store, sqlite_name: str, postgres_error: type[psycopg.Error] = psycopg.OperationalError) -> Exception:
+    """As the driver of ``store``'s database says it."""
+    if isinstance(store._database, Sqlite):
+        return _sqlite_trouble(sqlite_name)
+    return postgres_error("injected")
+
+
+def _sqlite_trouble(name: str) -> sqlite3.OperationalError:
     error = sqlite3.OperationalError(f"injected {name}")
     error.sqlite_errorcode = getattr(sqlite3, name)
     error.sqlite_errorname = name
@@ -35,7 +44,7 @@ class Faulty:
     """The writer's connection, whose cursors ask ``fault`` before and ``after`` after every statement they execute."""
 
     def __init__(
-        self, connection: sqlite3.Connection, before: Callable[[str], None], after: Callable[[str], None]
+        self, connection: Any, before: Callable[[str], None], after: Callable[[str], None]
     ) -> None:
         self._connection = connection
         self._before = before
@@ -74,12 +83,12 @@ def times(count: int, error: Exception, *, at: str) -> Callable[[str], None]:
 class FaultyDatabase:
     """The database as the writer sees it."""
 
-    def __init__(self, database: Sqlite, before: Callable[[str], None], after: Callable[[str], None]) -> None:
+    def __init__(self, database: Database, before: Callable[[str], None], after: Callable[[str], None]) -> None:
         self._database = database
         self._faults = before, after
 
-    def connect(self) -> Any:
-        return Faulty(self._database.connect(), *self._faults)
+    def connect(self, lease_seconds: float) -> Any:
+        return Faulty(self._database.connect(lease_seconds), *self._faults)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._database, name)
@@ -99,7 +108,7 @@ def break_down(
 async def test_trouble_of_the_database_is_waited_out(open_store: OpenStore, name: str, at: str) -> None:
     async with open_store() as store:
         runs = [await begin(store) for _ in range(5)]
-        break_down(store, before=times(2, trouble(name), at=at))
+        break_down(store, before=times(2, _sqlite_trouble(name), at=at))
         recording = [asyncio.create_task(store.record(Turn(run_id, [done("a", 1)]))) for run_id in runs]
         await asyncio.gather(*recording)
         assert store.unwell is None
@@ -110,7 +119,7 @@ async def test_trouble_of_the_database_is_waited_out(open_store: OpenStore, name
 async def test_a_commit_whose_answer_was_lost_is_not_done_twice(open_store: OpenStore) -> None:
     async with open_store() as store:
         run_id = await begin(store)
-        lost = trouble("SQLITE_IOERR")
+        lost = trouble(store, "SQLITE_IOERR")
         break_down(store, after=times(1, lost, at="COMMIT"))
         await store.record(Turn(run_id, [done("a", 1, {"x": 1})]))
         assert await store.load_steps(run_id) == [done("a", 1, {"x": 1})]
@@ -125,15 +134,15 @@ async def test_a_commit_that_may_have_happened_is_not_answered_before_it_is_know
         gone = True
 
         def unreachable(sql: str) -> None:
-            if gone and sql == "BEGIN IMMEDIATE" and lost:
-                raise trouble("SQLITE_CANTOPEN")
+            if gone and sql.startswith("BEGIN") and lost:
+                raise trouble(store, "SQLITE_CANTOPEN")
 
         lost: list[str] = []
 
         def answer(sql: str) -> None:
             if sql == "COMMIT" and not lost:
                 lost.append(sql)
-                raise trouble("SQLITE_IOERR")
+                raise trouble(store, "SQLITE_IOERR")
 
         break_down(store, before=unreachable, after=answer)
         recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)])))
@@ -151,11 +160,11 @@ async def test_after_a_lease_of_trouble_callers_are_told_what_is_wrong(open_stor
 
         def fault(sql: str) -> None:
             if full and sql.startswith("INSERT INTO step"):
-                raise trouble("SQLITE_FULL")
+                raise trouble(store, "SQLITE_FULL", psycopg.errors.DiskFull)
 
         break_down(store, before=fault)
         for _ in range(2):
-            with pytest.raises(StoreUnavailable, match="disk is full: free some space"):
+            with pytest.raises(StoreUnavailable, match="full: free some space"):
                 await store.record(Turn(run_id, [done("a", 1)]))
         assert store.unwell is not None
         full = False
@@ -192,7 +201,7 @@ async def test_closing_does_not_wait_for_ever_for_a_database_in_trouble(open_sto
     async with asyncio.timeout(30):
         async with open_store() as store:
             run_id = await begin(store)
-            break_down(store, before=times(10**9, trouble("SQLITE_FULL"), at="BEGIN"))
+            break_down(store, before=times(10**9, trouble(store, "SQLITE_FULL"), at="BEGIN"))
             recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)])))
         with pytest.raises((StoreUnavailable, NodeLost)):
             await recording
@@ -219,6 +228,7 @@ from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.records import Turn
 from mcp_workflows.errors import StoreUnavailable
 from mcp_workflows.store import Store
+from mcp_workflows.store.database import Database
 from mcp_workflows.store.sqlite import Sqlite
 from tests.store.material import begin, done
 
