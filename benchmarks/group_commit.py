@@ -1,7 +1,8 @@
 """Recording alone: steps per second of runs that record one step after the other, at several concurrencies.
 
-``python -m benchmarks.group_commit [--concurrency 1 32 256] [--seconds 3] [--bytes 300] [--json]``, on SQLite with
-``synchronous=FULL``. No engine and no work: what remains is encoding, the queue, the commit, and the way back.
+``python -m benchmarks.group_commit [--on sqlite postgres] [--concurrency 1 32 256] [--seconds 3] [--bytes 300] [--json]``,
+on SQLite with ``synchronous=FULL`` and on a PostgreSQL of its own with the server's defaults, on the same disk. No engine and
+no work: what remains is encoding, the queue, the commit, and the way back.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import count
 
 import uvloop
 
@@ -24,6 +26,7 @@ from mcp_workflows.definition.program import Definition
 from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.store import NewRun, Store
+from tests.postgres import postgres_server
 
 CONCURRENCIES = (1, 32, 256)
 STEPS = 10
@@ -35,16 +38,17 @@ DEFINITION = Definition("recorded", None, "Recorded by hand.", "{}", "digest", {
 class Figures:
     """Of one concurrency. Latencies are of one ``record`` call."""
 
+    database: str
     concurrency: int
     steps_per_second: float
     p50_ms: float
     p99_ms: float
 
 
-async def measure(concurrency: int, *, seconds: float, output_bytes: int, folder: Path) -> Figures:
+async def measure(concurrency: int, url: str, *, seconds: float, output_bytes: int) -> Figures:
     """Records ten-step runs, ``concurrency`` of them at a time, for ``seconds``."""
     latencies: list[float] = []
-    async with Store.open(f"sqlite:///{folder / 'runs.db'}", clock=utc_now, node_name="bench") as store:
+    async with Store.open(url, clock=utc_now, node_name="bench") as store:
         definition_id, version = await store.define(DEFINITION)
         until = time.perf_counter() + seconds
         began = time.perf_counter()
@@ -56,7 +60,7 @@ async def measure(concurrency: int, *, seconds: float, output_bytes: int, folder
         await asyncio.gather(*(one_after_another() for _ in range(concurrency)))
         took = time.perf_counter() - began
     hundredths = statistics.quantiles(latencies, n=100)
-    return Figures(concurrency, len(latencies) / took, hundredths[49] * 1000, hundredths[98] * 1000)
+    return Figures(url.partition(":")[0].partition("+")[0], concurrency, len(latencies) / took, hundredths[49] * 1000, hundredths[98] * 1000)
 
 
 async def _record_run(
@@ -78,19 +82,36 @@ async def _record_run(
         latencies.append(time.perf_counter() - began)
 
 
-async def measure_all(concurrencies: Sequence[int], *, seconds: float, output_bytes: int) -> list[Figures]:
+@contextmanager
+def sqlite_urls() -> Generator[Iterator[str]]:
+    """Fresh databases."""
+    with tempfile.TemporaryDirectory(prefix="mcp-workflows-bench-") as folder:
+        yield (f"sqlite:///{folder}/runs{number}.db" for number in count())
+
+
+@contextmanager
+def postgres_urls() -> Generator[Iterator[str]]:
+    """Fresh databases of a server that is there as long."""
+    with postgres_server() as server:
+        yield (server.new_database() for _ in count())
+
+
+DATABASES = {"sqlite": sqlite_urls, "postgres": postgres_urls}
+
+
+async def measure_all(
+    urls: Iterator[str], concurrencies: Sequence[int], *, seconds: float, output_bytes: int
+) -> list[Figures]:
     """A fresh database for each concurrency."""
-    figures: list[Figures] = []
-    for concurrency in concurrencies:
-        with tempfile.TemporaryDirectory(prefix="mcp-workflows-bench-") as folder:
-            figures.append(await measure(concurrency, seconds=seconds, output_bytes=output_bytes, folder=Path(folder)))
-    return figures
+    return [await measure(one, next(urls), seconds=seconds, output_bytes=output_bytes) for one in concurrencies]
 
 
-def run(seconds: float, *, concurrencies: Sequence[int] = CONCURRENCIES, output_bytes: int = 300) -> dict[int, Figures]:
+def run(
+    seconds: float, *, concurrencies: Sequence[int] = CONCURRENCIES, output_bytes: int = 300, on: str = "sqlite"
+) -> dict[int, Figures]:
     """By concurrency, on the event loop that a server uses."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        figures = runner.run(measure_all(concurrencies, seconds=seconds, output_bytes=output_bytes))
+    with DATABASES[on]() as urls, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        figures = runner.run(measure_all(urls, concurrencies, seconds=seconds, output_bytes=output_bytes))
     return {one.concurrency: one for one in figures}
 
 
@@ -99,15 +120,18 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, nargs="+", default=CONCURRENCIES)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--bytes", type=int, default=300, help="of each step's output")
+    parser.add_argument("--on", nargs="+", choices=DATABASES, default=list(DATABASES))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    figures = run(asked.seconds, concurrencies=asked.concurrency, output_bytes=asked.bytes).values()
+    figures: list[Figures] = []
+    for on in asked.on:
+        figures += run(asked.seconds, concurrencies=asked.concurrency, output_bytes=asked.bytes, on=on).values()
     if asked.json:
         json.dump([asdict(one) for one in figures], sys.stdout)
         return
-    print(f"{'runs at a time':>14} {'steps/s':>10} {'p50 ms':>8} {'p99 ms':>8}")
+    print(f"{'database':<10} {'runs at a time':>14} {'steps/s':>10} {'p50 ms':>8} {'p99 ms':>8}")
     for one in figures:
-        print(f"{one.concurrency:>14} {one.steps_per_second:>10,.0f} {one.p50_ms:>8.2f} {one.p99_ms:>8.2f}")
+        print(f"{one.database:<10} {one.concurrency:>14} {one.steps_per_second:>10,.0f} {one.p50_ms:>8.2f} {one.p99_ms:>8.2f}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 
 from mcp_workflows.clock import utc_now
 from mcp_workflows.store import Store
-from tests.store.raw import postgres_connection
+from tests.store.raw import ask
 
 OpenStore: TypeAlias = Callable[..., AbstractAsyncContextManager[Store]]
 
@@ -36,10 +36,8 @@ def _sqlite_is_intact(url: str) -> bool:
 
 
 def _postgres_is_intact(url: str) -> bool:
-    with postgres_connection(url) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
-        connection.execute(
-            "SELECT bt_index_check(pg_class.oid, true) FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid "
-            "WHERE relnamespace = 'public'::regnamespace"
-        )
-    return True
+    orphans = (
+        "SELECT (SELECT count(*) FROM step WHERE run NOT IN (SELECT key FROM run)) + "
+        "(SELECT count(*) FROM run WHERE owner NOT IN (SELECT node_id FROM node))"
+    )
+    return ask(url, orphans) == [(0,)]

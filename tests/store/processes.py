@@ -1,4 +1,4 @@
-"""Other processes for the tests: ``python -m tests.store.processes WHAT URL``. Each says on stdout how far it is."""
+"""Other processes for the tests: ``python -m tests.store.processes WHAT URL LEASE``. Each says on stdout how far it is."""
 
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
@@ -88,11 +88,11 @@ WHATS: dict[str, Callable[[Store], Awaitable[None]]] = {
 }
 
 
-async def main(what: str, url: str) -> None:
+async def main(what: str, url: str, lease_seconds: float) -> None:
     checkpoints.DUE_BYTES = 300_000  # so that kills meet checkpoints too
-    async with Store.open(url, clock=utc_now, node_name=what) as store:
+    async with Store.open(url, clock=utc_now, node_name=what, lease_seconds=lease_seconds) as store:
         await WHATS[what](store)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))

@@ -14,7 +14,8 @@ import pytest
 
 from mcp_workflows.engine.records import Turn
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.store import Store
+from mcp_workflows.store import Store, TakenOver
+from mcp_workflows.store.store import LEASE_SECONDS
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, claimed, done
 
@@ -26,10 +27,10 @@ BOUND = 60
 
 
 @asynccontextmanager
-async def process(what: str, url: str) -> AsyncGenerator[Process]:
+async def process(what: str, url: str, lease_seconds: float = LEASE_SECONDS) -> AsyncGenerator[Process]:
     """Another process, killed at the end if it still runs."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.store.processes", what, url, stdin=PIPE, stdout=PIPE
+        sys.executable, "-m", "tests.store.processes", what, url, str(lease_seconds), stdin=PIPE, stdout=PIPE
     )
     try:
         async with asyncio.timeout(BOUND):
@@ -59,16 +60,30 @@ async def kill(child: Process) -> str:
     return said.decode()
 
 
-async def take_over(store: Store) -> int:
-    return sum(taken.runs for taken in await take_over(store))
+async def taken_over(store: Store) -> list[TakenOver]:
+    """Once somebody has died: at once on SQLite, after a lease of silence on PostgreSQL."""
+    while not (taken := await store.take_over(FAR)):
+        await store.beat(FAR)
+        await asyncio.sleep(0.05)
+    return taken
 
 
 async def test_a_killed_process_is_taken_over_at_once(open_store: OpenStore, url: str) -> None:
     async with open_store() as store, process("own_a_run", url) as child:
         node_id, run_id = await line(child)
-        assert await take_over(store) == []
+        assert await store.take_over(FAR) == []
         await kill(child)
-        [taken] = await take_over(store)
+        [taken] = await store.take_over(FAR)
+        assert (taken.node_id, taken.runs) == (node_id, 1)
+        [run] = await store.claim_runs(FAR, 9, [])
+        assert (run.run_id, run.interrupted, run.recoveries) == (run_id, True, 1)
+
+
+async def test_a_killed_process_is_taken_over_after_the_lease(open_store: OpenStore, url: str) -> None:
+    async with open_store(lease_seconds=1.0) as store, process("own_a_run", url) as child:
+        node_id, run_id = await line(child)
+        await kill(child)
+        [taken] = await taken_over(store)
         assert (taken.node_id, taken.runs) == (node_id, 1)
         [run] = await store.claim_runs(FAR, 9, [])
         assert (run.run_id, run.interrupted, run.recoveries) == (run_id, True, 1)
@@ -79,7 +94,7 @@ async def test_a_process_that_ends_gracefully_hands_over_without_a_crash(open_st
         _, run_id = await line(child)
         await tell(child)
         assert await child.wait() == 0
-        assert await take_over(store) == []
+        assert await store.take_over(FAR) == []
         [run] = await store.claim_runs(FAR, 9, [])
         assert (run.run_id, run.interrupted, run.recoveries) == (run_id, True, 0)
 
@@ -96,7 +111,7 @@ async def test_a_lock_dies_with_the_process_that_holds_it_and_its_half_written_t
         await kill(child)
         mine = await waits
         await store.record(Turn(mine, [done("a", 1)]))
-        assert [taken.node_id for taken in await take_over(store)] == [node_id]
+        assert [taken.node_id for taken in await store.take_over(FAR)] == [node_id]
         [run] = await store.claim_runs(FAR, 9, [])
         assert (run.run_id, run.record.status) == (run_id, RunStatus.RUNNING)
 
@@ -105,12 +120,12 @@ async def test_whatever_was_said_to_be_recorded_is_there_after_a_kill(
     open_store: OpenStore, url: str, is_intact: Callable[[], bool]
 ) -> None:
     said: list[list[str]] = []
-    async with open_store() as store:
+    async with open_store(lease_seconds=3.0) as store:
         for _ in range(4):
             async with process("busy", url) as child:
                 said += [await line(child) for _ in range(random.randint(50, 2000))]
                 said += [words.split() for words in (await kill(child)).split("\n")[:-1]]
-            await take_over(store)
+            await taken_over(store)
         await _check_all_there(store, said)
         assert await claimed(store, FAR)  # those in the middle go on here
         assert is_intact()
@@ -133,7 +148,7 @@ async def _check_all_there(store: Store, said: list[list[str]]) -> None:
 async def test_processes_share_runs_and_take_over_from_one_another(open_store: OpenStore, url: str) -> None:
     async with open_store() as store:
         runs = {await begin(store, own=False) for _ in range(120)}
-        async with process("share", url) as one, process("share", url) as two, process("share", url) as three:
+        async with process("share", url, 4) as one, process("share", url, 4) as two, process("share", url, 4) as three:
             for child in (one, two, three):
                 assert await line(child) == ["ready"]
             for _ in range(10):
