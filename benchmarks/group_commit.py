@@ -60,7 +60,13 @@ async def measure(concurrency: int, url: str, *, seconds: float, output_bytes: i
         await asyncio.gather(*(one_after_another() for _ in range(concurrency)))
         took = time.perf_counter() - began
     hundredths = statistics.quantiles(latencies, n=100)
-    return Figures(url.partition(":")[0].partition("+")[0], concurrency, len(latencies) / took, hundredths[49] * 1000, hundredths[98] * 1000)
+    return Figures(
+        url.partition(":")[0].partition("+")[0],
+        concurrency,
+        len(latencies) / took,
+        hundredths[49] * 1000,
+        hundredths[98] * 1000,
+    )
 
 
 async def _record_run(
@@ -131,7 +137,9 @@ def main() -> None:
         return
     print(f"{'database':<10} {'runs at a time':>14} {'steps/s':>10} {'p50 ms':>8} {'p99 ms':>8}")
     for one in figures:
-        print(f"{one.database:<10} {one.concurrency:>14} {one.steps_per_second:>10,.0f} {one.p50_ms:>8.2f} {one.p99_ms:>8.2f}")
+        print(
+            f"{one.database:<10} {one.concurrency:>14} {one.steps_per_second:>10,.0f} {one.p50_ms:>8.2f} {one.p99_ms:>8.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ class Settings(BaseSettings):
 
     @property
     def database_option(self) -> str | None:
-        """What ``--database`` is to be in a command for this database; ``None``: it comes from the environment, with a secret."""
+        """What ``--database`` is in a command for this database; ``None``: the environment says it, with a secret."""
         return self.database_place if self.database_file is not None else None
 
     @property

@@ -15,8 +15,8 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from functools import cached_property
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -62,7 +62,10 @@ class PostgresServer:
         if self._user is not None:
             shutil.chown(folder, self._user)
         subprocess.run(
-            [programs() / "initdb", "--auth=trust", "--encoding=UTF8", "--no-sync", "--no-locale", "-U", "postgres", "-D", self._data],
+            [
+                programs() / "initdb", "--auth=trust", "--encoding=UTF8", "--no-sync", "--no-locale", "-U", "postgres",
+                "-D", self._data,
+            ],
             check=True, capture_output=True, user=self._user, cwd=folder,
         )  # fmt: skip
 

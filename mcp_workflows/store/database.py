@@ -20,11 +20,8 @@ from mcp_workflows.store.statements import Cursor, Statements
 Grow: TypeAlias = Callable[[], None]
 
 
-class DriverConnection(Protocol):
-    """What the drivers' connections have in common. None of them begins a transaction by itself: the writer says BEGIN."""
-
-    def cursor(self) -> Any: ...
-    def close(self) -> None: ...
+DriverConnection: TypeAlias = Any
+"""Each driver's own, with ``cursor`` and ``close``. It begins no transaction by itself: the writer says BEGIN."""
 
 
 class Others(Protocol):
@@ -69,7 +66,7 @@ class Database(Protocol):
     @property
     def begin(self) -> str: ...
     @property
-    def errors(self) -> tuple[type[BaseException], ...]:
+    def errors(self) -> tuple[type[Exception], ...]:
         """What may be raised where the database is used."""
         ...
 

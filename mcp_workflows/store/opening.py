@@ -1,4 +1,4 @@
-"""From a URL to a database that this process may use as a node. Runs in a thread: it waits for the lock, the disk, the network."""
+"""From a URL to a database that this process may use as a node. Runs in a thread: it waits for locks, disks and networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.migrations import migrate
 from mcp_workflows.store.sqlite import Sqlite
 from mcp_workflows.store.tables import micros
-
 
 EXAMPLES = "sqlite:///path/to/runs.db, or postgresql://user@host/database"
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 from psycopg.types.numeric import IntDumper
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -93,8 +94,7 @@ class Postgres:
 
     def __init__(self, url: URL) -> None:
         self._url = url
-        arguments: dict[str, Any] = PGDialect_psycopg().create_connect_args(url)[1]
-        self._conninfo = psycopg.conninfo.make_conninfo("", **(_DEFAULTS | arguments))
+        self.conninfo = make_conninfo("", **(_DEFAULTS | connection_arguments(url)))
         self.statements = _statements()
 
     def __str__(self) -> str:
@@ -103,7 +103,7 @@ class Postgres:
     def prepare(self) -> None:
         """Nothing is made: the database is there, or it is not. ``SettingsInvalid``: it is no database for this."""
         try:
-            with psycopg.connect(self._conninfo, autocommit=True) as connection:
+            with psycopg.connect(self.conninfo, autocommit=True) as connection:
                 version, encoding = connection.info.server_version, connection.info.parameter_status("server_encoding")
         except psycopg.Error as error:
             raise StoreUnavailable(self.explain(error)) from error
@@ -130,7 +130,7 @@ class Postgres:
         gone, and what it has locked stands in the way of the others. A commit is durable, whatever the server's default.
         """
         milliseconds = max(1000, int(lease_seconds * 1000))
-        connection = psycopg.connect(self._conninfo, autocommit=True, cursor_factory=psycopg.RawCursor)
+        connection = psycopg.connect(self.conninfo, autocommit=True, cursor_factory=psycopg.RawCursor)
         try:
             connection.adapters.register_dumper(int, AnyInt)
             connection.execute(
@@ -159,7 +159,7 @@ class Postgres:
         milliseconds = str(int(READ_SECONDS * 1000))
 
         def connect() -> psycopg.Connection[Any]:
-            connection = psycopg.connect(self._conninfo, autocommit=True)
+            connection = psycopg.connect(self.conninfo, autocommit=True)
             connection.execute(
                 "SELECT set_config('statement_timeout', %s, false), "
                 "set_config('idle_in_transaction_session_timeout', %s, false)",
@@ -182,7 +182,7 @@ class Postgres:
     def migrating(self) -> Generator[Connection]:
         """A connection in a transaction that is committed at the end, all or nothing; one process at a time."""
         engine = create_engine(
-            "postgresql+psycopg://", creator=lambda: psycopg.connect(self._conninfo), poolclass=QueuePool, pool_size=1
+            "postgresql+psycopg://", creator=lambda: psycopg.connect(self.conninfo), poolclass=QueuePool, pool_size=1
         )
         try:
             with engine.begin() as connection:
@@ -192,7 +192,7 @@ class Postgres:
             engine.dispose()
 
     def others(self) -> Listener:
-        return Listener(self._conninfo)
+        return Listener(self.conninfo)
 
     def upkeep(self) -> NoUpkeep:
         return NoUpkeep()
@@ -222,6 +222,12 @@ class Postgres:
         said = " ".join(str(error).split()) or type(error).__name__
         remedy = _UNREACHABLE if state is None else _REMEDIES.get(state, "")
         return f"The database {self} cannot be used now: {said}. {remedy}".rstrip()
+
+
+def connection_arguments(url: URL) -> dict[str, Any]:
+    """What the driver is to be given for ``url``."""
+    dialect: Any = PGDialect_psycopg()
+    return dialect.create_connect_args(url)[1]
 
 
 class NoUpkeep:

@@ -149,7 +149,7 @@ class Sqlite:
         return connection
 
     def check(self) -> None:
-        """``FileNotFoundError``: the path no longer leads to the file that is open. What is written to a deleted file is lost."""
+        """``FileNotFoundError``: the path no longer leads to the file that is open. What a deleted file is given is lost."""
         with suppress(FileNotFoundError):
             status = self.path.stat()
             if self._inode == (status.st_dev, status.st_ino):

@@ -21,7 +21,6 @@ from sqlalchemy import (
     ClauseElement,
     ColumnElement,
     Dialect,
-    Insert,
     Select,
     Table,
     Update,
@@ -73,7 +72,10 @@ Exclude: TypeAlias = Callable[[Cursor, Collection[int], Collection[str], Collect
 
 
 def no_exclusion(
-    cursor: Cursor, keys: Collection[int], run_ids: Collection[str], names: Collection[str]  # noqa: ARG001
+    cursor: Cursor,
+    keys: Collection[int],
+    run_ids: Collection[str],
+    names: Collection[str],
 ) -> None:
     """Where one writes at a time anyway."""
 
@@ -312,9 +314,7 @@ def claim(dialect: Dialect, *, suspects: bool, cannot: Collection[int]) -> Prepa
 class Statements:
     """All of them, for one dialect. ``upsert`` is the dialect's insert with ``on_conflict_do_update``."""
 
-    def __init__(
-        self, dialect: Dialect, upsert: Callable[[Table], Any], exclude: Exclude = no_exclusion
-    ) -> None:
+    def __init__(self, dialect: Dialect, upsert: Callable[[Table], Any], exclude: Exclude = no_exclusion) -> None:
         self.exclude = exclude
 
         def prepare(statement: ClauseElement) -> Prepared:
@@ -427,7 +427,9 @@ class Statements:
         )
         s = tables.setting
         self.put_setting = prepare(
-            upsert(s).values(name=bindparam("setting"), value=bindparam("new")).on_conflict_do_nothing(index_elements=["name"])
+            upsert(s)
+            .values(name=bindparam("setting"), value=bindparam("new"))
+            .on_conflict_do_nothing(index_elements=["name"])
         )
         self.setting = prepare(select(s.c.value).where(s.c.name == bindparam("setting")))
 
@@ -450,7 +452,9 @@ def _joinable() -> Select[Any]:
 
 
 def _put_blob(upsert: Callable[[Table], Any]) -> ClauseElement:
-    statement = _insert_found(upsert(blob), list(blob.columns.keys()), {"run": run.c.key}, run.c.run_id == bindparam("of"))
+    statement = _insert_found(
+        upsert(blob), list(blob.columns.keys()), {"run": run.c.key}, run.c.run_id == bindparam("of")
+    )
     return statement.on_conflict_do_nothing(index_elements=["run", "blob_id", "part"])
 
 

@@ -58,7 +58,9 @@ class Store:
     this node was declared dead or has left. A caller that is cancelled while it waits does not take its write back.
     """
 
-    def __init__(self, database: Database, holdings: Holdings, *, clock: Clock, name: str, lease_seconds: float) -> None:
+    def __init__(
+        self, database: Database, holdings: Holdings, *, clock: Clock, name: str, lease_seconds: float
+    ) -> None:
         self._database = database
         self._clock = clock
         self._name = name
@@ -215,7 +217,10 @@ class Store:
             return [new.run_id] if new.own and not result[1] else []
 
         job = self._job(
-            start, committed=committed, size=start.size, notable=lambda result: not new.own and not result[1],
+            start,
+            committed=committed,
+            size=start.size,
+            notable=lambda result: not new.own and not result[1],
             exclusive=start.exclusive,
         )
         row, joined = await self._owning(job, begun)
@@ -382,7 +387,9 @@ class Store:
     ) -> asyncio.Future[T]:
         """Has ``call`` run in the writer's next transaction."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writer.put(CallJob(self._writer.holdings, future, call, committed, notable, last, size, concerns, exclusive))
+        self._writer.put(
+            CallJob(self._writer.holdings, future, call, committed, notable, last, size, concerns, exclusive)
+        )
         return future
 
     async def _call(

@@ -189,9 +189,9 @@ class Writer(threading.Thread):
         """One transaction."""
         started = time.monotonic()
         self._database.check()
-        if self._connection is None:
-            self._connection = self._database.connect(self._lease_seconds)
-        cursor = self._connection.cursor()
+        connection: DriverConnection = self._connection or self._database.connect(self._lease_seconds)
+        self._connection = connection
+        cursor = connection.cursor()
         cursor.execute(self._database.begin)
         if self._in_doubt is not None and self._took_place(batch.holdings):
             cursor.execute("ROLLBACK")

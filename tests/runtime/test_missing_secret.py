@@ -29,9 +29,7 @@ async def test_a_run_left_to_others_for_a_missing_secret_goes_on_once_the_secret
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     (secrets / "TOKEN").write_text("t")
-    settings = Settings.load(
-        definitions=(tmp_path / "with_secret.yaml",), secrets_dir=secrets
-    )
+    settings = Settings.load(definitions=(tmp_path / "with_secret.yaml",), secrets_dir=secrets)
     async with built_app(settings, role=Role.STARTER) as starter:
         view = await starter.runs.start("with_secret", {}, actor="test")
     (secrets / "TOKEN").unlink()

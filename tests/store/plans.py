@@ -12,6 +12,7 @@ import psycopg
 from sqlalchemy import event
 
 from mcp_workflows.store import Store
+from mcp_workflows.store.postgres import Postgres
 from mcp_workflows.store.sqlite import Sqlite
 
 
@@ -30,12 +31,13 @@ async def plan_of(store: Store, reading: Awaitable[object]) -> str:
         event.remove(engine, "before_cursor_execute", note)
     if isinstance(store._database, Sqlite):
         return "\n".join(explained(store._database.path, statement, parameters) for statement, parameters in asked)
-    return "\n".join(_explained_by_postgres(store, statement, parameters) for statement, parameters in asked)
+    assert isinstance(store._database, Postgres)
+    return "\n".join(_explained_by_postgres(store._database, statement, parameters) for statement, parameters in asked)
 
 
-def _explained_by_postgres(store: Store, statement: str, parameters: Any) -> str:
+def _explained_by_postgres(database: Postgres, statement: str, parameters: Any) -> str:
     """Whether indexes serve can be seen even where it would not pay: our tables are small here."""
-    with psycopg.connect(store._database._conninfo, autocommit=True) as connection:
+    with psycopg.connect(database.conninfo, autocommit=True) as connection:
         connection.execute("SET enable_seqscan = off")
         return "\n".join(row[0] for row in connection.execute(("EXPLAIN " + statement).encode(), parameters))
 

@@ -8,12 +8,13 @@ from contextlib import closing
 from typing import Any
 
 import psycopg
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
+
+from mcp_workflows.store.postgres import connection_arguments
 
 
 def postgres_connection(url: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(**PGDialect_psycopg().create_connect_args(make_url(url))[1], autocommit=True)
+    return psycopg.connect(**connection_arguments(make_url(url)), autocommit=True)
 
 
 def ask(url: str, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

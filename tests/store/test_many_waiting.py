@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from mcp_workflows.store import Store
+from mcp_workflows.store.sqlite import Sqlite
 from mcp_workflows.store.statements import claim
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, claimed, waiting
@@ -20,9 +22,14 @@ MANY = 100_000
 FAR = NOW + timedelta(days=3000)
 
 
+def _path(store: Store) -> Path:
+    assert isinstance(store._database, Sqlite)
+    return store._database.path
+
+
 def _multiply(store: Store) -> None:
     """``MANY`` more of the only run there is."""
-    connection = sqlite3.connect(store._database.path)
+    connection = sqlite3.connect(_path(store))
     try:
         names = [name for _, name, *_ in connection.execute("PRAGMA table_info(run)") if name not in {"key", "run_id"}]
         copied = ", ".join(names)
@@ -59,4 +66,4 @@ async def test_the_next_run_is_found_among_a_hundred_thousand_that_wait(open_sto
 
 def _plan_of_claim(store: Store, *, suspects: bool) -> str:
     prepared = claim(store._database.statements.dialect, suspects=suspects, cannot=[5])
-    return explained(store._database.path, prepared.sql, [0] * prepared.sql.count("?"))
+    return explained(_path(store), prepared.sql, [0] * prepared.sql.count("?"))

@@ -15,7 +15,7 @@ from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import NodeLost
 from mcp_workflows.store import Store
-from mcp_workflows.store.locks import FileLock
+from mcp_workflows.store.locks import Lock
 from mcp_workflows.store.nodes import Observer
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, claimed, done, finished, kill, take_over, waiting
@@ -108,7 +108,7 @@ async def test_a_turn_of_the_old_incarnation_is_not_recorded_by_the_new_one(open
 class Held:
     """A lock that somebody else holds until ``free`` is set; ``asked`` is, once a batch has begun to wait for it."""
 
-    def __init__(self, lock: FileLock) -> None:
+    def __init__(self, lock: Lock) -> None:
         self._lock = lock
         self.asked, self.free = threading.Event(), threading.Event()
 

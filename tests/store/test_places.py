@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,8 @@ async def test_two_ways_to_one_file_are_one_database(tmp_path: Path) -> None:
         Store.open(urls[0], clock=utc_now, node_name="one") as one,
         Store.open(urls[1], clock=utc_now, node_name="two") as two,
     ):
-        assert one._database.lock().path == two._database.lock().path  # pyright: ignore[reportPrivateUsage]
+        locks: list[Any] = [store._database.lock() for store in (one, two)]  # pyright: ignore[reportPrivateUsage]
+        assert locks[0].path == locks[1].path
         assert await two.load_run(await begin(one)) is not None
 
 

@@ -19,7 +19,7 @@ from mcp_workflows.store import Store
 from mcp_workflows.store.store import LEASE_SECONDS
 from tests.postgres import PostgresServer, postgres_server
 from tests.store.material import NOW, begin, claimed, done, kill, take_over
-from tests.store.raw import ask
+from tests.store.raw import ask, postgres_connection
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +46,7 @@ async def opened(url: str, *, lease_seconds: float = LEASE_SECONDS) -> AsyncGene
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(BOUND):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -93,7 +93,7 @@ async def test_a_server_that_is_gone_is_told_of_and_reads_say_so_too(server: Pos
         run_id = await begin(store)
         await asyncio.to_thread(server.stop)
         try:
-            with pytest.raises(StoreUnavailable, match="cannot be used now.*Check that the server runs"):
+            with pytest.raises(StoreUnavailable, match=r"cannot be used now.*Check that the server runs"):
                 await store.record(Turn(run_id, [done("a", 1)]))
             with pytest.raises(StoreUnavailable, match="cannot be used now"):
                 await store.load_run(run_id)
@@ -148,7 +148,9 @@ class Standing:
         self._go_on.set()
 
 
-async def test_a_commit_cut_off_while_the_server_still_works_at_it_is_waited_for_and_not_done_twice(own_url: str) -> None:
+async def test_a_commit_cut_off_while_the_server_still_works_at_it_is_waited_for_and_not_done_twice(
+    own_url: str,
+) -> None:
     async with opened(own_url) as store:
         run_id = await begin(store)
         standing = Standing(store)
@@ -161,7 +163,9 @@ async def test_a_commit_cut_off_while_the_server_still_works_at_it_is_waited_for
         assert ask(own_url, "SELECT count(*) FROM step") == [(1,)]
 
 
-async def test_a_node_frozen_inside_a_transaction_stands_in_nobodys_way_after_a_third_of_its_lease(own_url: str) -> None:
+async def test_a_node_frozen_inside_a_transaction_stands_in_nobodys_way_after_a_third_of_its_lease(
+    own_url: str,
+) -> None:
     async with opened(own_url, lease_seconds=3.0) as frozen, opened(own_url, lease_seconds=3.0) as store:
         run_id = await begin(frozen)
         standing = Standing(frozen)
@@ -267,8 +271,6 @@ async def test_a_definition_new_to_several_nodes_gets_one_number(own_url: str) -
 async def test_trouble_while_reading_or_writing_does_not_outlast_a_lock_that_somebody_holds(own_url: str) -> None:
     async with opened(own_url, lease_seconds=1.0) as store:
         run_id = await begin(store)
-        from tests.store.raw import postgres_connection
-
         with postgres_connection(own_url) as somebody:
             somebody.execute("BEGIN")
             somebody.execute("LOCK TABLE step IN ACCESS EXCLUSIVE MODE")

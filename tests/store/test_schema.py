@@ -69,9 +69,7 @@ def test_the_newest_migration_is_the_schema_that_the_code_expects() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [f"{migrations.SCHEMA:04}"]
 
 
-async def test_the_oldest_version_that_may_read_is_no_newer_than_this_one(
-    open_store: OpenStore, url: str
-) -> None:
+async def test_the_oldest_version_that_may_read_is_no_newer_than_this_one(open_store: OpenStore, url: str) -> None:
     async with open_store():
         [(schema, oldest)] = ask(url, "SELECT oldest_schema, oldest_version FROM compatibility")
     assert schema <= migrations.SCHEMA
@@ -83,9 +81,7 @@ def _pretend(url: str, schema: int, oldest_schema: int) -> None:
     ask(url, "UPDATE compatibility SET oldest_schema = ?, oldest_version = '7.1.0'", [oldest_schema])
 
 
-async def test_a_database_too_new_is_refused_and_says_which_version_is_needed(
-    open_store: OpenStore, url: str
-) -> None:
+async def test_a_database_too_new_is_refused_and_says_which_version_is_needed(open_store: OpenStore, url: str) -> None:
     async with open_store():
         pass
     _pretend(url, migrations.SCHEMA + 5, migrations.SCHEMA + 3)
@@ -94,9 +90,7 @@ async def test_a_database_too_new_is_refused_and_says_which_version_is_needed(
             pass
 
 
-async def test_a_newer_database_that_still_allows_this_version_is_used(
-    open_store: OpenStore, url: str
-) -> None:
+async def test_a_newer_database_that_still_allows_this_version_is_used(open_store: OpenStore, url: str) -> None:
     async with open_store():
         pass
     _pretend(url, migrations.SCHEMA + 5, migrations.SCHEMA)

@@ -106,15 +106,15 @@ async def test_completed_steps_are_counted_without_undoing_and_without_what_only
         assert await store.count_completed("r_none") == 0
 
 
-async def test_one_of_a_hundred_thousand_iterations_is_read_without_the_others(
-    open_store: OpenStore, url: str
-) -> None:
+async def test_one_of_a_hundred_thousand_iterations_is_read_without_the_others(open_store: OpenStore, url: str) -> None:
     async with open_store() as store:
         run_id = await begin(store)
         _repeat(url, run_id)
         reading = store.load_steps(run_id, ["", f"pages[{MANY - 1}]"])
         plan = await plan_of(store, reading)
-        assert re.search(r"sqlite_autoindex_step_1 \(run=\? AND parent=\?\)|step_pkey.*\n +Index Cond: .*run.*parent", plan)
+        assert re.search(
+            r"sqlite_autoindex_step_1 \(run=\? AND parent=\?\)|step_pkey.*\n +Index Cond: .*run.*parent", plan
+        )
         assert "SCAN" not in plan
         assert await paths(store, run_id, f"pages[{MANY - 1}]") == [f"pages[{MANY - 1}].get"]
         assert "SCAN" not in await plan_of(store, store.count_completed(run_id))

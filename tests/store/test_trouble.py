@@ -26,7 +26,9 @@ from tests.store.material import begin, done
 pytestmark = pytest.mark.anyio
 
 
-def trouble(store: Store, sqlite_name: str, postgres_error: type[psycopg.Error] = psycopg.OperationalError) -> Exception:
+def trouble(
+    store: Store, sqlite_name: str, postgres_error: type[psycopg.Error] = psycopg.OperationalError
+) -> Exception:
     """As the driver of ``store``'s database says it."""
     if isinstance(store._database, Sqlite):
         return _sqlite_trouble(sqlite_name)
@@ -43,9 +45,7 @@ def _sqlite_trouble(name: str) -> sqlite3.OperationalError:
 class Faulty:
     """The writer's connection, whose cursors ask ``fault`` before and ``after`` after every statement they execute."""
 
-    def __init__(
-        self, connection: Any, before: Callable[[str], None], after: Callable[[str], None]
-    ) -> None:
+    def __init__(self, connection: Any, before: Callable[[str], None], after: Callable[[str], None]) -> None:
         self._connection = connection
         self._before = before
         self._after = after
