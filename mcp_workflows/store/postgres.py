@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
-from psycopg.types.numeric import IntDumper
+from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -55,7 +55,7 @@ _LOCK_RUNS = "SELECT key FROM run WHERE key = ANY($1::bigint[]) ORDER BY key FOR
 _LOCK_RUNS_AND_OTHERS = (
     "SELECT key FROM run WHERE key = ANY($1::bigint[]) OR run_id = ANY($2::text[]) ORDER BY key FOR NO KEY UPDATE"
 )
-_LOCK_NAMES = "SELECT pg_advisory_xact_lock($1, name) FROM unnest($2::int[]) AS name"
+_LOCK_NAMES = "SELECT pg_advisory_xact_lock($1::int, name) FROM unnest($2::int[]) AS name"
 _NAMES_SPACE = 0x6D7766
 """The first of the two keys of those locks."""
 
@@ -78,12 +78,6 @@ _REMEDIES = {
     "57P03": "The server is starting or stopping.",
 }
 _UNREACHABLE = "Check that the server runs and that DATABASE_URL is right."
-
-
-class AnyInt(IntDumper):
-    """An integer without a size, as the statements say their types. A size for each value makes of one statement many."""
-
-    oid = 0
 
 
 class Postgres:
@@ -132,7 +126,8 @@ class Postgres:
         milliseconds = max(1000, int(lease_seconds * 1000))
         connection = psycopg.connect(self.conninfo, autocommit=True, cursor_factory=psycopg.RawCursor)
         try:
-            connection.adapters.register_dumper(int, AnyInt)
+            # All of one size. The driver would take the smallest for each value, and prepare one statement many times over.
+            connection.adapters.register_dumper(int, Int8Dumper)
             connection.execute(
                 "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false), "
                 "set_config('idle_in_transaction_session_timeout', $2, false), "
