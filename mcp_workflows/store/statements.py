@@ -19,6 +19,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ClauseElement,
+    Column,
     ColumnElement,
     Dialect,
     Select,
@@ -105,12 +106,31 @@ class Prepared:
         return cursor.rowcount
 
 
-@dataclass(frozen=True, slots=True)
-class Inserts:
-    """One insert in several sizes."""
+class Inserts(Protocol):
+    """One insert, of any number of rows."""
 
     width: int
-    by_rows: Mapping[int, str]
+
+    def run(self, cursor: Cursor, rows: Sequence[Values]) -> int:
+        """Writes ``rows`` in order; answers with the number of rows that were really written."""
+        ...
+
+
+Fill: TypeAlias = Callable[[Any], Any]
+"""Gives an insert its rows."""
+Bulk: TypeAlias = Callable[[Callable[[Fill], ClauseElement], Sequence[Column[Any]], Dialect], Inserts]
+"""Makes an insert of rows with the given columns from what says all but the rows."""
+
+
+class RowInserts:
+    """One insert in several sizes, each value a parameter."""
+
+    def __init__(
+        self, build: Callable[[Fill], ClauseElement], columns: Sequence[Column[Any]], dialect: Dialect
+    ) -> None:
+        names = [column.name for column in columns]
+        self.width = len(names)
+        self.by_rows = {size: Prepared(build(partial(_many, names, size)), dialect).sql for size in CHUNKS}
 
     def run(self, cursor: Cursor, rows: Sequence[Values]) -> int:
         """Writes ``rows`` in order; answers with the number of rows that were really written."""
@@ -154,13 +174,13 @@ def _reachable(status: RunStatus) -> frozenset[RunStatus]:
     return frozenset(sources)
 
 
-def _upsert_step(upsert: Callable[[Table], Any], columns: Sequence[str], rows: int) -> ClauseElement:
+def _upsert_step(upsert: Callable[[Table], Any], fill: Fill) -> ClauseElement:
     """A step's row, replaced only where that loses nothing.
 
     An open row gives way to any news of its generation or a later one; a settled one to a later generation, to its
     undoing, to what it says already, or, being a failure, to what came of handling it.
     """
-    statement = _many(upsert(step), columns, rows)
+    statement = fill(upsert(step))
     new = statement.excluded
     still_open = step.c.status.in_(
         _literals(status for status in StepStatus if not status.settled or status is StepStatus.COMPENSATING)
@@ -179,8 +199,8 @@ def _upsert_step(upsert: Callable[[Table], Any], columns: Sequence[str], rows: i
     )
 
 
-def _upsert_attempt(upsert: Callable[[Table], Any], rows: int) -> ClauseElement:
-    statement = _many(upsert(tables.attempt), ATTEMPT_COLUMNS, rows)
+def _upsert_attempt(upsert: Callable[[Table], Any], fill: Fill) -> ClauseElement:
+    statement = fill(upsert(tables.attempt))
     return statement.on_conflict_do_update(
         index_elements=["run", "path", "number"],
         set_={name: statement.excluded[name] for name in ATTEMPT_COLUMNS[3:]},
@@ -192,17 +212,13 @@ def _literals(members: Iterable[StrEnum]) -> list[ColumnElement[str]]:
     return [literal_column(f"'{member}'") for member in sorted(members)]
 
 
-def _many(statement: Any, columns: Sequence[str], rows: int) -> Any:
+def _many(columns: Sequence[str], rows: int, statement: Any) -> Any:
     return statement.values([{name: bindparam(f"row{row}_{name}") for name in columns} for row in range(rows)])
 
 
 def _instant(name: str) -> BindParameter[int]:
     """A parameter that is an instant as an integer already."""
     return bindparam(name, type_=BigInteger())
-
-
-def _inserts(build: Callable[[int], ClauseElement], width: int, dialect: Dialect) -> Inserts:
-    return Inserts(width, {size: Prepared(build(size), dialect).sql for size in CHUNKS})
 
 
 _MINE = and_(run.c.key == bindparam("run_key"), run.c.owner == bindparam("me"))
@@ -314,7 +330,9 @@ def claim(dialect: Dialect, *, suspects: bool, cannot: Collection[int]) -> Prepa
 class Statements:
     """All of them, for one dialect. ``upsert`` is the dialect's insert with ``on_conflict_do_update``."""
 
-    def __init__(self, dialect: Dialect, upsert: Callable[[Table], Any], exclude: Exclude = no_exclusion) -> None:
+    def __init__(
+        self, dialect: Dialect, upsert: Callable[[Table], Any], exclude: Exclude = no_exclusion, bulk: Bulk = RowInserts
+    ) -> None:
         self.exclude = exclude
 
         def prepare(statement: ClauseElement) -> Prepared:
@@ -358,11 +376,11 @@ class Statements:
             )
         )
         short, long = (
-            _inserts(partial(_upsert_step, upsert, columns), len(columns), dialect)
+            bulk(partial(_upsert_step, upsert), [step.c[name] for name in columns], dialect)
             for columns in (STEP_COLUMNS[: -len(SELDOM)], STEP_COLUMNS)
         )
         self.steps = StepInserts(short, long)
-        self.attempts = _inserts(lambda rows: _upsert_attempt(upsert, rows), len(ATTEMPT_COLUMNS), dialect)
+        self.attempts = bulk(partial(_upsert_attempt, upsert), list(tables.attempt.columns), dialect)
         self.keep_run = {s: prepare(_update_run(s, release=False)) for s in RunStatus if s not in FINISHED}
         self.release_run = {s: prepare(_update_run(s, release=True)) for s in RunStatus}
         self.consume = prepare(
