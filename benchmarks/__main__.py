@@ -21,12 +21,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="per figure")
     options = parser.parse_args()
     commits = group_commit.run(options.seconds)
+    on_postgres = group_commit.run(options.seconds, on="postgres")
     clients = http_clients.run(options.seconds)
     figures = ten_steps.run(options.seconds)
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     print(f"{machine}, synchronous=FULL, uvloop, aiohttp {version('aiohttp')}\n")
     print(f"{'':<44}" + "".join(f"{n:>12}" for n in ten_steps.CONCURRENCIES) + "   concurrent runs")
     _row("recording alone (group commit), steps/s", [commits[n].steps_per_second for n in ten_steps.CONCURRENCIES])
+    _row("the same on PostgreSQL, steps/s", [on_postgres[n].steps_per_second for n in ten_steps.CONCURRENCIES])
     for name in ("aiohttp", "httpx2"):
         _row(f"bare {name}, requests/s", [clients[name][n] for n in ten_steps.CONCURRENCIES])
     for kind in ("set", "http"):
@@ -54,6 +56,7 @@ def main() -> None:
     found = {
         "machine": machine,
         "recording": {n: asdict(figure) for n, figure in commits.items()},
+        "recording_on_postgres": {n: asdict(figure) for n, figure in on_postgres.items()},
         "clients": clients,
         "ten_steps": [asdict(figure) for figure in figures],
         "deciding": [asdict(figure) for figure in deciding],

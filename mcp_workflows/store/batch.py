@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import CallerError, NodeLost, RecordRefused
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import CallJob, Job, TurnJob
@@ -47,8 +49,9 @@ class Batch:
                     raise Refused(f"message {message} was consumed before")
             if job.children or job.outgoing:
                 self._write_others(cursor, statements, job, now)
-            if job.run is not None:
-                self._write_run(cursor, statements, job, now)
+            if job.run is not None and not job.release:
+                self._keep_run(cursor, statements, job)
+        self._release_runs(cursor, statements, [job for job in turns if job.release], now)
         calls = [job for job in self.jobs if isinstance(job, CallJob) and job not in self.failed]
         for call in sorted(calls, key=lambda call: call.last):
             try:
@@ -131,20 +134,26 @@ class Batch:
                 statements.wake_receiver.run(cursor, to=message["to"], kind=message["kind"], now=now)
                 self.claimable_now = True  # or its owner, this node perhaps, is to look into the inbox
 
-    def _write_run(self, cursor: Cursor, statements: Statements, job: TurnJob, now: int) -> None:
+    def _keep_run(self, cursor: Cursor, statements: Statements, job: TurnJob) -> None:
         assert job.status is not None
         assert job.run is not None
-        if not job.release:
-            if statements.keep_run[job.status].run(cursor, run_key=job.key, me=self.holdings.node_id, **job.run) != 1:
-                raise Refused(f"a run may not become {job.status} from where it stands")
-            return
-        statements.release_run[job.status].run(cursor, run_key=job.key, me=self.holdings.node_id, now=now, **job.run)
-        released = cursor.fetchall()
-        if len(released) != 1:
+        if statements.keep_run[job.status].run(cursor, run_key=job.key, me=self.holdings.node_id, **job.run) != 1:
             raise Refused(f"a run may not become {job.status} from where it stands")
-        claim_at = released[0][0]
-        if claim_at is not None and claim_at <= now:
-            self.claimable_now = True
+
+    def _release_runs(self, cursor: Cursor, statements: Statements, jobs: Sequence[TurnJob], now: int) -> None:
+        """The last that is said of a run in a batch. What other runs of the batch have sent it is in its inbox by now."""
+        by_status: dict[RunStatus, list[dict[str, Any]]] = {}
+        for job in jobs:
+            assert job.status is not None
+            assert job.run is not None
+            values = {"run_key": job.key, "me": self.holdings.node_id, "now": now, **job.run}
+            by_status.setdefault(job.status, []).append(values)
+        for status, many in by_status.items():
+            released = statements.each(cursor, statements.release_run[status], many)
+            if len(released) != len(many):
+                raise Refused(f"a run may not become {status} from where it stands")
+            if any(claim_at is not None and claim_at <= now for (claim_at,) in released):
+                self.claimable_now = True
 
 
 def _without_repetition(steps: Sequence[Values]) -> Iterator[Sequence[Values]]:

@@ -7,10 +7,11 @@ are one, and one that is lost with a connection is made up for by looking now an
 from __future__ import annotations
 
 import logging
-import select
+import selectors
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -86,7 +87,7 @@ class Listener(threading.Thread):
                 last = time.monotonic()
             if self._closing:
                 return
-            ready, _, _ = select.select([connection.fileno(), self._there], [], [], LOOK_SECONDS)
+            ready = _ready([connection, self._there], LOOK_SECONDS)
             if self._there in ready:
                 self._drain()
                 time.sleep(max(0.0, last + APART_SECONDS - time.monotonic()))
@@ -101,13 +102,13 @@ class Listener(threading.Thread):
         """Until it is time to try again, or to end."""
         until = time.monotonic() + seconds
         while not self._closing and (left := until - time.monotonic()) > 0:
-            if select.select([self._there], [], [], left)[0]:
+            if _ready([self._there], left):
                 self._drain()
 
     def _wake(self) -> None:
         try:
             self._here.send(b".")
-        except (BlockingIOError, OSError):  # it is awake anyway, or has ended
+        except OSError:  # it is awake anyway, or has ended
             return
 
     def _drain(self) -> None:
@@ -116,3 +117,11 @@ class Listener(threading.Thread):
                 pass
         except BlockingIOError:
             return
+
+
+def _ready(files: Sequence[Any], seconds: float) -> set[Any]:
+    """Those of ``files`` in which something has come, at the latest after ``seconds``."""
+    with selectors.DefaultSelector() as selector:
+        for file in files:
+            selector.register(file, selectors.EVENT_READ)
+        return {key.fileobj for key, _ in selector.select(seconds)}

@@ -25,7 +25,8 @@ def database(url: str) -> Database:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise SettingsInvalid(f'DATABASE_URL: "{url}" is no URL. Give one such as {EXAMPLES}.') from None
+        shown = f"{url.partition('://')[0]}://…" if "://" in url else url  # there may be a password in it
+        raise SettingsInvalid(f'DATABASE_URL: "{shown}" is no URL. Give one such as {EXAMPLES}.') from None
     match parsed.drivername:
         case "sqlite":
             return Sqlite(parsed)

@@ -8,7 +8,7 @@ change too, in one order, by a statement of its own: only the statement after th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from hashlib import blake2b
@@ -144,8 +144,10 @@ class Postgres:
     def check(self) -> None:
         """A connection that leads nowhere says so itself."""
 
-    def commit(self, cursor: Cursor) -> None:
+    def commit(self, cursor: Any) -> None:
         cursor.execute("COMMIT")
+        if cursor.statusmessage != "COMMIT":  # a transaction in which something failed is rolled back without complaint
+            raise psycopg.errors.InFailedSqlTransaction(f"COMMIT was answered by {cursor.statusmessage}")
 
     def roll_back(self, connection: psycopg.Connection[Any]) -> None:
         if connection.info.transaction_status != pq.TransactionStatus.IDLE:
@@ -226,6 +228,18 @@ def connection_arguments(url: URL) -> dict[str, Any]:
     return dialect.create_connect_args(url)[1]
 
 
+def each(cursor: Any, statement: Prepared, many: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """On their way together: a round trip is not waited for before the next one begins."""
+    if len(many) == 1:
+        cursor.execute(statement.sql, statement.parameters(many[0]))
+        return cursor.fetchall()
+    cursor.executemany(statement.sql, [statement.parameters(values) for values in many], returning=True)
+    found = cursor.fetchall()
+    while cursor.nextset():
+        found += cursor.fetchall()
+    return found
+
+
 class ArrayInserts:
     """One insert, with a parameter for each column: of any number of rows it is the same statement, and stays prepared."""
 
@@ -294,4 +308,4 @@ def exclude(cursor: Cursor, keys: Collection[int], run_ids: Collection[str], nam
 
 @cache
 def _statements() -> Statements:
-    return Statements(PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude, ArrayInserts)
+    return Statements(PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude, ArrayInserts, each)

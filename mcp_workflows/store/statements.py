@@ -101,9 +101,26 @@ class Prepared:
 
     def run(self, cursor: Cursor, **values: Any) -> int:
         """Executes, and answers with the number of rows changed. The caller may fetch from ``cursor`` afterwards."""
-        values |= self._fixed
-        cursor.execute(self.sql, [values[name] for name in self._names])
+        cursor.execute(self.sql, self.parameters(values))
         return cursor.rowcount
+
+    def parameters(self, values: Mapping[str, Any]) -> list[Any]:
+        """In the order in which the driver wants them."""
+        fixed = self._fixed
+        return [fixed[name] if name in fixed else values[name] for name in self._names]
+
+
+Each: TypeAlias = Callable[["Cursor", "Prepared", Sequence[Mapping[str, Any]]], list[Any]]
+"""Executes a statement for each of many, in order; answers with all the rows that came back."""
+
+
+def one_by_one(cursor: Cursor, statement: Prepared, many: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Where the database is in this process: nothing is gained by handing it several at once."""
+    found: list[Any] = []
+    for values in many:
+        cursor.execute(statement.sql, statement.parameters(values))
+        found += cursor.fetchall()
+    return found
 
 
 class Inserts(Protocol):
@@ -331,9 +348,15 @@ class Statements:
     """All of them, for one dialect. ``upsert`` is the dialect's insert with ``on_conflict_do_update``."""
 
     def __init__(
-        self, dialect: Dialect, upsert: Callable[[Table], Any], exclude: Exclude = no_exclusion, bulk: Bulk = RowInserts
+        self,
+        dialect: Dialect,
+        upsert: Callable[[Table], Any],
+        exclude: Exclude = no_exclusion,
+        bulk: Bulk = RowInserts,
+        each: Each = one_by_one,
     ) -> None:
         self.exclude = exclude
+        self.each = each
 
         def prepare(statement: ClauseElement) -> Prepared:
             return Prepared(statement, dialect)

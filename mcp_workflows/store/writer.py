@@ -32,6 +32,8 @@ MAX_BYTES = 8 * 1024 * 1024
 """Of one transaction."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between tries while the database cannot be written."""
+LAST_WORD_SECONDS = 0.5
+"""For telling others of the last commit."""
 COLLISIONS = 10
 """With transactions of others, in a row: after so many something is wrong."""
 
@@ -100,6 +102,7 @@ class Writer(threading.Thread):
                 self._others.look(self._connection)
         self._others.close()
         self._disconnect_locked()
+        self._others.join(LAST_WORD_SECONDS)
         self._lock.close()
 
     def _commit(self, jobs: list[Job], *, fill: bool = False) -> None:

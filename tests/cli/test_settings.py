@@ -39,6 +39,15 @@ def test_arguments_win_over_the_environment_and_none_means_not_given(monkeypatch
     assert Settings.load(database_url="sqlite:////given.db").database_file == Path("/given.db")
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
+def test_a_database_on_a_server_is_shown_without_what_is_secret(scheme: str):
+    settings = Settings.load(database_url=f"{scheme}://ann:pa:ss@db.example:5433/flows?password=hush&sslmode=require")
+    assert settings.database.endswith("sslmode=require")
+    assert settings.database_file is None
+    assert settings.database_place == f"{scheme}://ann@db.example:5433/flows"
+    assert settings.database_option is None
+
+
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MCP_WORKFLOWS_DATABASE_URL", "")
     assert Settings.load().database_url is None

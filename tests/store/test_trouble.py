@@ -61,7 +61,12 @@ class Faulty:
         return answer
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._cursor if name in {"fetchall", "fetchone", "rowcount"} else self._connection, name)
+        return getattr(
+            self._cursor
+            if name in {"fetchall", "fetchone", "rowcount", "executemany", "nextset", "statusmessage"}
+            else self._connection,
+            name,
+        )
 
 
 def nothing(_sql: str) -> None:
