@@ -168,7 +168,7 @@ class Claim:
 
 @lru_cache(maxsize=32)
 def _claims(statements: Statements, suspects: bool, cannot: frozenset[int]) -> Prepared:
-    return claim(statements.dialect, suspects=suspects, cannot=cannot)
+    return claim(statements, suspects=suspects, cannot=cannot)
 
 
 def define(statements: Statements, name: str, digest: str, content: str) -> Callable[[Cursor, int], tuple[int, int]]:

@@ -18,7 +18,22 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from psycopg.types.numeric import Int8Dumper
-from sqlalchemy import ClauseElement, Column, Connection, Dialect, Engine, QueuePool, Text, create_engine, select, text
+from sqlalchemy import (
+    ClauseElement,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    QueuePool,
+    Select,
+    Text,
+    any_,
+    create_engine,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
@@ -240,6 +255,11 @@ def each(cursor: Any, statement: Prepared, many: Sequence[Mapping[str, Any]]) ->
     return found
 
 
+def among(value: ColumnElement[Any], found: Select[Any]) -> ColumnElement[bool]:
+    """As an array, which the planner takes for short: a tenth of the table, which it takes a LIMIT for, it would scan for."""
+    return value == any_(func.array(found.scalar_subquery()))
+
+
 class ArrayInserts:
     """One insert, with a parameter for each column: of any number of rows it is the same statement, and stays prepared."""
 
@@ -308,4 +328,6 @@ def exclude(cursor: Cursor, keys: Collection[int], run_ids: Collection[str], nam
 
 @cache
 def _statements() -> Statements:
-    return Statements(PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude, ArrayInserts, each)
+    return Statements(
+        PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude, ArrayInserts, each, among
+    )

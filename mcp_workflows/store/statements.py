@@ -331,7 +331,15 @@ def claimable(*, suspects: bool, cannot: Collection[int]) -> ColumnElement[bool]
     )
 
 
-def claim(dialect: Dialect, *, suspects: bool, cannot: Collection[int]) -> Prepared:
+Among: TypeAlias = Callable[[ColumnElement[Any], Select[Any]], ColumnElement[bool]]
+"""That a value is one of few that a query finds."""
+
+
+def is_in(value: ColumnElement[Any], found: Select[Any]) -> ColumnElement[bool]:
+    return value.in_(found)
+
+
+def claim(statements: Statements, *, suspects: bool, cannot: Collection[int]) -> Prepared:
     due = (
         select(run.c.key)
         .where(claimable(suspects=suspects, cannot=cannot))
@@ -340,8 +348,8 @@ def claim(dialect: Dialect, *, suspects: bool, cannot: Collection[int]) -> Prepa
         .with_for_update(skip_locked=True, key_share=True)
         .cte("due")  # a subquery might be run more than once, and lock more than the limit
     )
-    claimed = update(run).where(run.c.key.in_(select(due.c.key))).values(owner=bindparam("me"))
-    return Prepared(claimed.returning(run), dialect)
+    claimed = update(run).where(statements.among(run.c.key, select(due.c.key))).values(owner=bindparam("me"))
+    return Prepared(claimed.returning(run), statements.dialect)
 
 
 class Statements:
@@ -354,9 +362,11 @@ class Statements:
         exclude: Exclude = no_exclusion,
         bulk: Bulk = RowInserts,
         each: Each = one_by_one,
+        among: Among = is_in,
     ) -> None:
         self.exclude = exclude
         self.each = each
+        self.among = among
 
         def prepare(statement: ClauseElement) -> Prepared:
             return Prepared(statement, dialect)

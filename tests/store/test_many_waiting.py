@@ -65,5 +65,5 @@ async def test_the_next_run_is_found_among_a_hundred_thousand_that_wait(open_sto
 
 
 def _plan_of_claim(store: Store, *, suspects: bool) -> str:
-    prepared = claim(store._database.statements.dialect, suspects=suspects, cannot=[5])
+    prepared = claim(store._database.statements, suspects=suspects, cannot=[5])
     return explained(_path(store), prepared.sql, [0] * prepared.sql.count("?"))

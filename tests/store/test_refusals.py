@@ -74,6 +74,15 @@ async def test_json_is_kept_as_text_that_every_database_takes(open_store: OpenSt
     assert kept == [(text, text, text, text, text, r'"\u0000"')]
 
 
+async def test_text_of_every_kind_is_kept_exactly_wherever_it_stands(open_store: OpenStore) -> None:
+    names = ['a"b', "a\\b", "{a,b}", "NULL", "", " a ", "a\nb", "Grüße 🎉", "a'b", "\\N", "$1", "%s"]
+    async with open_store() as store:
+        run_id = await begin(store)
+        steps = [done(name, number, name)._replace(kind=name) for number, name in enumerate(names)]
+        await store.record(Turn(run_id, steps))
+        assert await store.load_steps(run_id) == steps
+
+
 @pytest.mark.parametrize(
     "value",
     [
