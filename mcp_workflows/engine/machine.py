@@ -16,12 +16,12 @@ from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import Definition, Json, OnFailure, Step
 from mcp_workflows.engine import frames, moves
 from mcp_workflows.engine.bounds import MAX_OUTPUT_BYTES, TIMES_FOR_BLOCKS, bounded
-from mcp_workflows.engine.corrections import composed, corrected, reopen
+from mcp_workflows.engine.corrections import composed, corrected, may_be_reopened, reopen
 from mcp_workflows.engine.draft import Draft, idempotency_key
 from mcp_workflows.engine.frames.attempts import AttemptFrame
 from mcp_workflows.engine.outcome import Outcome, StepCall, StepError
 from mcp_workflows.engine.paths import inside
-from mcp_workflows.engine.places import Place, broken, frontier
+from mcp_workflows.engine.places import Place, broken, frontier, place_of
 from mcp_workflows.engine.records import (
     AttemptRecord,
     Message,
@@ -425,7 +425,10 @@ class Machine:
             before = replace(before, corrections=corrections)
             self._compensate(moves.compensate(before, before.ends_as or "failed", _cause(before.error)))
         else:
-            for place in broken(self.definition.steps, Lexical.of(self.definition.steps), self.memo):
+            places = broken(self.definition.steps, Lexical.of(self.definition.steps), self.memo)
+            if failed is not None and failed not in (place.path for place in places):
+                places += self._handled(failed, message.body)
+            for place in places:
                 self._reopen(place, message.body if place.path == failed else {})
             self.record = moves.resume(before, self.definition, corrections, self.now)
             self._enter_root()
@@ -438,6 +441,11 @@ class Machine:
                 found += broken(undo.compensation.steps, undo.lexical({}), self.memo)
         return found
 
+    def _handled(self, path: str, body: Mapping[str, Json]) -> list[Place]:
+        """The step whose failure was handled, but for the output; one that is given instead settles it."""
+        place = place_of(self.definition, path, self.memo)
+        return [place] if place is not None and path in self.memo and ("output" in body or body.get("skip")) else []
+
     def _is_meant(self, body: Mapping[str, Json], failed: str | None) -> bool:
         path = body.get("path")
         if path is None:
@@ -446,7 +454,10 @@ class Machine:
         return path == failed and (record is None or record.generation == body.get("generation", record.generation))
 
     def _reopen(self, place: Place, correction: Mapping[str, Json]) -> None:
-        reopened = reopen(place.step, self.memo[place.path], correction, self.now)
+        failed = self.memo[place.path]
+        if not may_be_reopened(place.step, failed, correction):
+            return
+        reopened = reopen(place.step, failed, correction, self.now)
         if reopened.status.settled:
             self.seq += 1
             reopened = reopened._replace(seq=self.seq)

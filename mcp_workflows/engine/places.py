@@ -224,7 +224,7 @@ def lists_to_undo(definition: Definition, memo: Memo) -> set[str]:
         if record.undoable:
             wanted.update(around(record.path))
             wanted.update((record.path, record.path + COMPENSATE))
-        if record.status is StepStatus.COMPENSATING:
+        if record.undoable and record.status is not StepStatus.COMPENSATED and COMPENSATE not in record.path:
             place = place_of(definition, record.path, memo)
             inner = _list_at(place, COMPENSATE, memo) if place else None
             if place is not None and inner is not None:

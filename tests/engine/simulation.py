@@ -17,7 +17,7 @@ from mcp_workflows.engine.moves import started
 from mcp_workflows.engine.outcome import ChildStart, Completed, Failed, Outcome, Parked, StepCall, StepError
 from mcp_workflows.engine.paths import parent_of
 from mcp_workflows.engine.places import lists_to_undo, lists_wanted
-from mcp_workflows.engine.records import AttemptRecord, Message, Run, RunRecord, StepRecord, Turn
+from mcp_workflows.engine.records import AttemptRecord, Message, Outgoing, Run, RunRecord, StepRecord, Turn
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -105,6 +105,8 @@ class Simulation:
     children: dict[str, str] = field(default_factory=dict[str, str])
     """Child runs and how they stand: ``running``, ``cancelled``, ``completed``, ``failed``, ``undoing``, ``compensated``."""
     detached: int = 0
+    told: list[Outgoing] = field(default_factory=list[Outgoing])
+    """Messages to other runs, each once: what has a key that was used before is not taken."""
     turns: int = 0
     cut_at: int | None = None
     """The process dies right after this turn is committed."""
@@ -137,7 +139,7 @@ class Simulation:
         copy = Simulation(self.definition, self.world, self.run, self.budget, dict(self.steps), list(self.attempts))
         copy.calls, copy.happened, copy.now = list(self.calls), set(self.happened), self.now
         copy.sent, copy.inbox, copy.answered = self.sent, list(self.inbox), set(self.answered)
-        copy.children, copy.detached = dict(self.children), self.detached
+        copy.children, copy.detached, copy.told = dict(self.children), self.detached, list(self.told)
         copy.rebuild()
         return copy
 
@@ -282,6 +284,8 @@ class Simulation:
 
     def _commit(self, turn: Turn) -> None:
         for step in turn.steps:
+            before = self.steps.get(step.path)
+            assert before is None or _may_follow(before, step), f"{before} would be written over by {step}"
             self.steps[step.path] = step
         self.attempts.extend(turn.attempts)
         self.consumed.extend(turn.consumed)
@@ -292,6 +296,11 @@ class Simulation:
             else:
                 self.children.setdefault(child.run_id, f"{child.parent.path}\n{child.parent.generation}\nrunning")
         for message in turn.outgoing:
+            if any(message[::3] == told[::3] for told in self.told):
+                continue
+            self.told.append(message)
+            if message.run_id not in self.children:
+                continue
             path, generation, status = self._child(message.run_id)
             told = {
                 ("cancel", "running"): "cancelling",
@@ -305,6 +314,16 @@ class Simulation:
         self.turns += 1
         if self.turns == self.cut_at:
             raise Cut
+
+
+def _may_follow(before: StepRecord, after: StepRecord) -> bool:
+    """What the store lets through: a settled row gives way to another generation, to its undoing and to its handling."""
+    if before.generation != after.generation:
+        return after.generation > before.generation
+    handled = before.status in ("failed", "in_doubt") and after.status == "completed" and after.error is not None
+    undoing = after.status in ("compensating", "compensated")
+    unchanged = (before.status, before.output) == (after.status, after.output)
+    return not before.status.settled or before.status == "compensating" or handled or undoing or unchanged
 
 
 class Cut(Exception):

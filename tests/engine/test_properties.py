@@ -140,6 +140,8 @@ def test_a_person_can_always_bring_a_paused_run_to_an_end(
                 simulation.send("resume", **{choice: True})
         simulation.pump()
     assert simulation.at_rest
+    waits = {simulation.steps[path].kind for path in simulation.machine.under_way}
+    assert waits <= {"http", "signal", "approval"}, "every child has ended"
 
 
 @given(definitions(), worlds(), st.data())
