@@ -269,7 +269,9 @@ class ForEachFrame(LanesFrame):
             raise ExpressionFailed(f"items must give a list, and gives {_kind(items)}", "")
         found = cast("list[Json]", items)
         if len(found) > MAX_ITEMS:
-            raise ExpressionFailed(f"items gives {len(found):,} elements; for_each takes {MAX_ITEMS:,} at most", "")
+            raise ExpressionFailed(
+                f"items gives {len(found):,} elements; for_each takes {MAX_ITEMS:,} at most: split them", ""
+            )
         bounded(found, self.largest, "items gives")
         return found
 
