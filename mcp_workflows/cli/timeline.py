@@ -13,13 +13,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.cli.spans import clock_time, span
 from mcp_workflows.cli.steps import STEP_MARKS, note_of, style_of, told
 from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.engine.records import AttemptRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.runtime.tree import Branch, is_step, tree
-from mcp_workflows.runtime.views import RunView, Trace, Waiting
+from mcp_workflows.runtime.views import RunView, Trace
 
 _RUN_MARKS: Final = {
     RunStatus.PENDING: ("·", "dim"),

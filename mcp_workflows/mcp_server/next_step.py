@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
+from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.wording import age, ago, instant
-from mcp_workflows.runtime.views import RunView, Waiting
+from mcp_workflows.runtime.views import RunView
 
 LONGEST_WAIT = 50
 """Seconds one call may wait: below the 60 s after which common clients give a call up."""

@@ -13,6 +13,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from mcp_workflows.asking.resuming import resume_body
+from mcp_workflows.asking.signals import Given, Posting, answered, not_taken, past_lists, posting
+from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.clock import Clock, new_id
 from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, Json
@@ -25,12 +28,9 @@ from mcp_workflows.runtime.catalog import Catalog, Served
 from mcp_workflows.runtime.children import pins_of
 from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.node import Node
-from mcp_workflows.runtime.resuming import resume_body
-from mcp_workflows.runtime.signals import Given, Posting, answered, not_taken, past_lists, posting
 from mcp_workflows.runtime.telling import Teller
 from mcp_workflows.runtime.viewing import Viewer, view_of
 from mcp_workflows.runtime.views import Progress, RunPage, RunQuery, RunView, Trace, TraceMessage
-from mcp_workflows.runtime.waiting import waiting_for
 from mcp_workflows.store import NewRun, Store
 
 OnProgress = Callable[[RunView], Awaitable[None]]

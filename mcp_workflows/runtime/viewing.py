@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.engine.corrections import corrected
 from mcp_workflows.engine.records import Run
 from mcp_workflows.engine.states import RunStatus
@@ -14,7 +15,6 @@ from mcp_workflows.engine.undo import plan
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.views import Progress, RunView
-from mcp_workflows.runtime.waiting import waiting_for
 from mcp_workflows.store import Store
 
 

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
 
 from mcp_workflows.definition.program import ApprovalWork, Definition, Json, SignalWork, Step
 from mcp_workflows.engine.places import step_at
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import StepStatus
-from mcp_workflows.runtime.views import Waiting
 
 DECISIONS = ("approved", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A signal or an approval that a run waits for, told so that it can be answered."""
+
+    kind: Literal["signal", "approval"]
+    name: str
+    """What an answer names: a signal's name; of an approval the step's name, or its path where it stands in a loop."""
+    path: str
+    by: Literal["person", "anyone"]
+    """Who may answer."""
+    message: str | None = None
+    """Of an approval: what is asked."""
+    schema: Mapping[str, Json] | None = None
+    """JSON Schema of the answer; ``None``: anything."""
+    approvers: tuple[str, ...] | None = None
+    """The actors who alone may answer; ``None``: whoever may at all."""
+    expires_at: datetime | None = None
 
 
 def waiting_for(definition: Definition, rows: Mapping[str, StepRecord]) -> tuple[Waiting, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from mcp_workflows.asking.waiting import Waiting, steps_of, waiting_for
 from mcp_workflows.definition.input_schema import fitted
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import TIMEOUT, ApprovalWork, Definition, Json, SignalWork
@@ -18,8 +19,6 @@ from mcp_workflows.engine.paths import parent_of
 from mcp_workflows.engine.places import step_at
 from mcp_workflows.engine.records import Message, MessageKind, Run, StepRecord
 from mcp_workflows.errors import InputRefused, PersonNeeded, RunRefused
-from mcp_workflows.runtime.views import Waiting
-from mcp_workflows.runtime.waiting import steps_of, waiting_for
 
 _NAMED = 10
 """How many waits or paths a refusal names."""

@@ -9,7 +9,7 @@ from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, Json, Step
 from mcp_workflows.engine.corrections import composed, corrected
 from mcp_workflows.engine.places import broken, step_at
-from mcp_workflows.engine.records import Run, StepRecord
+from mcp_workflows.engine.records import Run, RunRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.engine.undo import plan
 from mcp_workflows.errors import InputRefused, RunRefused
@@ -25,7 +25,8 @@ def resume_body(
     are those that the run's machine has once it is claimed. Raises ``RunRefused`` and ``InputRefused``: it cannot be
     resumed like that, and nothing was changed.
     """
-    _check_state(run)
+    if not resumable(run.record):
+        raise RunRefused(_why_not(run))
     given = _given(run, correction)
     if correction.get("input") is not None:
         _check_input(run, definition, correction["input"])
@@ -40,12 +41,10 @@ def resume_body(
     return {**named, **correction}
 
 
-def _check_state(run: Run) -> None:
-    record = run.record
-    undoing = record.status is RunStatus.FAILED and record.compensation == "incomplete"
-    forward = record.status is RunStatus.PAUSED or (record.status is RunStatus.FAILED and record.compensation == "none")
-    if not (undoing or forward):
-        raise RunRefused(_why_not(run))
+def resumable(record: RunRecord) -> bool:
+    """Whether the run stands still with something left to do: its own work, or its undoing."""
+    left = record.status is RunStatus.FAILED and record.compensation in ("none", "incomplete")
+    return left or record.status is RunStatus.PAUSED
 
 
 def _given(run: Run, correction: Mapping[str, Any]) -> str | None:
