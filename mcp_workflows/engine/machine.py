@@ -25,6 +25,7 @@ from mcp_workflows.engine.places import Place, broken, frontier, place_of
 from mcp_workflows.engine.records import (
     AttemptRecord,
     Message,
+    MessageKind,
     NewChild,
     Outgoing,
     Run,
@@ -181,6 +182,7 @@ class Machine:
         if not more:
             self._sort_mail()
         idle = not more and not self._flying and not self._calls and not self._rebuild
+        self._let_time_pass(idle=idle)
         turn = self._turn(release=idle and self._rest())
         calls, self._calls = self._calls, []
         return Decisions(turn, calls, more, self._rebuild)
@@ -244,8 +246,7 @@ class Machine:
     def wait(self, frame: frames.Waiter, due_at: datetime | None, key: frames.MailKey | None = None) -> None:
         message = self._waits.add(frame, due_at, key)
         if message is not None:
-            self._draft.consumed.append(message.message_id)
-            self.agenda.append(lambda: frame.mail(message))
+            self._hand(frame, message)
 
     def spawn(self, child: NewChild) -> None:
         self._draft.children.append(child)
@@ -332,6 +333,9 @@ class Machine:
         match self.record.status:
             case RunStatus.PENDING:
                 self._end(moves.end(self.record, "cancelled", self.now, error=None))
+            case RunStatus.PAUSED if any(not step.status.settled for step in self.memo.values()):
+                self.record = moves.stop(self.record, Stopping("cancel", (), compensate))  # it was set aside
+                self._enter_root()
             case RunStatus.PAUSED:
                 self._end_as_cancelled(compensate=compensate)
             case RunStatus.RUNNING | RunStatus.WAITING if self.record.stopping is None:
@@ -376,10 +380,11 @@ class Machine:
     def _undo_as_child(self) -> None:
         """The parent, for which this child had completed, is undone."""
         record = self.record
+        self.seq += 1  # to be asked is news, and so is the answer, if it is the same as before
         if record.status is RunStatus.COMPLETED:
             self._compensate(moves.compensate(record, "compensated", None))
         elif record.status is RunStatus.FAILED and record.ends_as == "compensated":
-            self._compensate(moves.compensate(record, "compensated", _cause(record.error)))
+            self._undo_again({}, None)
         elif record.status.finished:
             self._end(record)
 
@@ -420,10 +425,8 @@ class Machine:
         corrections = composed(before.corrections, message.body.get("input"))
         self._values.input = corrected(self.run.input, corrections)
         if undoing:
-            for place in self._broken_undo():
-                self._reopen(place, message.body if place.path == failed else {})
-            before = replace(before, corrections=corrections)
-            self._compensate(moves.compensate(before, before.ends_as or "failed", _cause(before.error)))
+            self.record = replace(before, corrections=corrections)
+            self._undo_again(message.body, failed)
         else:
             places = broken(self.definition.steps, Lexical.of(self.definition.steps), self.memo)
             if failed is not None and failed not in (place.path for place in places):
@@ -432,6 +435,14 @@ class Machine:
                 self._reopen(place, message.body if place.path == failed else {})
             self.record = moves.resume(before, self.definition, corrections, self.now)
             self._enter_root()
+
+    def _undo_again(self, body: Mapping[str, Json], failed: str | None) -> None:
+        """Go on undoing where it stopped; ``body`` corrects the step that failed."""
+        self.seq += 1  # what children are told is news
+        for place in self._broken_undo():
+            self._reopen(place, body if place.path == failed else {})
+        before = self.record
+        self._compensate(moves.compensate(before, before.ends_as or "failed", _cause(before.error)))
 
     def _broken_undo(self) -> list[Place]:
         """Where the undoing stopped."""
@@ -470,19 +481,33 @@ class Machine:
         assert key is not None, f"no step takes a {message.kind}"
         waiter = self._waits.put(key, message)
         if waiter is not None:
+            self._hand(waiter, message)
+
+    def _hand(self, waiter: frames.Waiter, message: Message) -> None:
+        """A message is consumed in the turn that records what comes of it."""
+
+        def read() -> None:
             self._draft.consumed.append(message.message_id)
-            self.agenda.append(lambda: waiter.mail(message))
+            waiter.mail(message)
+
+        self.agenda.append(read)
 
     def _sort_mail(self) -> None:
         """Of the messages that nobody waits for now, those are kept that somebody may wait for later."""
         for key, message in self._waits.unsorted():
-            early_signal = message.kind == "signal" and not self.record.status.finished
-            underway = key[1] in self._flying or self._waits.holds(key[1])
-            if early_signal or (message.kind == "callback" and underway):
+            if self._may_be_wanted(message.kind, key[1]):
                 self._draft.kept.append(message.message_id)
             else:
                 self._waits.drop(key, message)
                 self._draft.consumed.append(message.message_id)
+
+    def _may_be_wanted(self, kind: MessageKind, path: str) -> bool:
+        """A signal in any run that goes on, a call while its step is under way, anything for a step that was set aside."""
+        if kind == "signal":
+            return not self.record.status.finished
+        if self.record.status is RunStatus.PAUSED:
+            return path in self.memo and not self.memo[path].status.settled
+        return kind == "callback" and (path in self._flying or self._waits.holds(path))
 
     # What it answers
 
@@ -490,18 +515,25 @@ class Machine:
         """Nothing is in flight: say whether the run is to be released, and that it waits if it does for long."""
         if self.record.status is RunStatus.PAUSED or self.record.status.finished:
             return True
-        asking = self._waits.asking
-        if asking and len(asking) == len(self._waits.paths) and self._goes_forward and not self.record.stopping:
-            self.record = moves.suspend(self.record, self.now)
         due_at = self.wake_at
         if due_at is not None and due_at - self.now <= self._hold:
             return False
         self.record = moves.wait(self.record, due_at)
         return True
 
+    def _let_time_pass(self, *, idle: bool) -> None:
+        """The run's time passes, but for when it waits for people and signals alone."""
+        if not self._goes_forward or self.record.stopping:
+            return
+        asking = self._waits.asking
+        if idle and asking and len(asking) == len(self._waits.paths):
+            self.record = moves.suspend(self.record, self.now)
+        else:
+            self.record = moves.unsuspend(self.record, self.now)
+
     def _turn(self, *, release: bool) -> Turn | None:
         if self.record.status is RunStatus.WAITING and not release:
-            self.record = moves.go_on(self.record, self.now)
+            self.record = moves.go_on(self.record)
         if self._goes_forward and self.record.waiting_for != self._waits.asking:
             self.record = replace(self.record, waiting_for=self._waits.asking)
         changed = None

@@ -66,7 +66,8 @@ class ChildFrame(AttemptFrame):
             except ExpressionFailed as failure:
                 self._broke(StepError(failure.code, f"output: {failure}", in_doubt=True))
         elif self.parent.stopping is not None:
-            self.record = self.record._replace(in_doubt=body.get("compensation") == "incomplete")
+            error = self._error(body)
+            self.record = self.record._replace(in_doubt=error.in_doubt, error=error if error.in_doubt else None)
             super().stop()
         else:
             self._broke(self._error(body))
