@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from mcp_workflows.definition.program import ApprovalWork, Definition, Json, SignalWork, Step
+from mcp_workflows.definition.program import ApprovalWork, Definition, Json, SignalWork
 from mcp_workflows.engine.places import step_at
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import StepStatus
@@ -73,14 +73,3 @@ def answer_schema(form: Mapping[str, Json] | None) -> dict[str, Json]:
     if form is not None:
         properties["form"] = dict(form)
     return {"type": "object", "required": ["decision"], "properties": properties}
-
-
-def steps_of(definition: Definition) -> Iterator[Step]:
-    """Every step of a definition, however deep: blocks, their steps, handlers of failures, compensations."""
-    todo = list(reversed(definition.steps))
-    while todo:
-        step = todo.pop()
-        yield step
-        inner = [one for steps in step.lists for one in steps]
-        inner += step.compensate.steps if step.compensate else ()
-        todo += reversed(inner)
