@@ -230,7 +230,7 @@ class ForEachFrame(LanesFrame):
     def passes_over(self, lane: Lane, failure: Break) -> bool:
         if not self._loop.collect_errors:
             return False
-        told = _told(cast("int", lane.key), failure.error)
+        told = self._told(cast("int", lane.key), failure.error)
         self._room.take(told)
         self._errors[cast("int", lane.key)] = told
         self.write_lane(lane, "item", None, failure.error)
@@ -259,9 +259,12 @@ class ForEachFrame(LanesFrame):
             self._outputs[index] = record.output
             self._room.note(record.output)
             if record.error is not None:
-                self._errors[index] = _told(index, record.error)
+                self._errors[index] = self._told(index, record.error)
                 self._room.note(self._errors[index])
         return False
+
+    def _told(self, index: int, error: StepError) -> Json:
+        return {"index": index, "item": self._items[index], **error_view(error)}
 
     def _list(self) -> list[Json]:
         items = self._loop.items.render(self.scope())
@@ -274,10 +277,6 @@ class ForEachFrame(LanesFrame):
             )
         bounded(found, self.largest, "items gives")
         return found
-
-
-def _told(index: int, error: StepError) -> Json:
-    return {"index": index, **error_view(error)}
 
 
 def _kind(value: Json) -> str:
