@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, Json, Step
@@ -13,7 +13,7 @@ from mcp_workflows.engine.records import Run, RunRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.engine.undo import plan
 from mcp_workflows.errors import InputRefused, RunRefused
-from mcp_workflows.steps import refuse_correction
+from mcp_workflows.steps import CORRECTABLE, refuse_correction
 
 
 def resume_body(
@@ -39,6 +39,14 @@ def resume_body(
         _check_request(run, failed.path, step, correction.get("request"))
     named = {} if failed is None else {"path": failed.path, "generation": failed.generation}
     return {**named, **correction}
+
+
+def correctable(request: Json) -> dict[str, Json]:
+    """Of a failed step's request, as its error shows it, the parts that ``resume`` may correct."""
+    if not isinstance(request, Mapping):
+        return {}
+    shown = cast("Mapping[str, Json]", request)
+    return {part: shown[part] for part in CORRECTABLE if part in shown}
 
 
 def resumable(record: RunRecord) -> bool:

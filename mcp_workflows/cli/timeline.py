@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mcp_workflows.asking.resuming import correctable
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.cli.spans import clock_time, span
 from mcp_workflows.cli.steps import STEP_MARKS, note_of, style_of, told
@@ -135,6 +136,9 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
         yield Text.assemble(("error ", "bad"), f"{where}{run.error.message}", (f" ({run.error.code})", "dim"))
         if run.error.in_doubt:
             yield Text("in doubt: it is unknown whether that took effect", "doubt")
+        forward = run.status is RunStatus.PAUSED or run.compensation == "none"
+        if forward and (request := correctable(run.error.request)):
+            yield Text.assemble(("sent ", "dim"), _json(request))
     if run.undone:
         yield Text.assemble(("undone ", "doubt"), _some(run.undone))
     for path, why in run.not_undone[:_NAMED]:

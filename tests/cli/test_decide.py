@@ -25,6 +25,8 @@ def run_id_of(place: Place) -> str:
 
 def test_a_paused_run_goes_on_with_a_correction_and_who_asked_is_recorded(paused: Place):
     run_id = run_id_of(paused)
+    (sent,) = (line for line in paused.call("show", run_id).stdout.splitlines() if line.startswith("sent "))
+    assert '"to": "ada@example.com"' in sent
     correction = '{"json": {"to": "ada2@example.com"}}'
     with paused.server():
         told = paused.call("resume", run_id, "--request", correction, "--reason", "typo", "--watch")
