@@ -43,6 +43,8 @@ ENDING = 1.0
 """Seconds that ``cancel`` waits for the end of a run that has taken it in: most have little to stop and to undo."""
 SETTLING = 10.0
 """Seconds that ``resume`` and ``cancel`` wait for the run's owner to take the message in."""
+MAX_UNREAD, MAX_UNREAD_SIZE = 1000, 16 << 20
+"""Messages, and characters of them together, that a run may have in its inbox before it takes no more signals."""
 
 
 class Runs:
@@ -153,6 +155,13 @@ class Runs:
             messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
             past = await self._store.load_steps(run.run_id, past_lists(messages, name))
             raise not_taken(run, definition, waiting_for(definition, rows), given, messages, past)
+        if sent.kind == "signal":
+            count, size = await self._store.unread(run.run_id)
+            if count >= MAX_UNREAD or size >= MAX_UNREAD_SIZE:
+                raise RunRefused(
+                    f"{run.run_id} has {count:,} messages that it has not come to yet, and takes no more in advance. "
+                    "Nothing was changed: send it again when the run has gone on."
+                )
         return await self._deliver(run, sent, given.actor, None)
 
     async def cancel(

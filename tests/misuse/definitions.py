@@ -46,6 +46,29 @@ steps:
     signal: {name: payment, timeout: 50ms}
 """
 
+HOARDER = """
+name: hoarder
+description: Asks first, and only then looks at the news that came.
+mcp: {wait: 20s}
+steps:
+  - id: agree
+    approval: {message: Go on?, by: anyone}
+  - id: news
+    signal: {name: news, timeout: 1h}
+output: {size: "${steps.news.output.text.size()}"}
+"""
+
+UNTIL = """
+name: until
+description: Waits until the instant that it is given.
+input: {required: [when], properties: {when: {}}}
+mcp: {wait: 2s}
+on_failure: fail
+steps:
+  - id: rest
+    wait: {until: "${input.when}"}
+"""
+
 LIST = """
 name: each
 description: Goes through what it is given.
@@ -299,7 +322,7 @@ def nested(levels: int) -> str:
 DEFINITIONS = {
     "people": PEOPLE, "open": OPEN, "impatient": IMPATIENT, "each": LIST, "million": MILLION, "endless_jq": ENDLESS_JQ,
     "function": FUNCTION, "tool": TOOL, "poll": POLL, "callback": CALLBACK, "short_callback": SHORT_CALLBACK, "never": NEVER,
-    "never_at_all": UNBOUNDED,
+    "never_at_all": UNBOUNDED, "hoarder": HOARDER, "until": UNTIL,
     "no_case": NO_CASE, "blob": BLOB, "doubles": DOUBLES, "nests": NESTS, "collects": COLLECTS, "gathers": GATHERS,
     "sets": SETS, "answers": ANSWERS,
 }  # fmt: skip

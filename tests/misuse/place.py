@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,14 @@ class Server:
     def database(self) -> Path:
         return self.folder / "runs.db"
 
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[Client]:
+        async with Client(f"{self.base}/mcp") as client:
+            yield client
+
     async def call(self, tool: str, /, **arguments: Any) -> CallToolResult:
         """One tool call by the official client."""
-        async with Client(f"{self.base}/mcp") as client:
+        async with self.client() as client:
             return await client.call_tool(tool, arguments)
 
     async def run(self, tool: str, /, **arguments: Any) -> dict[str, Any]:

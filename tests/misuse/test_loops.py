@@ -67,6 +67,33 @@ async def test_a_repeat_without_bound_lets_others_run_and_can_be_cancelled(serve
     assert ended["status"] == "cancelled"
 
 
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("tomorrow", 'wait.until gives "tomorrow", which is no instant like 2026-11-22T09:00:00Z'),
+        (
+            "2026-13-01T00:00:00Z",
+            'wait.until gives "2026-13-01T00:00:00Z", which is no instant like 2026-11-22T09:00:00Z',
+        ),
+        ("2026-11-22T09:00:00", 'wait.until gives "2026-11-22T09:00:00", which names no time zone: add Z or an offset'),
+        (
+            "9999-12-31T23:59:59-23:00",
+            'wait.until gives "9999-12-31T23:59:59-23:00", which is more than 100 years away',
+        ),
+        (5, "wait.until gives 5, which is no instant like 2026-11-22T09:00:00Z"),
+        (None, "wait.until gives null, which is no instant like 2026-11-22T09:00:00Z"),
+    ],
+)
+async def test_a_wait_until_no_instant_fails_its_step(server: Server, when: Any, said: str) -> None:
+    run = await server.run("until", when=when)
+    assert (run["status"], run["error"]["step"], run["error"]["message"]) == ("failed", "rest", said)
+
+
+@pytest.mark.parametrize("when", ["2020-01-01T00:00:00Z", "0001-01-01T00:00:00+23:00"])
+async def test_a_wait_until_an_instant_of_the_past_is_over(server: Server, when: str) -> None:
+    assert (await server.run("until", when=when))["status"] == "completed"
+
+
 async def test_a_value_that_fits_no_case_skips_the_switch(server: Server) -> None:
     run = await server.run("no_case", plan="gold")
     assert (run["status"], run["result"]) == ("completed", {"status": "skipped"})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mcp_workflows.clock import new_id
-from tests.mcp_server.place import told
+from tests.mcp_server.place import refused, told
 from tests.misuse.place import Server
 
 pytestmark = pytest.mark.anyio
@@ -143,6 +143,25 @@ async def test_an_early_signal_is_held_against_its_schema_and_kept(server: Serve
     await still_asks(server, run_id, "agree")
     run = await server.run("signal_run", run_id=run_id, name="agree", data=FITS)
     assert (run["status"], run["result"]) == ("completed", {"amount": 1})
+
+
+async def test_a_run_keeps_signals_to_a_bound_and_goes_on_with_those_that_it_has(server: Server) -> None:
+    run_id = await asked(server, "hoarder")
+    taken = 0
+    async with server.client() as client:
+        while not (answer := await client.call_tool("signal_run", _signal(run_id, "x" * 1_000_000))).is_error:
+            taken += 1
+        assert taken == 17
+        assert refused(answer) == (
+            f"{run_id} has 17 messages that it has not come to yet, and takes no more in advance. "
+            "Nothing was changed: send it again when the run has gone on."
+        )
+    run = await server.run("signal_run", run_id=run_id, name="agree", data={"decision": "approved"})
+    assert (run["status"], run["result"]) == ("completed", {"size": 1_000_000})
+
+
+def _signal(run_id: str, text: str) -> dict[str, Any]:
+    return {"run_id": run_id, "name": "news", "data": {"text": text}}
 
 
 async def test_nothing_is_taken_after_the_end(server: Server) -> None:
