@@ -16,6 +16,13 @@ from mcp_workflows.errors import InputRefused, RunRefused
 from mcp_workflows.steps import CORRECTABLE, refuse_correction
 
 
+def once_in_doubt(definition: Definition, record: RunRecord) -> bool:
+    """Whether the run stopped at a step that must run at most once, and nobody knows whether it did."""
+    error = record.error
+    step = step_at(definition, error.step) if error is not None and error.in_doubt and error.step else None
+    return step is not None and step.at_most_once
+
+
 def resume_body(
     run: Run, definition: Definition, rows: Mapping[str, StepRecord], correction: Mapping[str, Any]
 ) -> dict[str, Json]:

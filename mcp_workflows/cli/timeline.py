@@ -152,9 +152,14 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
     if run.status is RunStatus.PAUSED:
         undoes = f" (undoes {_some(run.would_undo)})" if run.would_undo else ""
         resume, cancel = (f"mcp-workflows {verb} {run.run_id}{place}" for verb in ("resume", "cancel"))
-        yield Text.assemble(("decide ", "doubt"), f"{resume}, or {cancel}{undoes}")
+        yield Text.assemble(("decide ", "doubt"), f"{resume}{_found_out(run)}, or {cancel}{undoes}")
     elif run.not_undone or (run.status is RunStatus.FAILED and run.compensation == "none"):
-        yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}{place}")
+        yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}{place}{_found_out(run)}")
+
+
+def _found_out(run: RunView) -> str:
+    """What ``resume`` needs where somebody must find out first."""
+    return " with --output (it took place) or --again (make it again)" if run.once_in_doubt else ""
 
 
 def _some(paths: Sequence[str]) -> str:

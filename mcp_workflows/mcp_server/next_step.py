@@ -97,7 +97,7 @@ def _way_on(view: RunView) -> str:
     if error is None:
         return "resume_run goes on"
     step = error.step or "the step"
-    if error.code == "interrupted":
+    if view.once_in_doubt:
         return (
             f"it is unknown whether {step} took place: find out, then resume_run with output {{…}} if it did "
             "or with again true to make it again"

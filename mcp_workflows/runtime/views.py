@@ -52,6 +52,8 @@ class RunView:
     """This call joined a run that an earlier call had started."""
     retry_helps: bool = False
     """Of a failed or paused run: the same again may succeed."""
+    once_in_doubt: bool = False
+    """Of a failed or paused run: its step must run at most once and may have; somebody must find out before it goes on."""
     would_undo: tuple[str, ...] = ()
     """Of a paused run: what ``cancel`` would undo, in that order."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mcp_workflows.samples.faults import Fault
 from tests.mcp_server.place import place, refused, told
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,18 @@ output: ${steps.total.output}
 """
 
 
+PAYOUT = """
+name: pay_out
+description: Pays out once, whatever happens; when nobody knows, somebody finds out.
+on_failure: ON_FAILURE
+mcp: {wait: 20s}
+vars: {SHOP_URL: http://127.0.0.1:8903}
+steps:
+  - id: paid
+    at_most_once: true
+    http: {method: POST, url: "${vars.SHOP_URL}/payments/charge", json: {amount: 12}}
+output: ${steps.paid.output.id}
+"""
 FAILING: list[tuple[str, str, Any, Any, str, Any, Any]] = [
     (
         "print_a_label",
@@ -78,3 +91,20 @@ async def test_what_was_asked_is_shown_and_can_be_corrected(
 
         resumed = told(await client.call_tool("resume_run", {"run_id": run_id, "request": correction}))
         assert (resumed["status"], resumed["result"]) == ("completed", result)
+
+
+@pytest.mark.parametrize("on_failure", ["pause", "fail"])
+async def test_a_step_that_may_have_run_its_only_time_is_not_offered_again_without_a_look(
+    tmp_path: Path, on_failure: str
+) -> None:
+    text = PAYOUT.replace("ON_FAILURE", on_failure)
+    async with place(tmp_path, {"pay_out": text}) as here, here.client("in process, 2026") as client:
+        here.world.faults.add(Fault("shop", "POST", "/payments/charge", "drop", done=True))
+        stopped = told(await client.call_tool("pay_out", {}))
+        assert (stopped["error"]["code"], stopped["error"]["in_doubt"]) == ("reset", True)
+        assert "t is unknown whether paid took place: find out, then resume_run with output {…}" in stopped["next"]
+        run_id = stopped["run_id"]
+        assert "Find out, then give output" in refused(await client.call_tool("resume_run", {"run_id": run_id}))
+        resumed = told(await client.call_tool("resume_run", {"run_id": run_id, "output": {"id": "c_1"}}))
+        assert (resumed["status"], resumed["result"]) == ("completed", "c_1")
+        assert here.times_called("/payments/charge") == 1

@@ -140,7 +140,7 @@ def test_a_run_that_waits_for_long_says_until_when_and_that_nobody_has_to_answer
 
 def test_a_step_that_must_run_once_and_was_cut_off_is_never_offered_again_without_a_look() -> None:
     error = StepError("interrupted", "the server died while this step was in flight", in_doubt=True, step="payout")
-    told = run_object(view(RunStatus.PAUSED, error=error), TOLD_AT_ONCE)
+    told = run_object(view(RunStatus.PAUSED, error=error, once_in_doubt=True), TOLD_AT_ONCE)
     assert told["next"] == (
         "It is unknown whether payout took place: find out, then resume_run with output {…} if it did or with again "
         "true to make it again; or cancel_run (there is nothing to undo)."
