@@ -220,6 +220,37 @@ steps:
 output: {status: "${steps.route.status}", price: "${steps.route.?output.?price}"}
 """
 
+BY_NUMBER = """
+name: by_number
+description: Switches by whatever it is given.
+input: {required: [value], properties: {value: {}}}
+mcp: {wait: 20s}
+steps:
+  - id: route
+    switch:
+      value: ${input.value}
+      cases: {"5": [{set: {is: five}}], "null": [{set: {is: nothing}}], "true": [{set: {is: yes}}]}
+output: ${steps.route.?output.?is.orValue("no case")}
+"""
+
+CHILD = """
+name: doubled
+description: Doubles an amount for the run that starts it.
+input: {required: [amount], properties: {amount: {type: integer}}}
+steps: [{set: {twice: "${input.amount * 2}"}}]
+"""
+
+PARENT = """
+name: parent
+description: Gives its child whatever it is given.
+input: {required: [amount], properties: {amount: {}}}
+mcp: {wait: 20s}
+on_failure: pause
+steps:
+  - id: child
+    workflow: {name: doubled, input: {amount: "${input.amount}"}}
+"""
+
 BLOB = """
 name: blob
 description: Sends a blob that it is told of.
@@ -320,9 +351,30 @@ def nested(levels: int) -> str:
 
 
 DEFINITIONS = {
-    "people": PEOPLE, "open": OPEN, "impatient": IMPATIENT, "each": LIST, "million": MILLION, "endless_jq": ENDLESS_JQ,
-    "function": FUNCTION, "tool": TOOL, "poll": POLL, "callback": CALLBACK, "short_callback": SHORT_CALLBACK, "never": NEVER,
-    "never_at_all": UNBOUNDED, "hoarder": HOARDER, "until": UNTIL,
-    "no_case": NO_CASE, "blob": BLOB, "doubles": DOUBLES, "nests": NESTS, "collects": COLLECTS, "gathers": GATHERS,
-    "sets": SETS, "answers": ANSWERS,
-}  # fmt: skip
+    "people": PEOPLE,
+    "open": OPEN,
+    "impatient": IMPATIENT,
+    "each": LIST,
+    "million": MILLION,
+    "endless_jq": ENDLESS_JQ,
+    "function": FUNCTION,
+    "tool": TOOL,
+    "poll": POLL,
+    "callback": CALLBACK,
+    "short_callback": SHORT_CALLBACK,
+    "never": NEVER,
+    "never_at_all": UNBOUNDED,
+    "hoarder": HOARDER,
+    "until": UNTIL,
+    "no_case": NO_CASE,
+    "by_number": BY_NUMBER,
+    "doubled": CHILD,
+    "parent": PARENT,
+    "blob": BLOB,
+    "doubles": DOUBLES,
+    "nests": NESTS,
+    "collects": COLLECTS,
+    "gathers": GATHERS,
+    "sets": SETS,
+    "answers": ANSWERS,
+}

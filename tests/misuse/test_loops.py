@@ -101,6 +101,31 @@ async def test_a_value_that_fits_no_case_skips_the_switch(server: Server) -> Non
 
 
 @pytest.mark.parametrize(
+    ("value", "case"),
+    [(5, "five"), (5.0, "five"), ("5", "five"), (5.5, "no case"), (None, "nothing"), (True, "yes"), ([5], "no case")],
+)
+async def test_a_value_is_compared_as_its_case_would_be_written(server: Server, value: Any, case: str) -> None:
+    run = await server.run("by_number", value=value, _idempotency_key=new_id("k_"))
+    assert run["result"] == case
+
+
+@pytest.mark.parametrize(
+    ("amount", "code", "said"),
+    [
+        ("x", "input_refused", 'doubled refuses its input. amount: "x" is a string, expected integer.'),
+        (None, "input_refused", "doubled refuses its input. amount: is null, expected integer."),
+        (2**62, "child_failed", "did not complete: integer overflow, in ${input.amount * 2}"),
+    ],
+)
+async def test_a_child_that_refuses_or_fails_says_why(server: Server, amount: Any, code: str, said: str) -> None:
+    run = await server.run("parent", amount=amount)
+    assert (run["status"], run["error"]["step"], run["error"]["code"]) == ("paused", "child", code)
+    assert run["error"]["message"].endswith(said)
+    resumed = await server.run("resume_run", run_id=run["run_id"], input={"amount": 4})
+    assert (resumed["status"], resumed["result"]) == ("completed", {"twice": 8})
+
+
+@pytest.mark.parametrize(
     ("workflow", "step", "code", "said"),
     [
         ("sets", "big", "output_too_large", "set gives more than 1,048,576 bytes of JSON"),
