@@ -132,6 +132,12 @@ class Machine:
         if frame is not None and flying is call:
             frame.lasts()
 
+    def attempt_withheld(self, call: StepCall) -> None:
+        """An attempt was not made, for this node is leaving. The run is not to be released until others can go on."""
+        frame, flying = self._flying.get(call.path, (None, None))
+        if frame is not None and flying is call:
+            self.agenda.append(frame.withheld)
+
     def receive(self, message: Message, now: datetime) -> None:
         """Take a message from the inbox; one that no longer fits the run's state is consumed without effect."""
         self.now = now

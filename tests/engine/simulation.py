@@ -171,6 +171,17 @@ class Simulation:
                 self.happened.add(call.path)
         self.rebuild(interrupted=True)
 
+    def leave(self) -> None:
+        """The node leaves before it has made the attempts that it was asked for, and another one goes on."""
+        for call, _ in self.flying:
+            self.machine.attempt_withheld(call)
+        decisions = self.machine.pump(self.now, self.budget)
+        assert not decisions.attempts
+        if decisions.turn is not None:
+            assert not decisions.turn.release or not self.flying
+            self._commit(decisions.turn)
+        self.rebuild()
+
     def pump(self) -> Turn | None:
         """Let the machine decide until it waits for something. Returns the last turn."""
         last = None

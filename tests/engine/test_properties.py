@@ -91,12 +91,14 @@ def test_compensation_is_the_reverse_of_completion(definition: Definition, world
 def test_a_failure_is_called_definite_only_if_nothing_took_place(
     definition: Definition, world: World, data: st.DataObject
 ) -> None:
-    """The process dies at random moments, with requests carried out or not; a cancel may come in between."""
+    """The process dies at random moments, with requests carried out or not, or leaves; a cancel may come in between."""
     simulation = Simulation.of(definition, world)
     for _ in range(60):
         simulation.pump()
-        what = data.draw(st.sampled_from(["go on", "go on", "go on", "crash", "cancel"]))
-        if what == "crash":
+        what = data.draw(st.sampled_from(["go on", "go on", "go on", "crash", "leave", "cancel"]))
+        if what == "leave":
+            simulation.leave()
+        elif what == "crash":
             simulation.crash({call.path: data.draw(st.booleans()) for call, _ in simulation.flying})
         elif what == "cancel":
             simulation.send("cancel", compensate=data.draw(st.booleans()))
