@@ -260,7 +260,9 @@ class Simulation:
         called = "parked" in decision and not decision.get("asked", True)
         if record.status != "waiting" or key in self.answered or not (called or record.kind in ("signal", "approval")):
             return False
-        answer = self.world.answer(record.path, record.generation)
+        # of several steps that wait for one signal any may take it: all are answered, or none
+        named = "paid" if record.kind == "signal" else record.path
+        answer = self.world.answer(named, 1 if record.kind == "signal" else record.generation)
         self.answered.add(key)
         if answer is Answer.NEVER:
             return False
