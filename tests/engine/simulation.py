@@ -255,25 +255,30 @@ class Simulation:
 
     def _answer(self, record: StepRecord) -> bool:
         """Answer one wait, unless that was done or nobody will."""
+        if record.kind == "signal":
+            return record.status == "waiting" and self._signal()
         key = (record.path, record.generation, record.attempts_before + record.attempts)
         decision = record.decision or {}
         called = "parked" in decision and not decision.get("asked", True)
-        if record.status != "waiting" or key in self.answered or not (called or record.kind in ("signal", "approval")):
+        if record.status != "waiting" or key in self.answered or not (called or record.kind == "approval"):
             return False
-        # of several steps that wait for one signal any may take it: all are answered, or none
-        named = "paid" if record.kind == "signal" else record.path
-        answer = self.world.answer(named, 1 if record.kind == "signal" else record.generation)
+        answer = self.world.answer(record.path, record.generation)
         self.answered.add(key)
         if answer is Answer.NEVER:
             return False
-        if record.kind == "signal":
-            self.send("signal", name="paid", data={"n": 1})
-        elif record.kind == "approval":
+        if record.kind == "approval":
             decision = "approved" if answer is Answer.YES else "rejected"
             self.send("answer", path=record.path, generation=record.generation, decision=decision, via="test")
         else:
             attempt = record.attempts_before + record.attempts + 1
             self.send("callback", path=record.path, attempt=attempt, body={"from": record.path})
+        return True
+
+    def _signal(self) -> bool:
+        """One at a time, as long as somebody waits: of several that wait for one signal any may take it."""
+        if any(message.kind == "signal" for message in self.inbox) or self.world.answer("paid", 1) is Answer.NEVER:
+            return False
+        self.send("signal", name="paid", data={"n": 1})
         return True
 
     def _end_child(self, run_id: str) -> bool:
