@@ -11,7 +11,7 @@ from mcp_workflows.engine.corrections import composed, corrected
 from mcp_workflows.engine.places import broken, step_at
 from mcp_workflows.engine.records import Run, RunRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.engine.undo import plan
+from mcp_workflows.engine.undo_plan import plan
 from mcp_workflows.errors import InputRefused, RunRefused
 from mcp_workflows.steps import CORRECTABLE, refuse_correction
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from mcp_workflows.engine.frames.host import MailKey, Waiter
-from mcp_workflows.engine.paths import inside
+from mcp_workflows.engine.paths import inside, place
 from mcp_workflows.engine.records import Message
 
 
@@ -84,9 +84,9 @@ class Waits:
                 yield self._remove(path)
 
     def within(self, path: str) -> list[Waiter]:
-        """Those inside of ``path`` (everywhere: ``""``), which wait no longer."""
+        """Those inside of ``path`` (everywhere: ``""``), which wait no longer; in the order that a rebuilt machine has too."""
         found = [each for each in self._waiting if not path or inside(each, path)]
-        return [self._remove(each) for each in found]
+        return [self._remove(each) for each in sorted(found, key=place)]
 
     @property
     def next_due(self) -> datetime | None:

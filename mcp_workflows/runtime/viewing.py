@@ -12,7 +12,7 @@ from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.engine.corrections import corrected
 from mcp_workflows.engine.records import Run
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.engine.undo import plan
+from mcp_workflows.engine.undo_plan import plan
 from mcp_workflows.errors import DefinitionInvalid
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node

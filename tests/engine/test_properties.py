@@ -20,10 +20,11 @@ _HOLDERS = {"switch", "parallel", "for_each", "repeat", "item", "branch"}
 
 
 def outcome(simulation: Simulation) -> tuple[object, ...]:
-    """All that must agree between two ways to the same end; instants may differ."""
+    """All that must agree between two ways to the same end. Instants may differ, and so may the order in which lanes that go
+    on side by side settle; that what is undone is undone in the reverse of it is a property of its own."""
     record = simulation.record
     steps = {
-        path: (step.status, step.output, step.attempts, step.in_doubt, step.seq, step.error and step.error.code)
+        path: (step.status, step.output, step.attempts, step.in_doubt, step.error and step.error.code)
         for path, step in simulation.steps.items()
     }
     error = record.error and (record.error.code, record.error.step, record.error.in_doubt)

@@ -6,6 +6,7 @@ not be looked at again. The first lane that fails, or returns, stops the others;
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from mcp_workflows.definition.expressions import ExpressionFailed
@@ -92,6 +93,10 @@ class LanesFrame(BlockFrame):
     def result(self) -> Json:
         raise NotImplementedError
 
+    def rows(self) -> Iterable[str]:
+        """The paths of all lanes."""
+        raise NotImplementedError
+
     # Lanes
 
     def start(self, lane: Lane, steps: tuple[Step, ...], lexical: Lexical, *, replaying: bool) -> None:
@@ -154,6 +159,8 @@ class LanesFrame(BlockFrame):
                 self.give(self.result())
             except ExpressionFailed as failure:
                 self.fail(StepError(failure.code, f"output: {failure}"))
+            else:
+                self.host.forget_rows(self.rows())
 
     def _settle_stopped(self, stopping: dict[str, Json]) -> None:
         if stopping["reason"] == "return":
@@ -192,6 +199,9 @@ class ParallelFrame(LanesFrame):
     def result(self) -> Json:
         branches = cast("ParallelWork", self.step.work).branches
         return {name: self._outputs[name] for name in branches}
+
+    def rows(self) -> Iterable[str]:
+        return (f"{self.path}.{name}" for name in cast("ParallelWork", self.step.work).branches)
 
 
 class ForEachFrame(LanesFrame):
@@ -242,6 +252,9 @@ class ForEachFrame(LanesFrame):
             errors = [self._errors[index] for index in sorted(self._errors)]
             self.record = self.record._replace(decision=self.deciding(errors=errors))
         return self._outputs
+
+    def rows(self) -> Iterable[str]:
+        return (f"{self.path}[{index}]" for index in range(len(self._items)))
 
     def _start_one(self, *, replaying: bool) -> bool:
         """Start the next item that is not done; false when there is none left."""

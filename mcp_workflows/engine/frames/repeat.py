@@ -44,7 +44,9 @@ class RepeatFrame(BlockFrame):
             self.write(status=StepStatus.RUNNING, decision={"iteration": 0, "state": state})
         elif loop.collect is not None:
             memo = self.host.memo
-            self._collected = [memo[f"{self.path}[{i}]"].output for i in range(self.decided("iteration"))]
+            kept = [f"{self.path}[{i}]" for i in range(self.decided("iteration"))]
+            self._collected = [memo[path].output for path in kept]
+            self.host.forget_rows(kept)
             self._room.note(self._collected)
         if self.record.status is StepStatus.WAITING and self.parent.stopping is None:
             self.host.wait(self, self.record.due_at)
@@ -127,10 +129,11 @@ class RepeatFrame(BlockFrame):
         host, iteration = self.host, self.decided("iteration")
         host.seq += 1
         decision = {"iteration": iteration, "state": self.decided("state")}
+        path = f"{self.path}[{iteration}]"
         host.write(StepRecord(
-            f"{self.path}[{iteration}]", host.seq, "iteration", StepStatus.COMPLETED, output=element, decision=decision,
-            finished_at=host.now,
+            path, host.seq, "iteration", StepStatus.COMPLETED, output=element, decision=decision, finished_at=host.now,
         ))  # fmt: skip
+        host.forget_rows([path])
 
     def _bounded(self, value: Json, what: str) -> Json:
         return bounded(value, self.host.max_output_bytes, what)
