@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Generator
+
 import pytest
 from hypothesis import settings
 
@@ -14,3 +17,14 @@ settings.load_profile("quick")
 def anyio_backend() -> str:
     """The runtime runs on asyncio alone."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Generator[None]:
+    """Commands that are called in the tests' own process set up logging for it; that must not outlast a test."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    logging.captureWarnings(False)
