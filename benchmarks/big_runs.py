@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvloop
 
@@ -114,7 +113,7 @@ async def whole(folder: Path, base: str, size: int) -> Whole:
         begun = time.perf_counter()
         await _run(app, size)
         took = time.perf_counter() - begun
-    return Whole(size / took, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return Whole(size / took, before, rss("VmHWM"))
 
 
 async def killed(folder: Path, base: str, size: int) -> None:
@@ -193,10 +192,10 @@ def _marking(marks: dict[str, float], name: str, verb: Callable[..., Coroutine[A
     return marked
 
 
-def rss() -> float:
-    """MiB, now."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    return pages * resource.getpagesize() / 2**20
+def rss(which: Literal["VmRSS", "VmHWM"] = "VmRSS") -> float:
+    """MiB: now, or at the highest. Linux only; ``getrusage`` would tell of the process that started this one, too."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
+    return int(status[which].split()[0]) / 1024
 
 
 _MODES: Mapping[str, Callable[[Path, str, int], Coroutine[Any, Any, Any]]] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,17 @@ settings.load_profile("quick")
 def anyio_backend() -> str:
     """The runtime runs on asyncio alone."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Generator[None]:
+    """Commands that are called in the tests' own process set up logging for it; that must not outlast a test."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

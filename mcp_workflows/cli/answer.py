@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from mcp_workflows.app import Role, built_app
+from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.cli.command import command, finished
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.follow import exit_of
@@ -24,7 +25,6 @@ from mcp_workflows.cli.spans import clock_time
 from mcp_workflows.cli.terminal import remark
 from mcp_workflows.cli.unknown import told_where
 from mcp_workflows.errors import InputRefused
-from mcp_workflows.runtime.views import Waiting
 from mcp_workflows.settings import Settings
 
 _JSON: Final = "JSON|@FILE|-"

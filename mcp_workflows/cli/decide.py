@@ -29,7 +29,7 @@ async def resume(
     ] = None,
     request: Annotated[
         str | None,
-        typer.Option(metavar=_JSON, help="Corrections merged into the failed step's json, form, query or text."),
+        typer.Option(metavar=_JSON, help="Corrections merged into what the failed step sent, as `show` tells it."),
     ] = None,
     output: Annotated[
         str | None, typer.Option(metavar=_JSON, help="Taken as the failed step's output; it is not run.")

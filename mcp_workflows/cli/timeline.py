@@ -13,13 +13,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mcp_workflows.asking.resuming import correctable
+from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.cli.spans import clock_time, span
 from mcp_workflows.cli.steps import STEP_MARKS, note_of, style_of, told
 from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.engine.records import AttemptRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.runtime.tree import Branch, is_step, tree
-from mcp_workflows.runtime.views import RunView, Trace, Waiting
+from mcp_workflows.runtime.views import RunView, Trace
 
 _RUN_MARKS: Final = {
     RunStatus.PENDING: ("·", "dim"),
@@ -134,6 +136,9 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
         yield Text.assemble(("error ", "bad"), f"{where}{run.error.message}", (f" ({run.error.code})", "dim"))
         if run.error.in_doubt:
             yield Text("in doubt: it is unknown whether that took effect", "doubt")
+        forward = run.status is RunStatus.PAUSED or run.compensation == "none"
+        if forward and (request := correctable(run.error.request)):
+            yield Text.assemble(("sent ", "dim"), _json(request))
     if run.undone:
         yield Text.assemble(("undone ", "doubt"), _some(run.undone))
     for path, why in run.not_undone[:_NAMED]:
@@ -147,9 +152,14 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
     if run.status is RunStatus.PAUSED:
         undoes = f" (undoes {_some(run.would_undo)})" if run.would_undo else ""
         resume, cancel = (f"mcp-workflows {verb} {run.run_id}{place}" for verb in ("resume", "cancel"))
-        yield Text.assemble(("decide ", "doubt"), f"{resume}, or {cancel}{undoes}")
+        yield Text.assemble(("decide ", "doubt"), f"{resume}{_found_out(run)}, or {cancel}{undoes}")
     elif run.not_undone or (run.status is RunStatus.FAILED and run.compensation == "none"):
-        yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}{place}")
+        yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}{place}{_found_out(run)}")
+
+
+def _found_out(run: RunView) -> str:
+    """What ``resume`` needs where somebody must find out first."""
+    return " with --output (it took place) or --again (make it again)" if run.once_in_doubt else ""
 
 
 def _some(paths: Sequence[str]) -> str:

@@ -180,9 +180,10 @@ def _call(step: model.Work, site: Site, around: Surroundings) -> Work | None:
 
 
 def _waiting_for(step: model.Work, site: Site) -> Work | None:
+    own = step.id if isinstance(step, model.Step) else None
     if step.signal is not None:
-        return compile_signal(step.signal, site, step.id if isinstance(step, model.Step) else None)
-    return compile_approval(step.approval, site) if step.approval is not None else None
+        return compile_signal(step.signal, site, own)
+    return compile_approval(step.approval, site, own) if step.approval is not None else None
 
 
 def _wait(step: model.Work, site: Site) -> WaitWork | None:

@@ -47,6 +47,10 @@ class Reads:
     """Arguments that are read as if they were always given: where, and which."""
     children: list[tuple[Path, str]] = field(default_factory=list[tuple[Path, str]])
     """Workflows that steps start: the mapping that says so, and the workflow's name."""
+    signals: dict[str, tuple[int, str | None]] = field(default_factory=dict[str, tuple[int, str | None]])
+    """Signals that steps wait for: the line of the first such step, and its schema as JSON."""
+    approvals: dict[str, int] = field(default_factory=dict[str, int])
+    """Ids of steps that ask for a decision, and their lines."""
 
 
 @dataclass(frozen=True, slots=True)

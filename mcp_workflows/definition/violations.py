@@ -71,7 +71,8 @@ def sentence(error: ValidationError) -> str:
     match error.validator:
         case "type":
             expected = rule if isinstance(rule, str) else " or ".join(rule)
-            return f"{value} is {_type_of(cast('object', error.instance))}, expected {expected}"
+            given = "is" if error.instance is None else f"{value} is"
+            return f"{given} {_type_of(cast('object', error.instance))}, expected {expected}"
         case "enum":
             return f"{value} is not one of {', '.join(_plain(one) for one in rule)}"
         case "const":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeGuard
 
-from mcp_workflows.definition.program import Json, ParallelWork, Step
+from mcp_workflows.definition.program import Json, ParallelWork, Step, WorkflowWork
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import StepStatus
 
@@ -38,8 +38,8 @@ def reopen(step: Step, failed: StepRecord, body: Mapping[str, Any], now: datetim
     """The failed step's next generation: settled by ``output`` or ``skip``, else to be tried again.
 
     A ``wait`` that was cut short keeps its instant, a block its decisions, and work that went on elsewhere is asked about
-    again, not begun again. Only a correction of what is sent changes the idempotency key: the service would answer a
-    changed request with the answer to the first one, or refuse it.
+    again, not begun again; but a child has ended, and a new one is started. Only a correction of what is sent changes the
+    idempotency key: the service would answer a changed request with the answer to the first one, or refuse it.
     """
     generation = failed.generation + 1
     record = failed._replace(
@@ -62,8 +62,16 @@ def reopen(step: Step, failed: StepRecord, body: Mapping[str, Any], now: datetim
     if body.get("input") is not None or body.get("request") is not None:
         request = composed(failed.correction, body.get("request"))
         return record._replace(status=StepStatus.PENDING, corrected=generation, correction=request)
-    kept = failed.decision if failed.decision and "parked" in failed.decision else None
+    goes_on = failed.decision and "parked" in failed.decision and not isinstance(step.work, WorkflowWork)
+    kept = failed.decision if goes_on else None
     return record._replace(status=StepStatus.PENDING, decision=kept)
+
+
+def may_be_reopened(step: Step, failed: StepRecord, body: Mapping[str, Any]) -> bool:
+    """Not without a word from somebody who knows what happened: a step in doubt that must run at most once."""
+    return (
+        not (step.at_most_once and failed.in_doubt) or "output" in body or bool(body.get("skip") or body.get("again"))
+    )
 
 
 _LASTING = frozenset({"arm", "items", "iteration", "state"})

@@ -7,25 +7,22 @@ and, once that is recorded, which attempts to make. Rebuilding it from the recor
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mcp_workflows.definition.expressions import ExpressionFailed
-from mcp_workflows.definition.program import Definition, Json, OnFailure, Step
+from mcp_workflows.definition.program import Definition, Json, OnFailure
 from mcp_workflows.engine import frames, moves
 from mcp_workflows.engine.bounds import MAX_OUTPUT_BYTES, TIMES_FOR_BLOCKS, bounded
-from mcp_workflows.engine.corrections import composed, corrected, reopen
-from mcp_workflows.engine.draft import Draft, idempotency_key
+from mcp_workflows.engine.corrections import composed, corrected, may_be_reopened, reopen
+from mcp_workflows.engine.desk import Desk
 from mcp_workflows.engine.frames.attempts import AttemptFrame
 from mcp_workflows.engine.outcome import Outcome, StepCall, StepError
-from mcp_workflows.engine.paths import inside
 from mcp_workflows.engine.places import Place, broken, frontier
 from mcp_workflows.engine.records import (
-    AttemptRecord,
     Message,
-    NewChild,
+    MessageKind,
     Outgoing,
     Run,
     RunRecord,
@@ -33,11 +30,11 @@ from mcp_workflows.engine.records import (
     Stopping,
     Turn,
 )
-from mcp_workflows.engine.scope import Lexical, RunValues, Scope
+from mcp_workflows.engine.resuming import first_step, is_meant, places_to_reopen, undoing_to_reopen
+from mcp_workflows.engine.scope import Lexical
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.engine.undo import plan
+from mcp_workflows.engine.undo_plan import plan
 from mcp_workflows.engine.undoing import NotUndone, Undoing
-from mcp_workflows.engine.waits import Waits, key_of
 
 HOLD = timedelta(seconds=5)
 """A run that waits longer than this is released: it costs a row then, and no memory."""
@@ -60,7 +57,7 @@ class Decisions:
     rebuild: bool = False
 
 
-class Machine:
+class Machine(Desk):
     """One run. Every public method takes ``now``, which must not go backwards between calls.
 
     ``steps``: of a run that goes forward those in ``places.lists_wanted``, of one that is undone ``places.lists_to_undo``; more
@@ -71,22 +68,10 @@ class Machine:
         self, definition: Definition, run: Run, steps: Iterable[StepRecord], *,
         variables: Mapping[str, Json], hold: timedelta = HOLD, max_output_bytes: int = MAX_OUTPUT_BYTES,
     ) -> None:  # fmt: skip
-        self.definition = definition
-        self.run = run
+        super().__init__(definition, run, steps, variables, max_output_bytes)
         self.record = run.record
-        self.memo: dict[str, StepRecord] = {step.path: step for step in steps}
-        self.agenda: deque[Callable[[], None]] = deque()
-        self.now = run.created_at
-        self.seq = max((step.seq for step in self.memo.values()), default=0)
-        self.seq = max(self.seq, run.record.seq)
-        self.max_output_bytes = max_output_bytes
         self._hold = hold
-        self._values = RunValues(run, corrected(run.input, run.record.corrections), variables, self.memo)
         self._replaying = run.interrupted
-        self._flying: dict[str, tuple[AttemptFrame, StepCall]] = {}
-        self._waits = Waits()
-        self._draft = Draft(run.run_id)
-        self._calls: list[StepCall] = []
         self._recorded = run.record
         self._rebuild = False
 
@@ -96,7 +81,7 @@ class Machine:
             self.definition,
             run,
             steps,
-            variables=self._values.vars,
+            variables=self.values.vars,
             hold=self._hold,
             max_output_bytes=self.max_output_bytes,
         )
@@ -118,42 +103,48 @@ class Machine:
 
     def attempt_ended(self, call: StepCall, outcome: Outcome, started_at: datetime, now: datetime) -> None:
         """An attempt ended. One that nobody waits for any more changes nothing."""
-        frame, flying = self._flying.get(call.path, (None, None))
-        if frame is None or flying is not call:
+        frame = self.flying_as(call)
+        if frame is None:
             return
         self.now = now
-        del self._flying[call.path]
+        del self.flying[call.path]
         self.agenda.append(lambda: frame.ended(outcome, started_at))
 
     def attempt_lasts(self, call: StepCall) -> None:
         """An attempt takes long enough to be shown to others: note that it runs."""
-        frame, flying = self._flying.get(call.path, (None, None))
-        if frame is not None and flying is call:
+        frame = self.flying_as(call)
+        if frame is not None:
             frame.lasts()
+
+    def attempt_withheld(self, call: StepCall) -> None:
+        """An attempt was not made, for this node is leaving. The run is not to be released until others can go on."""
+        frame = self.flying_as(call)
+        if frame is not None:
+            self.agenda.append(frame.withheld)
 
     def receive(self, message: Message, now: datetime) -> None:
         """Take a message from the inbox; one that no longer fits the run's state is consumed without effect."""
         self.now = now
         match message.kind:
             case "cancel":
-                self._draft.consumed.append(message.message_id)
+                self.draft.consumed.append(message.message_id)
                 self._cancel(compensate=bool(message.body.get("compensate", True)))
             case "resume":
-                self._draft.consumed.append(message.message_id)
+                self.draft.consumed.append(message.message_id)
                 self._resume(message)
             case "undo":
-                self._draft.consumed.append(message.message_id)
+                self.draft.consumed.append(message.message_id)
                 self._undo_as_child()
             case _:
-                self._deliver(message)
+                self.deliver(message)
 
     def advance(self, now: datetime) -> None:
         """Let everything happen that was due, in due order."""
         self.now = now
-        self.agenda.extend(waiter.due for waiter in self._waits.overdue(now))
+        self.agenda.extend(waiter.due for waiter in self.waits.overdue(now))
         deadline = self.record.timeout_at
         if deadline is not None and deadline <= now and self._goes_forward and not self.record.stopping:
-            self._stop(Stopping("timeout", tuple(self._flying)))
+            self._stop(Stopping("timeout", tuple(self.flying)))
 
     def set_aside(self, error: StepError, now: datetime, consumed: Iterable[int] = ()) -> None:
         """Of a machine that was just rebuilt, before anything happened: no node can go on with it.
@@ -163,7 +154,7 @@ class Machine:
         """
         self.now = now
         self.agenda.clear()
-        self._draft.consumed += consumed
+        self.draft.consumed += consumed
         if self.record.status is RunStatus.PENDING:
             self.record = moves.begin(self.record, self.definition, now)
         if self.record.status is RunStatus.COMPENSATING:
@@ -175,14 +166,15 @@ class Machine:
     def pump(self, now: datetime, budget: int = 256) -> Decisions:
         """Decide until nothing can be decided or ``budget`` records are made."""
         self.now = now
-        while self.agenda and len(self._draft.steps) < budget and not self._rebuild:
+        while self.agenda and len(self.draft.steps) < budget and not self._rebuild:
             self.agenda.popleft()()
         more = bool(self.agenda) and not self._rebuild
         if not more:
             self._sort_mail()
-        idle = not more and not self._flying and not self._calls and not self._rebuild
+        idle = not more and not self.flying and not self.calls and not self._rebuild
+        self._let_time_pass(idle=idle)
         turn = self._turn(release=idle and self._rest())
-        calls, self._calls = self._calls, []
+        calls, self.calls = self.calls, []
         return Decisions(turn, calls, more, self._rebuild)
 
     # How it stands
@@ -190,7 +182,7 @@ class Machine:
     @property
     def wake_at(self) -> datetime | None:
         """The earliest instant at which ``advance`` has something to do."""
-        instants = [due_at] if (due_at := self._waits.next_due) is not None else []
+        instants = [due_at] if (due_at := self.waits.next_due) is not None else []
         if self.record.timeout_at is not None and self._goes_forward and not self.record.stopping:
             instants.append(self.record.timeout_at)
         return min(instants, default=None)
@@ -198,66 +190,11 @@ class Machine:
     @property
     def under_way(self) -> tuple[str, ...]:
         """Paths of the steps in flight or waiting, for people."""
-        return (*self._flying, *self._waits.paths)
-
-    # What frames ask of their host
+        return (*self.flying, *self.waits.paths)
 
     @property
     def stopping(self) -> Stopping | None:
         return self.record.stopping if self._goes_forward else None
-
-    def frame(
-        self, parent: frames.Parent, step: Step, path: str, lexical: Lexical, *, replaying: bool
-    ) -> frames.StepFrame:
-        return frames.frame_of(self, parent, step, path, lexical, replaying=replaying)
-
-    def scope(self, lexical: Lexical, now: datetime, extra: Mapping[str, Json]) -> Scope:
-        return Scope(self._values, lexical, now, extra)
-
-    def write(self, record: StepRecord) -> None:
-        self.memo[record.path] = self._draft.steps[record.path] = record
-
-    def forget(self, lexical: Lexical, steps: tuple[Step, ...]) -> None:
-        for step in steps:
-            self.memo.pop(lexical.prefix + step.name, None)
-
-    def attempt_failed(self, attempt: AttemptRecord) -> None:
-        self._draft.attempts.append(attempt)
-
-    def launch(self, frame: AttemptFrame) -> None:
-        call = StepCall(
-            run_id=self.run.run_id,
-            path=frame.path,
-            attempt=frame.attempt_number,
-            work=frame.step.work,
-            values=frame.scope(),
-            idempotency_key=idempotency_key(self.run.run_id, frame.record),
-            timeout=frame.step.timeout,
-            correction=frame.record.correction,
-            vars=self.definition.vars,
-            secrets=self.definition.secrets,
-            parked=frame.parked,
-        )
-        self._flying[frame.path] = (frame, call)
-        self._calls.append(call)
-
-    def wait(self, frame: frames.Waiter, due_at: datetime | None, key: frames.MailKey | None = None) -> None:
-        message = self._waits.add(frame, due_at, key)
-        if message is not None:
-            self._draft.consumed.append(message.message_id)
-            self.agenda.append(lambda: frame.mail(message))
-
-    def spawn(self, child: NewChild) -> None:
-        self._draft.children.append(child)
-
-    def send(self, message: Outgoing) -> None:
-        self._draft.outgoing.append(message)
-
-    def in_flight_in(self, path: str) -> tuple[str, ...]:
-        return tuple(flying for flying in self._flying if inside(flying, path))
-
-    def stop_in(self, path: str) -> None:
-        self.agenda.extend(waiter.stop for waiter in self._waits.within(path))
 
     # What the root's frames tell
 
@@ -291,8 +228,7 @@ class Machine:
         assert stopping is not None, "a frame stopped in a run that was not asked to"
         if stopping.reason == "timeout":
             message = f"the run did not end within its timeout of {self.definition.timeout:g} s"
-            places = broken(self.definition.steps, Lexical.of(self.definition.steps), self.memo)
-            step = next((place.path for place in places if not place.step.is_block), None)
+            step = first_step(broken(self.definition.steps, Lexical.of(self.definition.steps), self.memo))
             self._fail(StepError("run_timeout", message, step=step), None)
         else:
             self._end_as_cancelled(compensate=stopping.compensate)
@@ -332,10 +268,13 @@ class Machine:
         match self.record.status:
             case RunStatus.PENDING:
                 self._end(moves.end(self.record, "cancelled", self.now, error=None))
+            case RunStatus.PAUSED if any(not step.status.settled for step in self.memo.values()):
+                self.record = moves.stop(self.record, Stopping("cancel", (), compensate))  # it was set aside
+                self._enter_root()
             case RunStatus.PAUSED:
                 self._end_as_cancelled(compensate=compensate)
             case RunStatus.RUNNING | RunStatus.WAITING if self.record.stopping is None:
-                self._stop(Stopping("cancel", tuple(self._flying), compensate))
+                self._stop(Stopping("cancel", tuple(self.flying), compensate))
             case _:
                 pass
 
@@ -376,10 +315,11 @@ class Machine:
     def _undo_as_child(self) -> None:
         """The parent, for which this child had completed, is undone."""
         record = self.record
+        self.seq += 1  # to be asked is news, and so is the answer, if it is the same as before
         if record.status is RunStatus.COMPLETED:
             self._compensate(moves.compensate(record, "compensated", None))
         elif record.status is RunStatus.FAILED and record.ends_as == "compensated":
-            self._compensate(moves.compensate(record, "compensated", _cause(record.error)))
+            self._undo_again({}, None)
         elif record.status.finished:
             self._end(record)
 
@@ -414,90 +354,87 @@ class Machine:
         )
         failed = before.error.step if before.error else None
         if undoing:
-            failed = next((place.path for place in self._broken_undo() if not place.step.is_block), None)
-        if not (undoing or forward) or not self._is_meant(message.body, failed):
+            failed = first_step(undoing_to_reopen(self.definition, self.memo))
+        if not (undoing or forward) or not is_meant(message.body, self.memo, failed):
             return
         corrections = composed(before.corrections, message.body.get("input"))
-        self._values.input = corrected(self.run.input, corrections)
+        self.values.input = corrected(self.run.input, corrections)
         if undoing:
-            for place in self._broken_undo():
-                self._reopen(place, message.body if place.path == failed else {})
-            before = replace(before, corrections=corrections)
-            self._compensate(moves.compensate(before, before.ends_as or "failed", _cause(before.error)))
+            self.record = replace(before, corrections=corrections)
+            self._undo_again(message.body, failed)
         else:
-            for place in broken(self.definition.steps, Lexical.of(self.definition.steps), self.memo):
+            for place in places_to_reopen(self.definition, self.memo, failed, message.body):
                 self._reopen(place, message.body if place.path == failed else {})
             self.record = moves.resume(before, self.definition, corrections, self.now)
             self._enter_root()
 
-    def _broken_undo(self) -> list[Place]:
-        """Where the undoing stopped."""
-        found: list[Place] = []
-        for undo in plan(self.definition, self.memo).todo:
-            if undo.compensation is not None:
-                found += broken(undo.compensation.steps, undo.lexical({}), self.memo)
-        return found
-
-    def _is_meant(self, body: Mapping[str, Json], failed: str | None) -> bool:
-        path = body.get("path")
-        if path is None:
-            return True
-        record = self.memo.get(path)
-        return path == failed and (record is None or record.generation == body.get("generation", record.generation))
+    def _undo_again(self, body: Mapping[str, Json], failed: str | None) -> None:
+        """Go on undoing where it stopped; ``body`` corrects the step that failed."""
+        self.seq += 1  # what children are told is news
+        for place in undoing_to_reopen(self.definition, self.memo):
+            self._reopen(place, body if place.path == failed else {})
+        before = self.record
+        self._compensate(moves.compensate(before, before.ends_as or "failed", _cause(before.error)))
 
     def _reopen(self, place: Place, correction: Mapping[str, Json]) -> None:
-        reopened = reopen(place.step, self.memo[place.path], correction, self.now)
+        failed = self.memo[place.path]
+        if not may_be_reopened(place.step, failed, correction):
+            return
+        reopened = reopen(place.step, failed, correction, self.now)
         if reopened.status.settled:
             self.seq += 1
             reopened = reopened._replace(seq=self.seq)
         self.write(reopened)
 
-    # Messages for its steps
-
-    def _deliver(self, message: Message) -> None:
-        key = key_of(message)
-        assert key is not None, f"no step takes a {message.kind}"
-        waiter = self._waits.put(key, message)
-        if waiter is not None:
-            self._draft.consumed.append(message.message_id)
-            self.agenda.append(lambda: waiter.mail(message))
+    # What it answers
 
     def _sort_mail(self) -> None:
         """Of the messages that nobody waits for now, those are kept that somebody may wait for later."""
-        for key, message in self._waits.unsorted():
-            early_signal = message.kind == "signal" and not self.record.status.finished
-            underway = key[1] in self._flying or self._waits.holds(key[1])
-            if early_signal or (message.kind == "callback" and underway):
-                self._draft.kept.append(message.message_id)
+        for key, message in self.waits.unsorted():
+            if self._may_be_wanted(message.kind, key[1]):
+                self.draft.kept.append(message.message_id)
             else:
-                self._waits.drop(key, message)
-                self._draft.consumed.append(message.message_id)
+                self.waits.drop(key, message)
+                self.draft.consumed.append(message.message_id)
 
-    # What it answers
+    def _may_be_wanted(self, kind: MessageKind, path: str) -> bool:
+        """A signal in any run that goes on, a call while its step is under way, anything for a step that was set aside."""
+        if kind == "signal":
+            return not self.record.status.finished
+        if self.record.status is RunStatus.PAUSED:
+            return path in self.memo and not self.memo[path].status.settled
+        return kind == "callback" and (path in self.flying or self.waits.holds(path))
 
     def _rest(self) -> bool:
         """Nothing is in flight: say whether the run is to be released, and that it waits if it does for long."""
         if self.record.status is RunStatus.PAUSED or self.record.status.finished:
             return True
-        asking = self._waits.asking
-        if asking and len(asking) == len(self._waits.paths) and self._goes_forward and not self.record.stopping:
-            self.record = moves.suspend(self.record, self.now)
         due_at = self.wake_at
         if due_at is not None and due_at - self.now <= self._hold:
             return False
         self.record = moves.wait(self.record, due_at)
         return True
 
+    def _let_time_pass(self, *, idle: bool) -> None:
+        """The run's time passes, but for when it waits for people and signals alone."""
+        if not self._goes_forward or self.record.stopping:
+            return
+        asking = self.waits.asking
+        if idle and asking and len(asking) == len(self.waits.paths):
+            self.record = moves.suspend(self.record, self.now)
+        else:
+            self.record = moves.unsuspend(self.record, self.now)
+
     def _turn(self, *, release: bool) -> Turn | None:
         if self.record.status is RunStatus.WAITING and not release:
-            self.record = moves.go_on(self.record, self.now)
-        if self._goes_forward and self.record.waiting_for != self._waits.asking:
-            self.record = replace(self.record, waiting_for=self._waits.asking)
+            self.record = moves.go_on(self.record)
+        if self._goes_forward and self.record.waiting_for != self.waits.asking:
+            self.record = replace(self.record, waiting_for=self.waits.asking)
         changed = None
         if release or self.record is not self._recorded:
             changed = self.record = replace(self.record, seq=self.seq)
         self._recorded = self.record
-        return self._draft.turn(changed, release=release)
+        return self.draft.turn(changed, release=release)
 
 
 def _cause(error: StepError | None) -> StepError | None:

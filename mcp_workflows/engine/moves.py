@@ -27,12 +27,9 @@ def begin(record: RunRecord, definition: Definition, now: datetime) -> RunRecord
     return _move(record, RunStatus.RUNNING, started_at=now, timeout_at=deadline, wake_at=None)
 
 
-def go_on(record: RunRecord, now: datetime) -> RunRecord:
-    """Something is in flight again, and the run's time passes."""
-    record = _move(record, RunStatus.RUNNING, wake_at=None)
-    if record.timeout_left is None:
-        return record
-    return replace(record, timeout_at=_deadline(record.timeout_left, now), timeout_left=None)
+def go_on(record: RunRecord) -> RunRecord:
+    """Something is in flight again, or soon."""
+    return _move(record, RunStatus.RUNNING, wake_at=None)
 
 
 def wait(record: RunRecord, wake_at: datetime | None) -> RunRecord:
@@ -49,9 +46,17 @@ def suspend(record: RunRecord, now: datetime) -> RunRecord:
     return replace(record, timeout_at=None, timeout_left=_left(record, now))
 
 
+def unsuspend(record: RunRecord, now: datetime) -> RunRecord:
+    """Its time passes again."""
+    if record.timeout_left is None:
+        return record
+    return replace(record, timeout_at=_deadline(record.timeout_left, now), timeout_left=None)
+
+
 def stop(record: RunRecord, stopping: Stopping) -> RunRecord:
-    """Nothing new is started; what is in flight may end."""
-    return replace(record, stopping=stopping)
+    """Nothing new is started; what is in flight may end, and what was open when the run was set aside is ended."""
+    running = record.status is RunStatus.PAUSED
+    return _move(record, RunStatus.RUNNING if running else record.status, stopping=stopping)
 
 
 def complete(record: RunRecord, output: Json, now: datetime) -> RunRecord:

@@ -47,7 +47,8 @@ class StepError:
     status: int | None = None
     body: Json = None
     request: Json = None
-    """What was sent, redacted and cut, so that a caller can correct it: ``{method, url, query?, json?, form?, text?}``."""
+    """What was asked, redacted and cut, so that a caller can correct it: of http ``{method, url, query?, json?, …}``, of python
+    ``{call, args}``, of mcp_tool ``{service, tool, arguments}``, of jq ``{filter, input}``."""
     details: Json = None
     retry_after: float | None = None
     step: str | None = None

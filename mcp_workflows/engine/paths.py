@@ -7,6 +7,10 @@ step's path is its list, ``.`` and its name. Names hold none of ``. [ :``.
 
 from __future__ import annotations
 
+import re
+
+_NUMBERS = re.compile(r"\[(\d+)\]")
+
 COMPENSATE = ":compensate"
 """Leads from a step's path to that of its compensation."""
 ON_ERROR = ":on_error"
@@ -34,3 +38,9 @@ def around(path: str) -> list[str]:
 def inside(path: str, outer: str) -> bool:
     """Whether ``path`` stands in what ``outer`` leads to."""
     return path.startswith(outer) and len(path) > len(outer) and path[len(outer)] in ".[:"
+
+
+def place(path: str) -> list[str | int]:
+    """To sort by: items and iterations by their numbers, everything else by its name."""
+    parts = _NUMBERS.split(path)
+    return [int(part) if position % 2 else part for position, part in enumerate(parts)]

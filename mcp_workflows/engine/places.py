@@ -121,9 +121,8 @@ def inner_lists(place: Place, memo: Memo) -> Iterator[Inner]:
     record = memo.get(place.path)
     if record is None:
         return
-    handler = record.decision.get("handler") if record.decision else None
-    if handler is not None and record.status in _BROKEN:
-        inner = _list_at(place, f"{ON_ERROR}.{handler}", memo)
+    if record.handler is not None:
+        inner = _list_at(place, f"{ON_ERROR}.{record.handler}", memo)
         if inner is not None:
             yield inner
         return
@@ -190,8 +189,7 @@ def broken(steps: tuple[Step, ...], lexical: Lexical, memo: Memo) -> list[Place]
 
     for place in walk(steps, lexical, memo, passes):
         record = memo.get(place.path)
-        handled = record is not None and bool(record.decision and "handler" in record.decision)
-        if record is not None and _is_broken(place.step, record) and not handled:
+        if record is not None and _is_broken(place.step, record) and record.handler is None:
             found.append(place)
     return found
 
@@ -224,7 +222,7 @@ def lists_to_undo(definition: Definition, memo: Memo) -> set[str]:
         if record.undoable:
             wanted.update(around(record.path))
             wanted.update((record.path, record.path + COMPENSATE))
-        if record.status is StepStatus.COMPENSATING:
+        if record.undoable and record.status is not StepStatus.COMPENSATED and COMPENSATE not in record.path:
             place = place_of(definition, record.path, memo)
             inner = _list_at(place, COMPENSATE, memo) if place else None
             if place is not None and inner is not None:

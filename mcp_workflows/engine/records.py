@@ -53,6 +53,12 @@ class StepRecord(NamedTuple):
     undoable: bool = False
     """Undoing the run concerns this step: it is done and has a compensation, or it is in doubt."""
 
+    @property
+    def handler(self) -> str | None:
+        """The arm of ``on_error`` that handles the step's failure and has not come to its end."""
+        failed = self.status in (StepStatus.FAILED, StepStatus.IN_DOUBT)
+        return self.decision.get("handler") if failed and self.decision else None
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:

@@ -14,7 +14,7 @@ from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import StepRecord, Stopping
 from mcp_workflows.engine.scope import error_view
 from mcp_workflows.engine.states import StepStatus
-from mcp_workflows.engine.undo import Undo, plan
+from mcp_workflows.engine.undo_plan import Undo, plan
 
 CANCELLED = StepError("cancelled", "the run was cancelled")
 """What ``error`` is while a run is undone in which nothing failed: a compensation that reads it must not fail for it."""

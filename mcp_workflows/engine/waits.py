@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from mcp_workflows.engine.frames.host import MailKey, Waiter
-from mcp_workflows.engine.paths import inside
+from mcp_workflows.engine.paths import inside, place
 from mcp_workflows.engine.records import Message
 
 
@@ -46,16 +46,21 @@ class Waits:
 
     def put(self, key: MailKey, message: Message) -> Waiter | None:
         """Who has waited longest for this message, and waits no longer; ``None``: it is kept, being early."""
-        paths = self._expecting.get(key)
+        paths = self._expecting.pop(key, deque())
+        late: list[str] = []
         while paths:
             path = paths.popleft()
             waiting = self._waiting.get(path)
             if waiting is None or waiting.key != key:
                 continue
             if waiting.due_at is not None and message.received_at > waiting.due_at:
-                paths.appendleft(path)
-                break
+                late.append(path)
+                continue
+            if late or paths:
+                self._expecting[key] = deque([*late, *paths])
             return self._remove(path)
+        if late:
+            self._expecting[key] = deque(late)
         self._early[key].append(message)
         self._new.append((key, message))
         return None
@@ -67,6 +72,8 @@ class Waits:
 
     def drop(self, key: MailKey, message: Message) -> None:
         self._early[key].remove(message)
+        if not self._early[key]:
+            del self._early[key]
 
     def overdue(self, now: datetime) -> Iterator[Waiter]:
         """Those whose instant has come, in due order; they wait no longer."""
@@ -77,9 +84,9 @@ class Waits:
                 yield self._remove(path)
 
     def within(self, path: str) -> list[Waiter]:
-        """Those inside of ``path`` (everywhere: ``""``), which wait no longer."""
+        """Those inside of ``path`` (everywhere: ``""``), which wait no longer; in the order that a rebuilt machine has too."""
         found = [each for each in self._waiting if not path or inside(each, path)]
-        return [self._remove(each) for each in found]
+        return [self._remove(each) for each in sorted(found, key=place)]
 
     @property
     def next_due(self) -> datetime | None:
@@ -111,7 +118,10 @@ class Waits:
     def _taken(self, key: MailKey, due_at: datetime | None) -> Message | None:
         early = self._early.get(key)
         if early and (due_at is None or early[0].received_at <= due_at):
-            return early.popleft()
+            message = early.popleft()
+            if not early:
+                del self._early[key]
+            return message
         return None
 
 

@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
+from mcp_workflows.asking.resuming import correctable
+from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.wording import age, ago, instant
-from mcp_workflows.runtime.views import RunView, Waiting
+from mcp_workflows.runtime.views import RunView
 
 LONGEST_WAIT = 50
 """Seconds one call may wait: below the 60 s after which common clients give a call up."""
-
-CORRECTABLE = ("query", "json", "form", "text")
-"""The parts of a request that ``resume_run`` may correct; never url, headers or auth."""
 
 _NAMED = 5
 _POLL = f"Call get_run with wait_seconds {LONGEST_WAIT}."
@@ -98,12 +97,12 @@ def _way_on(view: RunView) -> str:
     if error is None:
         return "resume_run goes on"
     step = error.step or "the step"
-    if error.code == "interrupted":
+    if view.once_in_doubt:
         return (
             f"it is unknown whether {step} took place: find out, then resume_run with output {{…}} if it did "
             "or with again true to make it again"
         )
-    parts = _correctable(error.request)
+    parts = _request(correctable(error.request))
     corrected = f"request {parts} or input {{…}} corrected" if parts else "input {…} corrected"
     if view.retry_helps:
         return f"resume_run tries {step} again, also with {corrected}"
@@ -114,12 +113,10 @@ def _way_on(view: RunView) -> str:
     return f"resume_run goes on, also with {corrected}"
 
 
-def _correctable(request: Json) -> str:
-    if not isinstance(request, Mapping):
-        return ""
-    sent = cast("Mapping[str, Json]", request)
-    parts = [f'"{name}":{"…" if name == "text" else "{…}"}' for name in CORRECTABLE if name in sent]
-    return f"{{{','.join(parts)}}}" if parts else ""
+def _request(parts: Mapping[str, Json]) -> str:
+    """The shape of a correction, as the caller would write it."""
+    shown = [f'"{name}":{"{…}" if isinstance(part, Mapping) else "…"}' for name, part in parts.items()]
+    return f"{{{','.join(shown)}}}" if shown else ""
 
 
 def _what_cancel_undoes(view: RunView) -> str:

@@ -16,6 +16,8 @@ from mcp_workflows.runtime.views import RunView
 
 LONGEST = 600
 """Characters of a refusal."""
+_NAMED = 3
+"""How many broken files are named."""
 
 
 def start_refused(error: Exception) -> str:
@@ -44,10 +46,11 @@ def person_needed(needed: PersonNeeded, command: str) -> str:
 
 def unknown_tool(name: str, names: Sequence[str], problems: Iterable[Problem]) -> str:
     """A tool that is not served: perhaps misspelt, perhaps its file is broken."""
-    if broken := _broken_file(name, problems):
+    found = list(problems)
+    if broken := _broken_file(name, found):
         return cut(f'Workflow "{name}" is not served: its file is broken, {broken}', LONGEST)
     hint = did_you_mean(name, names) or f" Tools here: {', '.join(names)}."
-    return cut(f'No tool "{cut(name, 80)}", nothing was started.{hint}', LONGEST)
+    return cut(f'No tool "{cut(name, 80)}", nothing was started.{_not_served(found)}{hint}', LONGEST)
 
 
 def unknown_run(run_id: str, own: Sequence[RunView], now: datetime, *, more: bool) -> str:
@@ -90,6 +93,15 @@ def _broken_file(name: str, problems: Iterable[Problem]) -> str | None:
         if stem == name:
             return str(problem)
     return None
+
+
+def _not_served(problems: Iterable[Problem]) -> str:
+    """Files whose workflow may be the one that was meant, under another name than the file's."""
+    files = list(dict.fromkeys(problem.file.replace("\\", "/").rsplit("/", 1)[-1] for problem in problems))
+    if not files:
+        return ""
+    more = ", …" if len(files) > _NAMED else ""
+    return f" Broken and not served: {', '.join(files[:_NAMED])}{more}; mcp-workflows validate says why."
 
 
 def _since(run: RunView, now: datetime) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from mcp_workflows.asking.resuming import correctable
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.mcp_server.next_step import CORRECTABLE, next_step
+from mcp_workflows.mcp_server.next_step import next_step
 from mcp_workflows.mcp_server.selection import member_path
 from mcp_workflows.mcp_server.shape import shape_of, size_of
 from mcp_workflows.mcp_server.waits import waits_object
@@ -91,12 +91,8 @@ def error_object(error: StepError, *, retry_helps: bool) -> dict[str, Json]:
     if error.attempts is not None:
         told["attempts"] = error.attempts
     told["retry_helps"] = retry_helps
-    request_sent: Json = error.request
-    if isinstance(request_sent, Mapping):
-        sent = cast("Mapping[str, Json]", request_sent)
-        request = {name: sent[name] for name in CORRECTABLE if name in sent}
-        if request:
-            told["request"] = _bounded(request)
+    if request := correctable(error.request):
+        told["request"] = _bounded(request)
     return told
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 
+from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.program import Json
 from mcp_workflows.mcp_server.shape import shape_of, size_of
 from mcp_workflows.mcp_server.wording import cut, instant
-from mcp_workflows.runtime.views import RunView, Waiting
+from mcp_workflows.runtime.views import RunView
 
 _SHOWN = 5
 _LONGEST_MESSAGE = 1000

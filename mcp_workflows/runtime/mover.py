@@ -102,7 +102,7 @@ class Mover:
             await self._rebuild()
             return False
         if self.halted:
-            return await self._wind_down()
+            return await self._wind_down(decisions.attempts)
         for call in decisions.attempts:
             self._start(call)
         if not decisions.more and not self._events:
@@ -137,8 +137,12 @@ class Mover:
         except TimeoutError:
             pass
 
-    async def _wind_down(self) -> bool:
+    async def _wind_down(self, withheld: Iterable[StepCall]) -> bool:
         """Wait for what is in flight and let it be recorded; then give the run up cleanly, for any node to go on at once."""
+        for call in withheld:
+            self._tell(lambda _now, call=call: self.machine.attempt_withheld(call))
+        if self._events:
+            return False
         if self._attempts:
             await self._happened.wait()
             return False
@@ -190,7 +194,7 @@ class Mover:
             if self._store.stale:
                 await self._renew()
             if self.halted:
-                self._ended(lambda _now: None)
+                self._ended(lambda _now: self.machine.attempt_withheld(call))
                 return
             started_at = self._clock()
 

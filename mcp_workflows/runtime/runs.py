@@ -13,6 +13,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from mcp_workflows.asking.resuming import resume_body
+from mcp_workflows.asking.signals import Given, Posting, answered, not_taken, past_lists, posting
+from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.clock import Clock, new_id
 from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, Json
@@ -25,12 +28,9 @@ from mcp_workflows.runtime.catalog import Catalog, Served
 from mcp_workflows.runtime.children import pins_of
 from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.node import Node
-from mcp_workflows.runtime.resuming import resume_body
-from mcp_workflows.runtime.signals import Given, Posting, answered, not_taken, past_lists, posting
 from mcp_workflows.runtime.telling import Teller
 from mcp_workflows.runtime.viewing import Viewer, view_of
 from mcp_workflows.runtime.views import Progress, RunPage, RunQuery, RunView, Trace, TraceMessage
-from mcp_workflows.runtime.waiting import waiting_for
 from mcp_workflows.store import NewRun, Store
 
 OnProgress = Callable[[RunView], Awaitable[None]]
@@ -43,6 +43,8 @@ ENDING = 1.0
 """Seconds that ``cancel`` waits for the end of a run that has taken it in: most have little to stop and to undo."""
 SETTLING = 10.0
 """Seconds that ``resume`` and ``cancel`` wait for the run's owner to take the message in."""
+MAX_UNREAD, MAX_UNREAD_SIZE = 1000, 16 << 20
+"""Messages, and characters of them together, that a run may have in its inbox before it takes no more signals."""
 
 
 class Runs:
@@ -153,6 +155,13 @@ class Runs:
             messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
             past = await self._store.load_steps(run.run_id, past_lists(messages, name))
             raise not_taken(run, definition, waiting_for(definition, rows), given, messages, past)
+        if sent.kind == "signal":
+            count, size = await self._store.unread(run.run_id)
+            if count >= MAX_UNREAD or size >= MAX_UNREAD_SIZE:
+                raise RunRefused(
+                    f"{run.run_id} has {count:,} messages that it has not come to yet, and takes no more in advance. "
+                    "Nothing was changed: send it again when the run has gone on."
+                )
         return await self._deliver(run, sent, given.actor, None)
 
     async def cancel(

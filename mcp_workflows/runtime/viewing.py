@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mcp_workflows.asking.resuming import once_in_doubt, resumable
+from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.engine.corrections import corrected
 from mcp_workflows.engine.records import Run
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.engine.undo import plan
+from mcp_workflows.engine.undo_plan import plan
+from mcp_workflows.errors import DefinitionInvalid
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.views import Progress, RunView
-from mcp_workflows.runtime.waiting import waiting_for
 from mcp_workflows.store import Store
 
 
@@ -30,6 +32,8 @@ class Viewer:
         """All that is told of one run."""
         record = run.record
         view = view_of(run)
+        if record.error is not None and record.error.in_doubt and resumable(record):
+            view = replace(view, once_in_doubt=await self._once_in_doubt(run))
         if record.status.finished:
             return view
         view = replace(view, progress=await self._progress(run))
@@ -42,6 +46,13 @@ class Viewer:
             rows = {row.path: row for row in await self._store.load_undoable(run.run_id)}
             view = replace(view, would_undo=tuple(undo.path for undo in plan(definition, rows).todo))
         return view
+
+    async def _once_in_doubt(self, run: Run) -> bool:
+        try:
+            definition = await self._catalog.definition_of(run.definition_id)
+        except DefinitionInvalid:
+            return False  # it can be looked at, but not resumed by this version
+        return once_in_doubt(definition, run.record)
 
     async def _progress(self, run: Run) -> Progress:
         completed = await self._store.count_completed(run.run_id)

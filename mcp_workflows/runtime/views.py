@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
+from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import AttemptRecord, CompensationOutcome, StepRecord
@@ -19,25 +19,6 @@ class Progress:
 
     completed: int
     running: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A signal or an approval that a run waits for, told so that it can be answered."""
-
-    kind: Literal["signal", "approval"]
-    name: str
-    """What an answer names: a signal's name; of an approval the step's name, or its path where it stands in a loop."""
-    path: str
-    by: Literal["person", "anyone"]
-    """Who may answer."""
-    message: str | None = None
-    """Of an approval: what is asked."""
-    schema: Mapping[str, Json] | None = None
-    """JSON Schema of the answer; ``None``: anything."""
-    approvers: tuple[str, ...] | None = None
-    """The actors who alone may answer; ``None``: whoever may at all."""
-    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +52,8 @@ class RunView:
     """This call joined a run that an earlier call had started."""
     retry_helps: bool = False
     """Of a failed or paused run: the same again may succeed."""
+    once_in_doubt: bool = False
+    """Of a failed or paused run: its step must run at most once and may have; somebody must find out before it goes on."""
     would_undo: tuple[str, ...] = ()
     """Of a paused run: what ``cancel`` would undo, in that order."""
 

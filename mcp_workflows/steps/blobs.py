@@ -57,7 +57,9 @@ class BlobReader:
         except SystemUnwell as unwell:
             raise BlobUnavailable(str(unwell)) from None
         if found is None:
-            raise RequestInvalid(f"{place}: this run has no such blob")
+            raise RequestInvalid(
+                f"{place}: this run has no such blob; it has those that its steps got with response: blob"
+            )
         self._left -= len(found[0])
         if self._left < 0:
             raise RequestInvalid(f"{place}: the blobs are larger than {self._limit} bytes together")
@@ -69,5 +71,5 @@ def _id_in(place: str, value: Json) -> str:
     if not isinstance(blob_id, str):
         raise RequestInvalid(f"{place}: expected a blob, found {kind_name(value)}")
     if not _ID.fullmatch(blob_id):
-        raise RequestInvalid(f"{place}: this run has no such blob")
+        raise RequestInvalid(f"{place}: this run has no such blob; it has those that its steps got with response: blob")
     return blob_id

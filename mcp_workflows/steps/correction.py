@@ -9,6 +9,8 @@ from mcp_workflows.steps import request
 
 _PARTS: Final[dict[type, str]] = {PythonWork: "args", McpToolWork: "arguments", JqWork: "input"}
 """The one part of these kinds' requests that may be corrected; ``http`` has its own rules."""
+CORRECTABLE: Final = ("query", "json", "form", "text", "multipart", "blob", *_PARTS.values())
+"""The parts that some kind of request lets be corrected. What else a shown request tells is never named like one of them."""
 
 
 def refuse_correction(work: Work, correction: Json) -> str | None:

@@ -114,8 +114,8 @@ class Steps:
 
 
 def _timed_out(attempt: Attempt) -> Failed:
-    where = "after it was sent" if attempt.in_doubt else "with nothing changed"
-    message = f"{attempt.label} took longer than {attempt.call.timeout:g} s ({where})"
+    effect = "and may have taken effect all the same" if attempt.in_doubt else "and had no effect"
+    message = f"{attempt.label} took longer than {attempt.call.timeout:g} s, {effect}"
     return attempt.failed("timeout", message, retryable=True)
 
 

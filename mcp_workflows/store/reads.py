@@ -166,6 +166,13 @@ def messages(connection: Connection, run_id: str, unconsumed_only: bool) -> list
     return _messages(connection, and_(_run.c.run_id == run_id, unread))
 
 
+def unread(connection: Connection, run_id: str) -> tuple[int, int]:
+    size = func.coalesce(func.sum(func.length(_inbox.c.body)), 0)
+    where = and_(_inbox.c.run == _key_of(run_id), _inbox.c.consumed_at.is_(None))
+    count, characters = connection.execute(select(func.count(), size).where(where)).one()
+    return count, characters
+
+
 def owned_messages(connection: Connection, node_id: str) -> list[Message]:
     unread = and_(_inbox.c.consumed_at.is_(None), _inbox.c.kept == false())
     return _messages(connection, and_(_run.c.owner == node_id, unread))

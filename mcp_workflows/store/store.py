@@ -345,6 +345,10 @@ class Store:
         """In the order in which they were received."""
         return await self._reads(reads.messages, run_id, unconsumed_only)
 
+    async def unread(self, run_id: str) -> tuple[int, int]:
+        """How many messages the run has not consumed, and how many characters they are."""
+        return await self._reads(reads.unread, run_id)
+
     async def owned_messages(self) -> list[Message]:
         """What was neither consumed nor kept yet, of the runs that this node owns, in the order in which it was received."""
         return await self._reads(reads.owned_messages, self.node_id)

@@ -66,11 +66,25 @@ class World(Protocol):
 class Moment:
     """The run as an event that is planned finds it."""
 
-    record: RunRecord
-    steps: Mapping[str, StepRecord]
+    run: Run
+    records: Records
     outline: Outline
-    input: Json
+    now: datetime
     in_flight: bool
+
+    @property
+    def record(self) -> RunRecord:
+        return self.run.record
+
+    @property
+    def waits(self) -> Mapping[str, StepRecord]:
+        """The signals and approvals that the run waits for, by path."""
+        return {path: self.records.all[path] for path in self.record.waiting_for}
+
+    @property
+    def needed(self) -> Mapping[str, StepRecord]:
+        """What a machine of this run begins with."""
+        return self.records.needed(self.outline.definition, self.record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +281,7 @@ class Simulation:
 
     def _moment(self) -> Moment:
         in_flight = any(flight.child is None for flight in self._flying)
-        return Moment(self._run.record, self._records.all, self.outline, self.input, in_flight)
+        return Moment(self._run, self._records, self.outline, self.now, in_flight)
 
     def _at(self, number: int) -> datetime:
         return self.starts_at + timedelta(seconds=self.planned[number].at or 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -31,14 +30,3 @@ def trial(place: Place, monkeypatch: pytest.MonkeyPatch) -> Generator[Place]:
             monkeypatch.setenv(name, value)
         place.define("start_trial", TRIAL)
         yield Place(place.folder, urls)
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Generator[None]:
-    """Commands set up logging for their process, and here that is the tests' own."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
-    logging.captureWarnings(False)

@@ -99,7 +99,7 @@ class Place:
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The program, as a process of its own."""
@@ -126,7 +126,7 @@ def samples() -> Generator[dict[str, str]]:
             yield json.loads(process.stdout.readline())
         finally:
             process.stdin.close()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 def environment(urls: dict[str, str]) -> dict[str, str]:

@@ -25,6 +25,8 @@ def run_id_of(place: Place) -> str:
 
 def test_a_paused_run_goes_on_with_a_correction_and_who_asked_is_recorded(paused: Place):
     run_id = run_id_of(paused)
+    (sent,) = (line for line in paused.call("show", run_id).stdout.splitlines() if line.startswith("sent "))
+    assert '"to": "ada@example.com"' in sent
     correction = '{"json": {"to": "ada2@example.com"}}'
     with paused.server():
         told = paused.call("resume", run_id, "--request", correction, "--reason", "typo", "--watch")
@@ -34,6 +36,17 @@ def test_a_paused_run_goes_on_with_a_correction_and_who_asked_is_recorded(paused
     shown = paused.call("show", run_id).stdout
     assert "by local: typo" in shown
     assert "corrected" in shown
+
+
+def test_a_call_that_may_have_taken_place_is_resumed_only_with_what_somebody_found_out(trial: Place):
+    text = TRIAL.replace("on_failure: compensate", "on_failure: pause").replace(
+        "  - id: mail\n", "  - id: mail\n    at_most_once: true\n"
+    )
+    trial.define("start_trial", text)
+    trial.misbehave(Fault("mail", "POST", "/messages", "drop", done=True))
+    told = trial.call("run", "start_trial", "-i", ADA)
+    assert told.code == 3
+    assert "with --output (it took place) or --again (make it again), or mcp-workflows cancel" in told.stderr
 
 
 def test_cancel_undoes_what_was_completed(paused: Place):

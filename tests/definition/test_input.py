@@ -98,7 +98,7 @@ GOOD: dict[str, Any] = {"order_id": "o1", "amount": 12}
         ),
         ({**GOOD, "count": 1.5}, "count: 1.5 is a number, expected integer."),
         ({**GOOD, "count": True}, "count: true is a boolean, expected integer."),
-        ({**GOOD, "count": None}, "count: null is null, expected integer."),
+        ({**GOOD, "count": None}, "count: is null, expected integer."),
         ({**GOOD, "tags": ["a", 2]}, "tags[1]: 2 is an integer, expected string."),
         ({**GOOD, "tags": ["a", "b", "c"]}, "tags: […] is too long, expected at most 2."),
         ({**GOOD, "address": {"street": "x"}}, "address.city: is missing. address.street: is not known."),

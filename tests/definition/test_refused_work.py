@@ -7,6 +7,7 @@ import pytest
 from tests.definition.loading import refusals
 
 JQ = "jq: env, $ENV, input, include, import and debug are not available"
+APART = "what is sent says only a name, and must not be taken for the other"
 WAITING = {
     "a signal has a name": (
         """
@@ -95,11 +96,11 @@ WAITING = {
         """
         steps:
           - signal: {name: a, schema: {type: string}}
-          - signal: {name: a, schema: {email: {type: string}}}
-          - signal: {name: a, schema: {properties: {n: {type: strin}, m: {type: integer, default: x, minimun: 3}}}}
+          - signal: {name: b, schema: {email: {type: string}}}
+          - signal: {name: c, schema: {properties: {n: {type: strin}, m: {type: integer, default: x, minimun: 3}}}}
           - approval: {message: x, form: {type: array, properties: {r: {$ref: "#/$defs/none"}}}}
           - approval: {message: x, form: x}
-          - signal: {name: a, schema: {$ref: "#/$defs/a", $defs: {a: {type: object}}}}
+          - signal: {name: d, schema: {$ref: "#/$defs/a", $defs: {a: {type: object}}}}
         """,
         [
             "4:38 signal: what a message holds is an object: leave type out",
@@ -120,6 +121,58 @@ WAITING = {
                 "9:32 signal: no oneOf, anyOf, allOf, not or $ref at the top: fields stand under properties, and there are no "
                 "others"
             ),
+        ],
+    ),
+    "steps that wait for one signal take the same data": (
+        """
+        steps:
+          - signal: {name: parcel, schema: {required: [n], properties: {n: {type: integer, minimum: 1}}}}
+          - signal: {name: parcel, schema: {properties: {n: {minimum: 1, type: integer}}, required: [n]}}
+          - id: parcel
+            signal: {}
+          - parallel:
+              one:
+                - signal: {name: parcel, schema: {required: [n], properties: {n: {type: integer, minimum: true}}}}
+              two:
+                - signal: {name: other}
+            compensate: {signal: {name: other, schema: {}}}
+          - signal: {name: other, schema: 3}
+        """,
+        [
+            '7:5 signal: "parcel" has another schema at line 4: every step that takes a signal takes the same data',
+            '10:34 signal: "parcel" has another schema at line 4: every step that takes a signal takes the same data',
+            "10:99 signal: this is no JSON Schema: properties.n.minimum: true is a boolean, expected number",
+            '13:40 signal: "other" has another schema at line 12: every step that takes a signal takes the same data',
+            "14:35 value: expected a mapping, found 3",
+        ],
+    ),
+    "a signal is not called as an approval is": (
+        """
+        steps:
+          - id: go
+            approval: {message: Really?}
+          - signal: {name: go}
+          - signal: {name: done}
+          - set: {}
+            compensate:
+              - id: done
+                approval: {message: Undo it?}
+          - for_each:
+              items: "${[1]}"
+              steps:
+                - id: on
+                  approval: {message: This one?}
+          - repeat:
+              max_iterations: 2
+              steps:
+                - signal: {name: on}
+                - id: go_on
+                  signal: {name: gone}
+        """,
+        [
+            f'6:14 signal: "go" is the approval at line 5: {APART}',
+            f'11:9 approval: "done" is the signal at line 7: {APART}',
+            f'20:20 signal: "on" is the approval at line 16: {APART}',
         ],
     ),
     "waiting is not tried again": (

@@ -74,7 +74,19 @@ def test_every_code_of_failed_work_is_documented():
     found = set(re.findall(r"""(?:StepError|\.failed|Failed|_set_aside)\(\s*"([a-z_]+)",""", source))
     found |= set(re.findall(r"""Body\([^\n]*"([a-z]+_[a-z_]+)"[,)]""", source))
     found |= set(re.findall(r"""^INTERRUPTED = "(\w+)"$""", source_of("definition"), re.MULTILINE))
-    assert {"connect", "timeout", "reset", "answer_too_large", "recoveries", "interrupted"} <= found
+    found |= set(re.findall(r"""^    code = "(\w+)"$""", source_of("engine"), re.MULTILINE))
+    named = set(re.findall(r"""(?:StepError|failed|Failed)\(\s*([A-Z][A-Z_]+),""", source))
+    found |= {code for name, code in re.findall(r"""^([A-Z_]+) = "(\w+)"$""", source, re.MULTILINE) if name in named}
+    assert {
+        "connect",
+        "timeout",
+        "reset",
+        "answer_too_large",
+        "recoveries",
+        "interrupted",
+        "output_too_large",
+        "rejected",
+    } <= found
     assert found - coded(first_cells(page("docs/errors.md"))) == set()
 
 

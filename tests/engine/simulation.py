@@ -17,7 +17,7 @@ from mcp_workflows.engine.moves import started
 from mcp_workflows.engine.outcome import ChildStart, Completed, Failed, Outcome, Parked, StepCall, StepError
 from mcp_workflows.engine.paths import parent_of
 from mcp_workflows.engine.places import lists_to_undo, lists_wanted
-from mcp_workflows.engine.records import AttemptRecord, Message, Run, RunRecord, StepRecord, Turn
+from mcp_workflows.engine.records import AttemptRecord, Message, Outgoing, Run, RunRecord, StepRecord, Turn
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -105,6 +105,8 @@ class Simulation:
     children: dict[str, str] = field(default_factory=dict[str, str])
     """Child runs and how they stand: ``running``, ``cancelled``, ``completed``, ``failed``, ``undoing``, ``compensated``."""
     detached: int = 0
+    told: list[Outgoing] = field(default_factory=list[Outgoing])
+    """Messages to other runs, each once: what has a key that was used before is not taken."""
     turns: int = 0
     cut_at: int | None = None
     """The process dies right after this turn is committed."""
@@ -137,7 +139,7 @@ class Simulation:
         copy = Simulation(self.definition, self.world, self.run, self.budget, dict(self.steps), list(self.attempts))
         copy.calls, copy.happened, copy.now = list(self.calls), set(self.happened), self.now
         copy.sent, copy.inbox, copy.answered = self.sent, list(self.inbox), set(self.answered)
-        copy.children, copy.detached = dict(self.children), self.detached
+        copy.children, copy.detached, copy.told = dict(self.children), self.detached, list(self.told)
         copy.rebuild()
         return copy
 
@@ -168,6 +170,17 @@ class Simulation:
             if survivors.get(call.path, False) and self._took_place(call):
                 self.happened.add(call.path)
         self.rebuild(interrupted=True)
+
+    def leave(self) -> None:
+        """The node leaves before it has made the attempts that it was asked for, and another one goes on."""
+        for call, _ in self.flying:
+            self.machine.attempt_withheld(call)
+        decisions = self.machine.pump(self.now, self.budget)
+        assert not decisions.attempts
+        if decisions.turn is not None:
+            assert not decisions.turn.release or not self.flying
+            self._commit(decisions.turn)
+        self.rebuild()
 
     def pump(self) -> Turn | None:
         """Let the machine decide until it waits for something. Returns the last turn."""
@@ -242,23 +255,30 @@ class Simulation:
 
     def _answer(self, record: StepRecord) -> bool:
         """Answer one wait, unless that was done or nobody will."""
+        if record.kind == "signal":
+            return record.status == "waiting" and self._signal()
         key = (record.path, record.generation, record.attempts_before + record.attempts)
         decision = record.decision or {}
         called = "parked" in decision and not decision.get("asked", True)
-        if record.status != "waiting" or key in self.answered or not (called or record.kind in ("signal", "approval")):
+        if record.status != "waiting" or key in self.answered or not (called or record.kind == "approval"):
             return False
         answer = self.world.answer(record.path, record.generation)
         self.answered.add(key)
         if answer is Answer.NEVER:
             return False
-        if record.kind == "signal":
-            self.send("signal", name="paid", data={"n": 1})
-        elif record.kind == "approval":
+        if record.kind == "approval":
             decision = "approved" if answer is Answer.YES else "rejected"
             self.send("answer", path=record.path, generation=record.generation, decision=decision, via="test")
         else:
             attempt = record.attempts_before + record.attempts + 1
             self.send("callback", path=record.path, attempt=attempt, body={"from": record.path})
+        return True
+
+    def _signal(self) -> bool:
+        """One at a time, as long as somebody waits: of several that wait for one signal any may take it."""
+        if any(message.kind == "signal" for message in self.inbox) or self.world.answer("paid", 1) is Answer.NEVER:
+            return False
+        self.send("signal", name="paid", data={"n": 1})
         return True
 
     def _end_child(self, run_id: str) -> bool:
@@ -282,6 +302,8 @@ class Simulation:
 
     def _commit(self, turn: Turn) -> None:
         for step in turn.steps:
+            before = self.steps.get(step.path)
+            assert before is None or _may_follow(before, step), f"{before} would be written over by {step}"
             self.steps[step.path] = step
         self.attempts.extend(turn.attempts)
         self.consumed.extend(turn.consumed)
@@ -292,6 +314,11 @@ class Simulation:
             else:
                 self.children.setdefault(child.run_id, f"{child.parent.path}\n{child.parent.generation}\nrunning")
         for message in turn.outgoing:
+            if any(message[::3] == told[::3] for told in self.told):
+                continue
+            self.told.append(message)
+            if message.run_id not in self.children:
+                continue
             path, generation, status = self._child(message.run_id)
             told = {
                 ("cancel", "running"): "cancelling",
@@ -305,6 +332,16 @@ class Simulation:
         self.turns += 1
         if self.turns == self.cut_at:
             raise Cut
+
+
+def _may_follow(before: StepRecord, after: StepRecord) -> bool:
+    """What the store lets through: a settled row gives way to another generation, to its undoing and to its handling."""
+    if before.generation != after.generation:
+        return after.generation > before.generation
+    handled = before.status in ("failed", "in_doubt") and after.status == "completed" and after.error is not None
+    undoing = after.status in ("compensating", "compensated")
+    unchanged = (before.status, before.output) == (after.status, after.output)
+    return not before.status.settled or before.status == "compensating" or handled or undoing or unchanged
 
 
 class Cut(Exception):

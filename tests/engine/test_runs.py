@@ -11,6 +11,7 @@ import pytest
 from mcp_workflows.definition.expressions import Template, Variables, compile_text
 from mcp_workflows.definition.program import (
     INTERRUPTED,
+    Arm,
     Compensation,
     Definition,
     FailWork,
@@ -189,6 +190,35 @@ def test_an_at_most_once_step_that_was_cut_off_pauses_the_run_whatever_the_polic
     simulation.to_the_end()
     assert simulation.record.status == "completed"
     assert len(simulation.calls) == 2
+
+
+def test_an_at_most_once_step_that_a_leaving_node_did_not_begin_is_not_in_doubt() -> None:
+    simulation = run(post("pay", at_most_once=True))
+    simulation.pump()
+    assert [call.path for call, _ in simulation.flying] == ["pay"]
+    simulation.leave()
+    simulation.to_the_end()
+    assert simulation.record.status == "completed"
+
+
+def test_a_doubt_that_one_node_found_is_known_to_the_next() -> None:
+    simulation = run(post("a"), fates={"a": [Fate.REFUSED]})
+    simulation.pump()
+    simulation.crash({"a": True})
+    simulation.pump()
+    simulation.leave()
+    simulation.to_the_end()
+    assert simulation.steps["a"].status is StepStatus.IN_DOUBT
+
+
+def test_a_step_after_one_whose_failure_was_being_handled_at_a_crash_is_not_in_doubt() -> None:
+    simulation = run(
+        post("a", on_error=(Arm("else", (post("h"),)),)), post("b"), fates={k: [Fate.REFUSED] for k in "ab"}
+    )
+    simulation.step()
+    simulation.crash({})
+    simulation.to_the_end()
+    assert simulation.steps["b"].status is StepStatus.FAILED
 
 
 def test_an_attempt_that_may_have_been_in_flight_at_a_crash_leaves_doubt_when_the_next_is_refused() -> None:

@@ -81,21 +81,22 @@ class Place:
 
 
 @asynccontextmanager
-async def place(folder: Path, definitions: Mapping[str, str]) -> AsyncGenerator[Place]:
-    """``definitions`` are texts by name; their services are the samples, which run too."""
+async def place(folder: Path, definitions: Mapping[str, str], **options: Any) -> AsyncGenerator[Place]:
+    """``definitions`` are texts by name; their services are the samples, which run too. ``options`` are settings."""
     (folder / "definitions").mkdir(exist_ok=True)
     for name, text in definitions.items():
         (folder / "definitions" / f"{name}.yaml").write_text(text, "utf-8")
-    async with serving({}) as (world, urls), installed(folder, urls) as app:
+    async with serving({}) as (world, urls), installed(folder, urls, **options) as app:
         yield Place(folder, world, app, WorkflowServer(app.runs, database=str(app.settings.database_file)))
 
 
 @asynccontextmanager
-async def installed(folder: Path, urls: Mapping[str, str]) -> AsyncGenerator[App]:
+async def installed(folder: Path, urls: Mapping[str, str], **options: Any) -> AsyncGenerator[App]:
     settings = Settings.load(
         definitions=(folder / "definitions",),
         database_url=f"sqlite:///{folder / 'runs.db'}",
         vars=variables(urls),
+        **options,
     )
     async with open_app(settings) as app:
         yield app

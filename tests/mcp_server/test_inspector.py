@@ -68,6 +68,7 @@ async def test_the_inspector_lists_starts_and_follows_over_http(tmp_path: Path, 
             "slow_one",
             "get_run",
             "list_runs",
+            "signal_run",
             "resume_run",
             "cancel_run",
         ]

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.next_step import nothing_to_cancel
 from mcp_workflows.mcp_server.run_object import LARGEST_RESULT, Telling, run_line, run_object
 from mcp_workflows.mcp_server.shape import size_of
-from mcp_workflows.runtime.views import Progress, RunView, Waiting
+from mcp_workflows.runtime.views import Progress, RunView
 from tests.mcp_server.views import NOW, RUN_ID, STARTED, refused_booking, view
 
 TOLD_AT_ONCE = Telling(NOW)
@@ -139,7 +140,7 @@ def test_a_run_that_waits_for_long_says_until_when_and_that_nobody_has_to_answer
 
 def test_a_step_that_must_run_once_and_was_cut_off_is_never_offered_again_without_a_look() -> None:
     error = StepError("interrupted", "the server died while this step was in flight", in_doubt=True, step="payout")
-    told = run_object(view(RunStatus.PAUSED, error=error), TOLD_AT_ONCE)
+    told = run_object(view(RunStatus.PAUSED, error=error, once_in_doubt=True), TOLD_AT_ONCE)
     assert told["next"] == (
         "It is unknown whether payout took place: find out, then resume_run with output {…} if it did or with again "
         "true to make it again; or cancel_run (there is nothing to undo)."

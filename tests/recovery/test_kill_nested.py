@@ -125,7 +125,7 @@ async def test_items_in_flight_go_on_and_failures_that_were_collected_stay(tmp_p
         assert [part and part["id"] for part in view["result"]["sent"]] == [
             None if n == 1 else f"send/{n}-{run_id}:each[{n}].send" for n in range(6)
         ]
-        assert [(error["index"], error["code"]) for error in view["result"]["errors"]] == [(1, "http_422")]
+        assert [(error["item"], error["code"]) for error in view["result"]["errors"]] == [(1, "http_422")]
         assert {call.key for call in service.calls[calls:]} & recorded == set()
 
 

@@ -106,7 +106,7 @@ async def test_a_defect_in_deciding_sets_its_run_aside_and_no_other(
     original = getattr(Machine, method)
 
     def defective(self: Machine, *arguments: object) -> None:
-        assert self._values.input != {"n": 1}, "a defect"  # pyright: ignore[reportPrivateUsage]
+        assert self.values.input != {"n": 1}, "a defect"
         original(self, *arguments)
 
     monkeypatch.setattr(Machine, method, defective)

@@ -30,7 +30,7 @@ steps:
 
 BOTH = """
 name: both
-description: Two steps wait for a signal of the same name, and want other data.
+description: Two steps wait for a signal of the same name.
 steps:
   - id: two
     parallel:
@@ -39,7 +39,7 @@ steps:
           signal: {name: parcel, schema: {required: [weight], properties: {weight: {type: integer, maximum: 5}}}}
       second:
         - id: large
-          signal: {name: parcel, schema: {required: [size], properties: {size: {type: integer, default: 1}}}}
+          signal: {name: parcel, schema: {required: [weight], properties: {weight: {type: integer, maximum: 5}}}}
 output: ${steps.two.output}
 """
 
@@ -106,13 +106,17 @@ async def test_an_answer_in_time_counts_though_the_server_comes_after_the_end_of
         assert view.status == "completed"
 
 
-async def test_a_signal_may_fit_any_of_the_steps_that_wait_for_its_name(tmp_path: Path) -> None:
+async def test_what_a_signal_holds_is_checked_and_each_of_the_steps_that_wait_for_it_takes_one(tmp_path: Path) -> None:
     async with opened(tmp_path, BOTH) as app:
         run_id = (await begun(app, "both")).run_id
         with pytest.raises(InputRefused, match="data refused: weight: 9 is too large, expected at most 5"):
             await send(app.runs, run_id, "parcel", {"weight": 9})
         view = await app.runs.get(run_id, actor="me")
-        assert {wait.name for wait in view.waiting_for} == {"parcel"}
+        assert [wait.name for wait in view.waiting_for] == ["parcel", "parcel"]
+        await send(app.runs, run_id, "parcel", {"weight": 1})
+        await send(app.runs, run_id, "parcel", {"weight": 2})
+        view = await app.runs.wait(run_id, actor="me", seconds=20)
+        assert view.result == {"first": {"weight": 1}, "second": {"weight": 2}}
 
 
 async def test_a_signal_that_nobody_defined_and_an_answer_before_its_question_are_refused(tmp_path: Path) -> None:

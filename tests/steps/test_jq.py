@@ -154,6 +154,16 @@ async def test_time_in_the_crowd_does_not_count_against_the_attempt() -> None:
         await asyncio.gather(*slow)
 
 
+async def test_a_failure_shows_the_filter_and_the_input_redacted_and_cut() -> None:
+    async with calling(secrets={"TOKEN": "s3cr3t-value"}) as c:
+        error = await c.failed(jq(".a", ["s3cr3t-value"]))
+        assert error.request == {"filter": ".a", "input": ["[secret TOKEN]"]}
+        error = await c.failed(jq(".", ["x" * 1000] * 17_000))
+    assert error.code == "invalid_request"
+    assert len(str(error.request)) < 5000
+    assert "more" in error.request["input"][-1]
+
+
 async def test_a_correction_is_merged_into_the_input() -> None:
     async with calling() as c:
         assert await c.completed(jq(".", {"a": 1, "b": 2}), correction={"input": {"b": 3}}) == {"a": 1, "b": 3}

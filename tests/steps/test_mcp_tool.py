@@ -429,6 +429,17 @@ async def test_a_server_that_is_not_in_the_settings_is_told_with_a_remedy() -> N
     assert 'MCP server "new" is not known here: MCP_WORKFLOWS_MCP_SERVERS has old' in error.message
 
 
+async def test_a_failure_shows_the_arguments_redacted_and_cut(tmp_path: Path) -> None:
+    servers = {"tools": stdio_server(tmp_path / "calls")}
+    async with calling(mcp_servers=servers, secrets={"TOKEN": "s3cr3t-value"}) as c:
+        error = await c.failed(work("tools", "point", {"x": "is s3cr3t-value", "y": ["y" * 2000] * 500}))
+        assert error.request["tool"] == "point"
+        assert error.request["arguments"]["x"] == "is [secret TOKEN]"
+        assert len(str(error.request)) < 5000
+    async with calling(mcp_servers={"gone": McpServer("gone", "no-such-command", (), {})}) as c:
+        assert (await c.failed(work("gone", None))).request is None  # of the list of tools there is nothing to correct
+
+
 async def test_a_correction_is_merged_into_the_arguments(tmp_path: Path) -> None:
     async with calling(mcp_servers={"tools": stdio_server(tmp_path / "calls")}) as c:
         call = work("tools", "point", {"x": 1, "y": 2})

@@ -274,6 +274,16 @@ async def test_a_function_that_is_not_here_is_told_with_a_remedy() -> None:
         assert "MCP_WORKFLOWS_FUNCTIONS names no module" in (await c.failed(call("resize"))).message
 
 
+async def test_a_failure_shows_the_arguments_redacted_and_cut() -> None:
+    long = ["x" * 2000] * 500
+    async with calling(functions=FUNCTIONS, secrets={"TOKEN": "s3cr3t-value"}) as c:
+        error = await c.failed(call("raises", kind="error"), correction={"args": {"kind": "is s3cr3t-value"}})
+        assert error.request == {"call": "raises", "args": {"kind": "is [secret TOKEN]"}}
+        error = await c.failed(call("raises", long=long))
+    assert error.request["call"] == "raises"
+    assert len(str(error.request)) < 5000
+
+
 async def test_a_correction_is_merged_into_the_arguments() -> None:
     async with calling(functions=FUNCTIONS) as c:
         assert await c.completed(call("greet", name="Ada"), correction={"args": {"name": "Bob"}}) == "Hello Bob"

@@ -41,7 +41,7 @@ class AttemptFrame(StepFrame):
             (self._lost if in_doubt and self.parked is None else self.stop)()
         elif self.record.status is StepStatus.RUNNING and self.step.at_most_once and self.parked is None:
             self._interrupted()
-        elif self._wanted():
+        elif self.record.in_doubt or self._wanted():
             self.guarded()
 
     def may_have_run(self, stopping: Stopping | None) -> bool:
@@ -61,7 +61,7 @@ class AttemptFrame(StepFrame):
     def work(self) -> None:
         if self.parked is not None:
             self._go_on_elsewhere()
-        elif self.record.status is StepStatus.WAITING and self.record.due_at is not None:
+        elif self.record.status is StepStatus.WAITING and self.record.due_at and self.record.due_at > self.host.now:
             self.host.wait(self, self.record.due_at)
         else:
             self._launch()
@@ -85,6 +85,13 @@ class AttemptFrame(StepFrame):
         if (self.step.at_most_once and self.parked is None) or unrecorded_now:
             self.write(status=StepStatus.RUNNING, due_at=None)
         self.host.launch(self)
+
+    def withheld(self) -> None:
+        """The attempt was not made: take back that it was to begin, and record what doubt there is of earlier ones."""
+        if self.step.at_most_once and self.parked is None:
+            self.write(status=StepStatus.PENDING)
+        elif self.record.in_doubt:
+            self.write()
 
     # An attempt ended
 
@@ -158,6 +165,8 @@ class AttemptFrame(StepFrame):
             message = "the run stopped while this work went on elsewhere: it is unknown whether it took place"
             error = StepError(INTERRUPTED, message, in_doubt=True, step=self.path)
             self.record = self.record._replace(in_doubt=True, error=error)
+        elif self.record.in_doubt and self.record.error is None:
+            self.record = self.record._replace(error=self._loss())
         super().stop()
 
     def _not_called_back(self) -> None:
@@ -186,6 +195,9 @@ class AttemptFrame(StepFrame):
 
     def _lost(self) -> None:
         """Nothing more is started here, an attempt may have been in flight, and whoever made it is gone."""
-        message = "the server died while this step was in flight and the run was stopping: it is unknown whether it took place"
-        self.record = self.record._replace(error=StepError(INTERRUPTED, message, in_doubt=True, step=self.path))
+        self.record = self.record._replace(error=self._loss())
         self.stop()
+
+    def _loss(self) -> StepError:
+        message = "the server died while this step was in flight, and then the run stopped: it is unknown whether it took place"
+        return StepError(INTERRUPTED, message, in_doubt=True, step=self.path)

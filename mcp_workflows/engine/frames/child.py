@@ -66,7 +66,8 @@ class ChildFrame(AttemptFrame):
             except ExpressionFailed as failure:
                 self._broke(StepError(failure.code, f"output: {failure}", in_doubt=True))
         elif self.parent.stopping is not None:
-            self.record = self.record._replace(in_doubt=body.get("compensation") == "incomplete")
+            error = self._error(body)
+            self.record = self.record._replace(in_doubt=error.in_doubt, error=error if error.in_doubt else None)
             super().stop()
         else:
             self._broke(self._error(body))
@@ -88,10 +89,17 @@ class ChildFrame(AttemptFrame):
         parent = None if self._work.detach else ParentRun(self.host.run.run_id, self.path, self.record.generation)
         self.host.spawn(NewChild(run_id, child.workflow, child.version, child.definition_id, child.input, parent))
         if parent is None:
-            self.complete({"run_id": run_id})
+            self._started(run_id)
             return
         self.write(status=StepStatus.WAITING, decision={"parked": {"child": run_id}})
         self._go_on_elsewhere()
+
+    def _started(self, run_id: str) -> None:
+        """A child that is left to itself."""
+        try:
+            self.complete(self.output({"run_id": run_id}))
+        except ExpressionFailed as failure:
+            self._broke(StepError(failure.code, f"output: {failure}", in_doubt=True))
 
     def _go_on_elsewhere(self) -> None:
         self.host.wait(self, None, ("child", self.path, self.record.generation))

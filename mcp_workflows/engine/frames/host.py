@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -48,6 +48,10 @@ class Host(Protocol):
     def write(self, record: StepRecord) -> None: ...
     def forget(self, lexical: Lexical, steps: tuple[Step, ...]) -> None:
         """A list is folded: nobody will ask for its records any more."""
+        ...
+
+    def forget_rows(self, paths: Iterable[str]) -> None:
+        """The rows of items, branches and iterations, once what holds them has what they gave."""
         ...
 
     def attempt_failed(self, attempt: AttemptRecord) -> None: ...

@@ -6,6 +6,7 @@ not be looked at again. The first lane that fails, or returns, stops the others;
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from mcp_workflows.definition.expressions import ExpressionFailed
@@ -92,6 +93,10 @@ class LanesFrame(BlockFrame):
     def result(self) -> Json:
         raise NotImplementedError
 
+    def rows(self) -> Iterable[str]:
+        """The paths of all lanes."""
+        raise NotImplementedError
+
     # Lanes
 
     def start(self, lane: Lane, steps: tuple[Step, ...], lexical: Lexical, *, replaying: bool) -> None:
@@ -154,6 +159,8 @@ class LanesFrame(BlockFrame):
                 self.give(self.result())
             except ExpressionFailed as failure:
                 self.fail(StepError(failure.code, f"output: {failure}"))
+            else:
+                self.host.forget_rows(self.rows())
 
     def _settle_stopped(self, stopping: dict[str, Json]) -> None:
         if stopping["reason"] == "return":
@@ -193,6 +200,9 @@ class ParallelFrame(LanesFrame):
         branches = cast("ParallelWork", self.step.work).branches
         return {name: self._outputs[name] for name in branches}
 
+    def rows(self) -> Iterable[str]:
+        return (f"{self.path}.{name}" for name in cast("ParallelWork", self.step.work).branches)
+
 
 class ForEachFrame(LanesFrame):
     """The same steps for each item, so many at once, started in order."""
@@ -230,7 +240,7 @@ class ForEachFrame(LanesFrame):
     def passes_over(self, lane: Lane, failure: Break) -> bool:
         if not self._loop.collect_errors:
             return False
-        told = _told(cast("int", lane.key), failure.error)
+        told = self._told(cast("int", lane.key), failure.error)
         self._room.take(told)
         self._errors[cast("int", lane.key)] = told
         self.write_lane(lane, "item", None, failure.error)
@@ -242,6 +252,9 @@ class ForEachFrame(LanesFrame):
             errors = [self._errors[index] for index in sorted(self._errors)]
             self.record = self.record._replace(decision=self.deciding(errors=errors))
         return self._outputs
+
+    def rows(self) -> Iterable[str]:
+        return (f"{self.path}[{index}]" for index in range(len(self._items)))
 
     def _start_one(self, *, replaying: bool) -> bool:
         """Start the next item that is not done; false when there is none left."""
@@ -259,9 +272,12 @@ class ForEachFrame(LanesFrame):
             self._outputs[index] = record.output
             self._room.note(record.output)
             if record.error is not None:
-                self._errors[index] = _told(index, record.error)
+                self._errors[index] = self._told(index, record.error)
                 self._room.note(self._errors[index])
         return False
+
+    def _told(self, index: int, error: StepError) -> Json:
+        return {"index": index, "item": self._items[index], **error_view(error)}
 
     def _list(self) -> list[Json]:
         items = self._loop.items.render(self.scope())
@@ -269,13 +285,11 @@ class ForEachFrame(LanesFrame):
             raise ExpressionFailed(f"items must give a list, and gives {_kind(items)}", "")
         found = cast("list[Json]", items)
         if len(found) > MAX_ITEMS:
-            raise ExpressionFailed(f"items gives {len(found):,} elements; for_each takes {MAX_ITEMS:,} at most", "")
+            raise ExpressionFailed(
+                f"items gives {len(found):,} elements; for_each takes {MAX_ITEMS:,} at most: split them", ""
+            )
         bounded(found, self.largest, "items gives")
         return found
-
-
-def _told(index: int, error: StepError) -> Json:
-    return {"index": index, **error_view(error)}
 
 
 def _kind(value: Json) -> str:

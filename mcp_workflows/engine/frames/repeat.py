@@ -12,7 +12,7 @@ from mcp_workflows.engine.frames.block import BlockFrame
 from mcp_workflows.engine.frames.sequence import Sequence
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import StepRecord
-from mcp_workflows.engine.scope import Lexical, Scope, names_of
+from mcp_workflows.engine.scope import Lexical, Scope, has_output, names_of
 from mcp_workflows.engine.states import StepStatus
 
 EXHAUSTED = "max_iterations"
@@ -44,7 +44,9 @@ class RepeatFrame(BlockFrame):
             self.write(status=StepStatus.RUNNING, decision={"iteration": 0, "state": state})
         elif loop.collect is not None:
             memo = self.host.memo
-            self._collected = [memo[f"{self.path}[{i}]"].output for i in range(self.decided("iteration"))]
+            kept = [f"{self.path}[{i}]" for i in range(self.decided("iteration"))]
+            self._collected = [memo[path].output for path in kept]
+            self.host.forget_rows(kept)
             self._room.note(self._collected)
         if self.record.status is StepStatus.WAITING and self.parent.stopping is None:
             self.host.wait(self, self.record.due_at)
@@ -81,17 +83,14 @@ class RepeatFrame(BlockFrame):
         if loop.collect is not None:
             element = self._bounded(loop.collect.render(after), "collect gives")
             self._room.take(element)
-        if self._keeps:
-            self._keep(iteration, before, element)
-        if loop.collect is not None:
-            self._collected.append(element)
         ends = loop.until is not None and loop.until.evaluate_bool(after)
         limit = loop.max_iterations or MAX_ITERATIONS
         if ends or (iteration + 1 >= limit and loop.until is None):
-            self._give(record, state)
+            self._give(record, state, element)
         elif iteration + 1 >= limit:
             self.fail(StepError(EXHAUSTED, f"until did not hold after {limit} iterations"))
         else:
+            self._keep(element)
             self._sequence.forget()
             self._go_on(iteration + 1, state)
 
@@ -106,23 +105,35 @@ class RepeatFrame(BlockFrame):
         self.write(status=StepStatus.WAITING, due_at=due_at, decision=decision)
         self.host.wait(self, due_at)
 
-    def _give(self, record: StepRecord | None, state: Json) -> None:
-        if self._loop.collect is not None:
-            self.give(self._collected)
-        elif self._loop.state is not None:
-            self.give(state)
+    def _give(self, record: StepRecord | None, state: Json, element: Json) -> None:
+        """The last iteration is kept when it is known what the loop gives: until then it may be gone through again."""
+        loop, decision = self._loop, self.record.decision
+        if loop.collect is not None:
+            output = self.output([*self._collected, element])
+        elif loop.state is not None:
+            output = self.output(state)
+        elif record is None or has_output(record):
+            output = self.output(record.output if record else None)
         else:
-            self.complete_as(record)
+            output, decision = None, self.deciding(empty=True)
+        self._keep(element)
+        self.complete(output, decision=decision)
         self._sequence.forget()
 
-    def _keep(self, iteration: int, state: Json, element: Json) -> None:
-        host = self.host
+    def _keep(self, element: Json) -> None:
+        """The iteration is over."""
+        if self._loop.collect is not None:
+            self._collected.append(element)
+        if not self._keeps:
+            return
+        host, iteration = self.host, self.decided("iteration")
         host.seq += 1
-        decision = {"iteration": iteration, "state": state}
+        decision = {"iteration": iteration, "state": self.decided("state")}
+        path = f"{self.path}[{iteration}]"
         host.write(StepRecord(
-            f"{self.path}[{iteration}]", host.seq, "iteration", StepStatus.COMPLETED, output=element, decision=decision,
-            finished_at=host.now,
+            path, host.seq, "iteration", StepStatus.COMPLETED, output=element, decision=decision, finished_at=host.now,
         ))  # fmt: skip
+        host.forget_rows([path])
 
     def _bounded(self, value: Json, what: str) -> Json:
         return bounded(value, self.host.max_output_bytes, what)

@@ -40,7 +40,8 @@ class Sequence:
         step = self.steps[self._position]
         path = self.lexical.prefix + step.name
         record = self._host.memo.get(path)
-        frontier = self._replaying and not (record and record.status.settled)
+        folded = record is not None and record.status.settled and record.handler is None
+        frontier = self._replaying and not folded
         frame = self._host.frame(self, step, path, self.lexical, replaying=self._replaying)
         if frontier:
             self._replaying = False

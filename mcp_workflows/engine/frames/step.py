@@ -160,11 +160,13 @@ class StepFrame:
 
     def settle(self, status: StepStatus, **fields: Any) -> None:
         """Record the outcome, next in the order of settling."""
-        host = self.host
+        host, record = self.host, self.record
         host.seq += 1
-        record = self.record._replace(status=status, finished_at=host.now, seq=host.seq, **fields)
-        done = status is StepStatus.COMPLETED and record.error is None and self.leaves_something
-        self.record = record._replace(undoable=done or record.in_doubt)
+        succeeded = status is StepStatus.COMPLETED and fields.get("error", record.error) is None
+        undoable = (succeeded and self.leaves_something) or fields.get("in_doubt", record.in_doubt)
+        self.record = record._replace(
+            status=status, finished_at=host.now, seq=host.seq, undoable=undoable, **fields
+        )  # fmt: skip
         host.write(self.record)
 
     @property

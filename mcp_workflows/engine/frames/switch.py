@@ -73,5 +73,7 @@ class SwitchFrame(BlockFrame):
 
 
 def _text(value: Json) -> str:
-    """As a case would be written: text as it is, everything else as JSON."""
+    """As a case would be written: text as it is, everything else as JSON. 5.0 is 5, for JSON does not tell them apart."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, str) else json.dumps(value)

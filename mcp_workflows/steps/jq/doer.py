@@ -46,10 +46,10 @@ class Jq:
             return attempt.failed("expression", f"{attempt.label} was not run: {failure}")
         except (TypeError, ValueError, RecursionError) as error:
             return attempt.failed("invalid_request", f"{attempt.label} was not run: its input is no JSON ({error})")
+        attempt.request = {"filter": work.filter, "input": value}
         if len(text) > _LARGEST_INPUT:
             why = f"its input is larger than {_LARGEST_INPUT >> 20} MiB as JSON"
             return attempt.failed("invalid_request", f"{attempt.label} was not run: {why}")
-        attempt.request = {"filter": work.filter, "input": value}
         async with in_turn(self._gate, None, attempt):
             return await self._run(attempt, work.filter, text)
 

@@ -103,7 +103,8 @@ class McpTool:
             code = "settings" if isinstance(invalid, UnknownServer) else "invalid_request"
             return attempt.failed(code, f"{attempt.label} was not called: {invalid}")
         attempt.label = f"{attempt.label} of {target.name}"
-        attempt.request = {"service": work.service, "tool": work.tool, "arguments": arguments}
+        if work.tool is not None:  # of the list of tools there is nothing to correct
+            attempt.request = {"service": work.service, "tool": work.tool, "arguments": arguments}
         if not isinstance(arguments, dict):
             return attempt.failed("invalid_request", f"{attempt.label} was not called: arguments: expected a mapping")
         async with in_turn(self._gate, target.name, attempt):

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
 
-from mcp_workflows.definition.program import ApprovalWork, Definition, Json, SignalWork, Step
+from mcp_workflows.definition.program import ApprovalWork, Definition, Json, SignalWork
 from mcp_workflows.engine.places import step_at
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import StepStatus
-from mcp_workflows.runtime.views import Waiting
 
 DECISIONS = ("approved", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A signal or an approval that a run waits for, told so that it can be answered."""
+
+    kind: Literal["signal", "approval"]
+    name: str
+    """What an answer names: a signal's name; of an approval the step's name, or its path where it stands in a loop."""
+    path: str
+    by: Literal["person", "anyone"]
+    """Who may answer."""
+    message: str | None = None
+    """Of an approval: what is asked."""
+    schema: Mapping[str, Json] | None = None
+    """JSON Schema of the answer; ``None``: anything."""
+    approvers: tuple[str, ...] | None = None
+    """The actors who alone may answer; ``None``: whoever may at all."""
+    expires_at: datetime | None = None
 
 
 def waiting_for(definition: Definition, rows: Mapping[str, StepRecord]) -> tuple[Waiting, ...]:
@@ -53,14 +73,3 @@ def answer_schema(form: Mapping[str, Json] | None) -> dict[str, Json]:
     if form is not None:
         properties["form"] = dict(form)
     return {"type": "object", "required": ["decision"], "properties": properties}
-
-
-def steps_of(definition: Definition) -> Iterator[Step]:
-    """Every step of a definition, however deep: blocks, their steps, handlers of failures, compensations."""
-    todo = list(reversed(definition.steps))
-    while todo:
-        step = todo.pop()
-        yield step
-        inner = [one for steps in step.lists for one in steps]
-        inner += step.compensate.steps if step.compensate else ()
-        todo += reversed(inner)

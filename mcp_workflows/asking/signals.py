@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from mcp_workflows.asking.waiting import Waiting, waiting_for
 from mcp_workflows.definition.input_schema import fitted
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import TIMEOUT, ApprovalWork, Definition, Json, SignalWork
+from mcp_workflows.definition.walk import walk
 from mcp_workflows.engine.paths import parent_of
 from mcp_workflows.engine.places import step_at
 from mcp_workflows.engine.records import Message, MessageKind, Run, StepRecord
 from mcp_workflows.errors import InputRefused, PersonNeeded, RunRefused
-from mcp_workflows.runtime.views import Waiting
-from mcp_workflows.runtime.waiting import steps_of, waiting_for
 
 _NAMED = 10
 """How many waits or paths a refusal names."""
@@ -60,16 +60,18 @@ def posting(
         raise RunRefused(_expired(run.run_id, asked.path, asked.expires_at))  # though no server was up to see it expire
     if asked is not None:
         return _answer(run, asked, rows[asked.path].generation, given)
-    signals = [step.work for step in steps_of(definition) if _is_signal(step.work, given.name)]
-    if not signals or given.decides or run.record.status.finished:
+    signal = _signal(definition, given.name)
+    if signal is None or given.decides or run.record.status.finished:
         return None
     waiting = any(wait.kind == "signal" and wait.name == given.name for wait in waits)
-    data = _signal_data([cast("SignalWork", work).schema for work in signals], given.data, waiting=waiting)
+    data = _signal_data(signal, given.data, waiting=waiting)
     return Posting("signal", {"name": given.name, "data": data})
 
 
-def _is_signal(work: object, name: str) -> bool:
-    return isinstance(work, SignalWork) and work.name == name
+def _signal(definition: Definition, name: str) -> SignalWork | None:
+    """What a step says that waits for this signal. All of them say the same of its data."""
+    works = (step.work for step in walk(definition))
+    return next((work for work in works if isinstance(work, SignalWork) and work.name == name), None)
 
 
 def _asked(run: Run, waits: Iterable[Waiting], name: str) -> Waiting | None:
@@ -106,20 +108,12 @@ def _answer_data(wait: Waiting, data: Json) -> dict[str, Json]:
     return cast("dict[str, Json]", _fit(schema, {} if data is None else data, "The run still waits."))
 
 
-def _signal_data(schemas: Sequence[Mapping[str, Json] | None], data: Json, *, waiting: bool) -> Json:
-    """The data as the first of the schemas that fits makes it. A step without a schema takes anything."""
-    if None in schemas:
-        return _fit({}, data, "Nothing was changed.")
-    refusal: InputRefused | None = None
-    for schema in cast("Sequence[Mapping[str, Json]]", schemas):
-        try:
-            return _fit(
-                schema, {} if data is None else data, "The run still waits." if waiting else "Nothing was changed."
-            )
-        except InputRefused as refused:
-            refusal = refusal or refused
-    assert refusal is not None, "a signal is taken by no step"
-    raise refusal
+def _signal_data(signal: SignalWork, data: Json, *, waiting: bool) -> Json:
+    """The data as the schema makes it. Without one, anything is taken."""
+    state = "The run still waits." if waiting else "Nothing was changed."
+    if signal.schema is None:
+        return _fit({}, data, state)
+    return _fit(signal.schema, {} if data is None else data, state)
 
 
 def _fit(schema: Mapping[str, Json], data: Json, state: str) -> Json:
@@ -160,7 +154,7 @@ def not_taken(
         return RunRefused(_over(run_id, list(settled.values())[-1]))
     if status.finished:
         return RunRefused(f'{run_id} is {status}: it takes no "{name}" any more.')
-    known = {step.name for step in steps_of(definition) if isinstance(step.work, ApprovalWork)}
+    known = {step.name for step in walk(definition) if isinstance(step.work, ApprovalWork)}
     early = f'{run_id} does not wait for "{name}" yet: an approval can be answered once it is asked.'
     said = early if name in known else f'{run_id} does not wait for "{name}".'
     return RunRefused(f"{said} {_waits_for(waits)}{_takes(definition, waits)}")
@@ -198,7 +192,7 @@ def _waits_for(waits: Sequence[Waiting]) -> str:
 
 def _takes(definition: Definition, waits: Sequence[Waiting]) -> str:
     waited = {wait.name for wait in waits}
-    names = dict.fromkeys(step.work.name for step in steps_of(definition) if isinstance(step.work, SignalWork))
+    names = dict.fromkeys(step.work.name for step in walk(definition) if isinstance(step.work, SignalWork))
     more = [name for name in names if name not in waited]
     return f" It takes in advance: {', '.join(more[:_NAMED])}." if more else ""
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, Json, Step
 from mcp_workflows.engine.corrections import composed, corrected
 from mcp_workflows.engine.places import broken, step_at
-from mcp_workflows.engine.records import Run, StepRecord
+from mcp_workflows.engine.records import Run, RunRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.engine.undo import plan
+from mcp_workflows.engine.undo_plan import plan
 from mcp_workflows.errors import InputRefused, RunRefused
-from mcp_workflows.steps import refuse_correction
+from mcp_workflows.steps import CORRECTABLE, refuse_correction
+
+
+def once_in_doubt(definition: Definition, record: RunRecord) -> bool:
+    """Whether the run stopped at a step that must run at most once, and nobody knows whether it did."""
+    error = record.error
+    step = step_at(definition, error.step) if error is not None and error.in_doubt and error.step else None
+    return step is not None and step.at_most_once
 
 
 def resume_body(
@@ -25,7 +32,8 @@ def resume_body(
     are those that the run's machine has once it is claimed. Raises ``RunRefused`` and ``InputRefused``: it cannot be
     resumed like that, and nothing was changed.
     """
-    _check_state(run)
+    if not resumable(run.record):
+        raise RunRefused(_why_not(run))
     given = _given(run, correction)
     if correction.get("input") is not None:
         _check_input(run, definition, correction["input"])
@@ -40,12 +48,18 @@ def resume_body(
     return {**named, **correction}
 
 
-def _check_state(run: Run) -> None:
-    record = run.record
-    undoing = record.status is RunStatus.FAILED and record.compensation == "incomplete"
-    forward = record.status is RunStatus.PAUSED or (record.status is RunStatus.FAILED and record.compensation == "none")
-    if not (undoing or forward):
-        raise RunRefused(_why_not(run))
+def correctable(request: Json) -> dict[str, Json]:
+    """Of a failed step's request, as its error shows it, the parts that ``resume`` may correct."""
+    if not isinstance(request, Mapping):
+        return {}
+    shown = cast("Mapping[str, Json]", request)
+    return {part: shown[part] for part in CORRECTABLE if part in shown}
+
+
+def resumable(record: RunRecord) -> bool:
+    """Whether the run stands still with something left to do: its own work, or its undoing."""
+    left = record.status is RunStatus.FAILED and record.compensation in ("none", "incomplete")
+    return left or record.status is RunStatus.PAUSED
 
 
 def _given(run: Run, correction: Mapping[str, Any]) -> str | None:
