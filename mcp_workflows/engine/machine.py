@@ -47,8 +47,8 @@ NOT_UNDONE = "not_undone"
 class Decisions:
     """What ``pump`` answers. ``attempts`` may be made only after ``turn`` is committed; ``more``: pump again after that.
 
-    ``rebuild``: undoing begins. Make a new machine of the records (``places.lists_to_undo`` says which) and ``begin`` it:
-    a live machine has forgotten what it folded.
+    ``rebuild``: undoing begins, or the run was resumed. Make a new machine of the records (``places`` says which) and
+    ``begin`` it: a live machine has forgotten what it folded.
     """
 
     turn: Turn | None
@@ -76,8 +76,8 @@ class Machine(Desk):
         self._rebuild = False
 
     def rebuilt(self, run: Run, steps: Iterable[StepRecord]) -> Machine:
-        """A machine of the same definition from records read anew."""
-        return Machine(
+        """A machine of the same definition from records read anew, with the messages that nobody has taken yet."""
+        machine = Machine(
             self.definition,
             run,
             steps,
@@ -85,6 +85,8 @@ class Machine(Desk):
             hold=self._hold,
             max_output_bytes=self.max_output_bytes,
         )
+        machine.waits.take_over(self.waits)
+        return machine
 
     # What happened
 
@@ -169,7 +171,7 @@ class Machine(Desk):
         while self.agenda and len(self.draft.steps) < budget and not self._rebuild:
             self.agenda.popleft()()
         more = bool(self.agenda) and not self._rebuild
-        if not more:
+        if not more and not self._rebuild:
             self._sort_mail()
         idle = not more and not self.flying and not self.calls and not self._rebuild
         self._let_time_pass(idle=idle)
@@ -366,7 +368,7 @@ class Machine(Desk):
             for place in places_to_reopen(self.definition, self.memo, failed, message.body):
                 self._reopen(place, message.body if place.path == failed else {})
             self.record = moves.resume(before, self.definition, corrections, self.now)
-            self._enter_root()
+            self._rebuild = True
 
     def _undo_again(self, body: Mapping[str, Json], failed: str | None) -> None:
         """Go on undoing where it stopped; ``body`` corrects the step that failed."""

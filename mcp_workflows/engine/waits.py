@@ -70,6 +70,12 @@ class Waits:
         new, self._new = self._new, []
         return ((key, message) for key, message in new if message in self._early.get(key, ()))
 
+    def take_over(self, others: Waits) -> None:
+        """The messages that came early there, as if they came now."""
+        for key, messages in others._early.items():
+            for message in messages:
+                self.put(key, message)
+
     def drop(self, key: MailKey, message: Message) -> None:
         self._early[key].remove(message)
         if not self._early[key]:
