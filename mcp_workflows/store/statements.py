@@ -368,26 +368,35 @@ class Statements:
         self.each = each
         self.among = among
 
-        def prepare(statement: ClauseElement) -> Prepared:
-            return Prepared(statement, dialect)
-
         self.dialect = dialect
+        self._upsert = upsert
+        self._of_nodes()
+        self._of_records(bulk)
+        self._of_starts()
+        self._of_messages()
+        self._of_contents()
+
+    def _prepare(self, statement: ClauseElement) -> Prepared:
+        return Prepared(statement, self.dialect)
+
+    def _of_nodes(self) -> None:
+        """The life of nodes, and what the dead leave."""
         mine = node.c.node_id == bindparam("me")
-        self.beat = prepare(
+        self.beat = self._prepare(
             update(node)
             .where(mine, node.c.ended_at.is_(None))
             .values(beat=bindparam("new_beat"), beat_at=bindparam("now"))
         )
         # Waits for a transaction that was cut off and that the database still works at.
-        self.last_beat = prepare(select(node.c.beat).where(mine).with_for_update(key_share=True))
-        self.live_nodes = prepare(
+        self.last_beat = self._prepare(select(node.c.beat).where(mine).with_for_update(key_share=True))
+        self.live_nodes = self._prepare(
             select(node.c.node_id, node.c.name, node.c.beat).where(node.c.ended_at.is_(None), ~mine)
         )
-        self.insert_node = prepare(insert(node).values({name: bindparam(name) for name in node.columns.keys()}))  # noqa: SIM118
-        self.forget_nodes = prepare(
+        self.insert_node = self._prepare(insert(node).values({name: bindparam(name) for name in node.columns.keys()}))  # noqa: SIM118
+        self.forget_nodes = self._prepare(
             node.delete().where(node.c.ended_at < _instant("before"), ~exists().where(run.c.owner == node.c.node_id))
         )
-        self.end_node = prepare(
+        self.end_node = self._prepare(
             update(node)
             .where(node.c.node_id == bindparam("node"), node.c.ended_at.is_(None))
             .values(ended_at=bindparam("now"), crashed=bindparam("was_crash"))
@@ -396,78 +405,92 @@ class Statements:
             node.c.node_id == bindparam("node"), node.c.ended_at.is_(None), node.c.beat == bindparam("seen")
         )
         # Whoever has its row at this moment is the node itself, which lives, or another who takes over.
-        self.end_silent_node = prepare(
+        self.end_silent_node = self._prepare(
             update(node)
             .where(node.c.node_id.in_(still.with_for_update(key_share=True, skip_locked=True)))
             .values(ended_at=bindparam("now"), crashed=true())
         )
-        self.free_left = prepare(_free())
-        self.free_crashed = prepare(
+        self.free_left = self._prepare(_free())
+        self.free_crashed = self._prepare(
             _free(
                 recoveries=case((run.c.recovered_seq < _LAST_SEQ, 1), else_=run.c.recoveries + 1),
                 recovered_seq=_LAST_SEQ,
             )
         )
+
+    def _of_records(self, bulk: Bulk) -> None:
+        """What a turn records."""
         short, long = (
-            bulk(partial(_upsert_step, upsert), [step.c[name] for name in columns], dialect)
+            bulk(partial(_upsert_step, self._upsert), [step.c[name] for name in columns], self.dialect)
             for columns in (STEP_COLUMNS[: -len(SELDOM)], STEP_COLUMNS)
         )
         self.steps = StepInserts(short, long)
-        self.attempts = bulk(partial(_upsert_attempt, upsert), list(tables.attempt.columns), dialect)
-        self.keep_run = {s: prepare(_update_run(s, release=False)) for s in RunStatus if s not in FINISHED}
-        self.release_run = {s: prepare(_update_run(s, release=True)) for s in RunStatus}
-        self.consume = prepare(
+        self.attempts = bulk(partial(_upsert_attempt, self._upsert), list(tables.attempt.columns), self.dialect)
+        self.keep_run = {s: self._prepare(_update_run(s, release=False)) for s in RunStatus if s not in FINISHED}
+        self.release_run = {s: self._prepare(_update_run(s, release=True)) for s in RunStatus}
+        self.consume = self._prepare(
             update(inbox)
             .where(
                 inbox.c.id == bindparam("message"), inbox.c.run == bindparam("run_key"), inbox.c.consumed_at.is_(None)
             )
             .values(consumed_at=bindparam("now"))
         )
-        self.keep = prepare(
+        self.keep = self._prepare(
             update(inbox)
             .where(
                 inbox.c.id == bindparam("message"), inbox.c.run == bindparam("run_key"), inbox.c.consumed_at.is_(None)
             )
             .values(kept=true())
         )
-        self.start = prepare(_start(upsert))
-        self.start_child = prepare(_start_child(upsert))
-        self.send = prepare(_send(upsert))
-        self.wake_receiver = prepare(_wake_receiver())
-        self.run_by_idempotency_key = prepare(
+
+    def _of_starts(self) -> None:
+        """How runs begin, and find one another."""
+        self.start = self._prepare(_start(self._upsert))
+        self.start_child = self._prepare(_start_child(self._upsert))
+        self.send = self._prepare(_send(self._upsert))
+        self.wake_receiver = self._prepare(_wake_receiver())
+        self.run_by_idempotency_key = self._prepare(
             select(run).where(
                 run.c.actor == bindparam("by"),
                 run.c.workflow == bindparam("of"),
                 run.c.idempotency_key == bindparam("idempotency_key"),
             )
         )
-        self.run_by_join_key = prepare(_joinable())
-        self.run_by_run_id = prepare(select(run).where(run.c.run_id == bindparam("run_id")))
-        self.deliver = prepare(_deliver(upsert))
-        self.delivered = prepare(
+        self.run_by_join_key = self._prepare(_joinable())
+        self.run_by_run_id = self._prepare(select(run).where(run.c.run_id == bindparam("run_id")))
+
+    def _of_messages(self) -> None:
+        """What is sent to runs, and who moves them."""
+        self.deliver = self._prepare(_deliver(self._upsert))
+        self.delivered = self._prepare(
             select(inbox.c.id).where(inbox.c.run == bindparam("run_key"), inbox.c.dedupe_key == bindparam("dedupe_key"))
         )
-        self.give_back = prepare(update(run).where(_MINE).values(owner=None))
-        self.wake = prepare(
+        self.give_back = self._prepare(update(run).where(_MINE).values(owner=None))
+        self.wake = self._prepare(
             update(run)
             .where(run.c.key == bindparam("run_key"), run.c.owner.is_(None))
             .values(claim_at=bindparam("now"))
         )
-        self.holds_suspect = prepare(
+        self.holds_suspect = self._prepare(
             select(run.c.key)
             .where(run.c.owner == bindparam("me"), run.c.recoveries >= SUSPECT_AFTER, run.c.recovered_seq >= _LAST_SEQ)
             .limit(1)
         )
+
+    def _of_contents(self) -> None:
+        """Definitions, blobs, and what the database as a whole is told."""
         d = tables.definition
-        self.definition_by_digest = prepare(
+        self.definition_by_digest = self._prepare(
             select(d.c.id, d.c.version).where(d.c.name == bindparam("of"), d.c.digest == bindparam("digest"))
         )
-        self.last_version = prepare(select(func.coalesce(func.max(d.c.version), 0)).where(d.c.name == bindparam("of")))
-        self.define = prepare(
+        self.last_version = self._prepare(
+            select(func.coalesce(func.max(d.c.version), 0)).where(d.c.name == bindparam("of"))
+        )
+        self.define = self._prepare(
             insert(d).values({name: bindparam(name) for name in d.columns.keys() if name != "id"}).returning(d.c.id)  # noqa: SIM118
         )
-        self.put_blob = prepare(_put_blob(upsert))
-        self.part_is_there = prepare(
+        self.put_blob = self._prepare(_put_blob(self._upsert))
+        self.part_is_there = self._prepare(
             select(blob.c.size)
             .join(run, run.c.key == blob.c.run)
             .where(
@@ -477,12 +500,12 @@ class Statements:
             )
         )
         s = tables.setting
-        self.put_setting = prepare(
-            upsert(s)
+        self.put_setting = self._prepare(
+            self._upsert(s)
             .values(name=bindparam("setting"), value=bindparam("new"))
             .on_conflict_do_nothing(index_elements=["name"])
         )
-        self.setting = prepare(select(s.c.value).where(s.c.name == bindparam("setting")))
+        self.setting = self._prepare(select(s.c.value).where(s.c.name == bindparam("setting")))
 
 
 def _joinable() -> Select[Any]:
