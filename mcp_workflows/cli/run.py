@@ -20,7 +20,7 @@ from mcp_workflows.cli.told import run_json
 from mcp_workflows.definition.phrases import did_you_mean
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import InputRefused, UnknownWorkflow
-from mcp_workflows.mcp_server.caller import LOCAL
+from mcp_workflows.runtime.runs import LOCAL
 from mcp_workflows.runtime.views import RunView
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.context import ServerRequestContext
+
+from mcp_workflows.runtime.runs import LOCAL
 from mcp_workflows.runtime.views import RunView
-
-LOCAL = "local"
-"""The actor on stdio, and over HTTP as long as nobody has to authenticate."""
 
 Report = Callable[[float, str | None], Awaitable[None]]
 """Sends one progress notification: how much, and a message. Does nothing where the client asked for none."""
@@ -19,6 +21,7 @@ class Caller:
     """One call. ``report`` tells its client how far the run is while the call waits."""
 
     actor: str
+    """Whose runs are started, and shown."""
     report: Report
     _last: float = field(default=-1.0, init=False)
 
@@ -27,3 +30,22 @@ class Caller:
         if view.progress is not None and view.progress.completed > self._last:
             self._last = view.progress.completed
             await self.report(self._last, ", ".join(view.progress.running[:5]) or str(view.status))
+
+
+def caller_of(ctx: ServerRequestContext[Any, Any]) -> Caller:
+    """Who sent this request. Every handler takes the actor from here, and from nowhere else.
+
+    Over HTTP it is whom the request's token names: what the transport attached to this one request, and not what a
+    connection began with. Where requests carry no user, nobody has to authenticate, and the actor is ``LOCAL``.
+    """
+    user = None if ctx.request is None else ctx.request.scope.get("user")
+    return Caller(LOCAL if user is None else _actor(user), _report(ctx))
+
+
+def _actor(user: object) -> str:
+    assert isinstance(user, AuthenticatedUser), "a request that failed to authenticate reached a handler"
+    return user.access_token.subject or user.access_token.client_id
+
+
+def _report(ctx: ServerRequestContext[Any, Any]) -> Report:
+    return lambda done, message: ctx.session.report_progress(done, None, message)

@@ -27,7 +27,7 @@ from mcp_workflows.mcp_server import refusals
 from mcp_workflows.mcp_server.announcer import Announcer
 from mcp_workflows.mcp_server.answers import refusal
 from mcp_workflows.mcp_server.arguments import ArgumentsRefused, check_against, check_readable
-from mcp_workflows.mcp_server.caller import LOCAL, Caller
+from mcp_workflows.mcp_server.caller import Caller, caller_of
 from mcp_workflows.mcp_server.calls import Calls
 from mcp_workflows.mcp_server.instructions import INSTRUCTIONS
 from mcp_workflows.mcp_server.toolbox import Toolbox
@@ -96,9 +96,8 @@ class WorkflowServer(Server[dict[str, Any]]):
         return ListToolsResult(tools=self._toolbox.tools)
 
     async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
-        caller = Caller(LOCAL, lambda done, message: ctx.session.report_progress(done, None, message))
         try:
-            return await self._call(params.name, params.arguments or {}, caller)
+            return await self._call(params.name, params.arguments or {}, caller_of(ctx))
         except Exception:  # a defect must not take the connection down, nor show itself to the caller
             logger.exception("the call of %r failed", params.name)
             return refusal(refusals.internal(params.name))
