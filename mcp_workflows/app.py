@@ -94,7 +94,9 @@ async def built_app(
     if role is Role.OBSERVER and file is not None and not file.exists():
         raise SettingsInvalid(_no_database(settings))
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(Store.open(settings.database, clock=clock, node_name=_node_name(role)))
+        store = await stack.enter_async_context(
+            Store.open(settings.database, clock=clock, node_name=_node_name(role), lease_seconds=settings.lease_seconds)
+        )
         tokens = CallbackTokens(await store.secret_key()) if role in _MOVING else None
         environment = replace(
             _environment(settings, moves=role in _MOVING),

@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.store.places import default_url
+from mcp_workflows.store.store import LEASE_SECONDS
 
 PREFIX: Final = "MCP_WORKFLOWS_"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -114,6 +115,10 @@ class Settings(BaseSettings):
     )
     max_function_threads: Annotated[int, Field(ge=1)] = Field(
         default=40, description="Sync functions of `python` steps that run at the same time; more wait their turn."
+    )
+    lease_seconds: Annotated[float, Field(ge=2)] = Field(
+        default=LEASE_SECONDS,
+        description="Seconds of silence after which others take over what a process has; the same for all of a database.",
     )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         default=None, description="`debug`, `info`, `warning` or `error`; logs go to stderr."
