@@ -90,7 +90,7 @@ class WorkflowServer(Server[dict[str, Any]]):
     def _definitions_changed(self) -> None:
         before, self._toolbox = self._toolbox, Toolbox(self.runs.catalog.definitions)
         if not self._toolbox.same_tools(before):
-            self._announcer.tools_changed()
+            self._announcer.list_changed("tools")
 
     async def _list_tools(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=self._toolbox.tools)

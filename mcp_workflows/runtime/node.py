@@ -109,14 +109,21 @@ class Node:
     def watching(self, run_id: str) -> Generator[Watch]:
         """Notices, while the block runs, whatever is recorded of the run."""
         watch = Watch()
-        watches = self._watches.setdefault(run_id, [])
-        watches.append(watch)
+        self.watch(run_id, watch)
         try:
             yield watch
         finally:
-            watches.remove(watch)
-            if not watches:
-                del self._watches[run_id]
+            self.unwatch(run_id, watch)
+
+    def watch(self, run_id: str, watch: Watch) -> None:
+        """From now on ``watch``, which may watch others too, notices whatever is recorded of the run."""
+        self._watches.setdefault(run_id, []).append(watch)
+
+    def unwatch(self, run_id: str, watch: Watch) -> None:
+        watches = self._watches[run_id]
+        watches.remove(watch)
+        if not watches:
+            del self._watches[run_id]
 
     def adopt(self, run: Run, definition: Definition) -> None:
         """Move a run that was just begun here, in a reserved place."""

@@ -26,6 +26,7 @@ from mcp_workflows.errors import RunRefused, SettingsInvalid, Stopping, UnknownR
 from mcp_workflows.runtime.callbacks import Callbacks, Received
 from mcp_workflows.runtime.catalog import Catalog, Served
 from mcp_workflows.runtime.children import pins_of
+from mcp_workflows.runtime.following import Following, Stop, Tell
 from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.telling import Teller
@@ -60,6 +61,7 @@ class Runs:
         self._node = node
         self._clock = clock
         self._viewer = Viewer(catalog, store, node)
+        self._following = Following(node, store)
 
     @property
     def unwell(self) -> str | None:
@@ -120,6 +122,14 @@ class Runs:
             except TimeoutError:
                 run = await self._now(run)
         return await self._viewer.view(run)
+
+    async def follow(self, run_id: str, tell: Tell, *, actor: str | None) -> Stop:
+        """Call ``tell`` whenever something was recorded of the run, whoever moves it, until ``Stop`` is called.
+
+        Raises ``UnknownRun`` and ``StoreUnavailable``.
+        """
+        run = await self._run(run_id, actor)
+        return await self._following.follow(run.run_id, tell)
 
     async def list(self, query: RunQuery) -> RunPage:
         """A page of runs, newest first."""

@@ -6,6 +6,7 @@ from mcp_workflows.store.places import default_url
 from mcp_workflows.store.store import Store
 from mcp_workflows.store.values import (
     Delivered,
+    Mark,
     NewRun,
     NodeRow,
     RunFilter,
@@ -17,6 +18,7 @@ from mcp_workflows.store.values import (
 
 __all__ = [
     "Delivered",
+    "Mark",
     "NewRun",
     "NodeRow",
     "RunFilter",

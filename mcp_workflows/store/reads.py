@@ -19,7 +19,7 @@ from mcp_workflows.errors import InputRefused, StoreUnavailable
 from mcp_workflows.store import rows, tables
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.statements import claimable
-from mcp_workflows.store.values import NodeRow, RunFilter, RunList, StoredDefinition
+from mcp_workflows.store.values import Mark, NodeRow, RunFilter, RunList, StoredDefinition
 
 T = TypeVar("T")
 
@@ -96,6 +96,35 @@ def run_ids(connection: Connection, prefix: str, actor: str | None) -> list[str]
         .limit(10)
     )
     return list(found.scalars())
+
+
+def marks(connection: Connection, run_ids: Collection[str]) -> dict[str, Mark]:
+    """Of each run that is there. What is counted here grows with a run's steps, but only while it has not ended."""
+    wanted = sorted(one for one in set(run_ids) if rows.is_plain(one))
+    found: dict[str, Mark] = {}
+    for start in range(0, len(wanted), LISTS):
+        found |= _marks(connection, wanted[start : start + LISTS])
+    return found
+
+
+def _marks(connection: Connection, run_ids: Sequence[str]) -> dict[str, Mark]:
+    asked = [getattr(_run.c, name) for name in ("key", "run_id", *rows.RECORD_COLUMNS)]
+    runs = connection.execute(select(*asked).where(_run.c.run_id.in_(run_ids))).all()
+    open_keys = [row.key for row in runs if row.status not in FINISHED]
+    counted = select(
+        _step.c.run,
+        func.count(),
+        func.max(_step.c.seq),
+        func.sum(_step.c.attempts + _step.c.attempts_before),
+        func.count(_step.c.finished_at),
+    )
+    steps = {
+        row[0]: tuple(row)
+        for row in connection.execute(counted.where(_step.c.run.in_(open_keys)).group_by(_step.c.run))
+    }
+    last = select(_inbox.c.run, func.max(_inbox.c.id)).where(_inbox.c.run.in_([row.key for row in runs]))
+    told = {row[0]: row[1] for row in connection.execute(last.group_by(_inbox.c.run))}
+    return {row.run_id: (tuple(row), steps.get(row.key), told.get(row.key)) for row in runs}
 
 
 def steps(connection: Connection, run_id: str, lists: Collection[str] | None) -> list[StepRecord]:

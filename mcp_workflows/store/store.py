@@ -29,6 +29,7 @@ from mcp_workflows.store.statements import Cursor
 from mcp_workflows.store.tables import micros
 from mcp_workflows.store.values import (
     Delivered,
+    Mark,
     NewRun,
     NodeRow,
     RunFilter,
@@ -283,6 +284,10 @@ class Store:
     async def find_runs(self, prefix: str, actor: str | None) -> list[str]:
         """Up to ten ids that begin with ``prefix``; of all actors for ``None``."""
         return await self._reads(reads.run_ids, prefix, actor)
+
+    async def marks(self, run_ids: Collection[str]) -> dict[str, Mark]:
+        """Of each of these runs that is there."""
+        return await self._reads(reads.marks, run_ids)
 
     async def list_runs(self, query: RunFilter) -> RunList:
         """Newest first. ``InputRefused``: an unknown status or cursor."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.records import ParentRun, Run, RunRecord
@@ -49,6 +49,10 @@ class Delivered(NamedTuple):
 
     message_id: int
     new: bool
+
+
+Mark: TypeAlias = tuple[Any, ...]
+"""What a run's records add up to: another mark than before means that something was recorded of it since."""
 
 
 class StoredDefinition(NamedTuple):
