@@ -7,7 +7,7 @@ waits for it: it is kept until then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -36,6 +36,8 @@ class Given:
     person: bool
     decides: bool = False
     """It can only be meant for an approval."""
+    wait: str | None = None
+    """The ``Waiting.key`` of the one wait that it is for; ``name`` is then its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +57,35 @@ def posting(
     ``rows`` are the steps that wait. Raises ``RunRefused``, ``PersonNeeded`` and ``InputRefused``: nothing was changed.
     """
     waits = waiting_for(definition, rows)
+    if given.wait is not None:
+        return _for_one(run, next((wait for wait in waits if wait.key == given.wait), None), given, now)
     asked = _asked(run, waits, given.name)
     if asked is not None and asked.expires_at is not None and asked.expires_at <= now:
         raise RunRefused(_expired(run.run_id, asked.path, asked.expires_at))  # though no server was up to see it expire
     if asked is not None:
-        return _answer(run, asked, rows[asked.path].generation, given)
+        return _answer(run, asked, given)
     signal = _signal(definition, given.name)
     if signal is None or given.decides or run.record.status.finished:
         return None
     waiting = any(wait.kind == "signal" and wait.name == given.name for wait in waits)
-    data = _signal_data(signal, given.data, waiting=waiting)
-    return Posting("signal", {"name": given.name, "data": data})
+    data = _data(signal.schema, given.data, "The run still waits." if waiting else "Nothing was changed.")
+    return _sent(given.name, data, given)
+
+
+def _for_one(run: Run, wait: Waiting | None, given: Given, now: datetime) -> Posting | None:
+    """For this wait and no other: the second answer to it is refused, whatever it is."""
+    if wait is None:
+        return None
+    if wait.expires_at is not None and wait.expires_at <= now:
+        raise RunRefused(_expired(run.run_id, wait.path, wait.expires_at))
+    if wait.kind == "approval":
+        return _answer(run, wait, given)
+    data = _data(wait.schema, given.data, "The run still waits.")
+    return replace(_sent(wait.name, data, given), dedupe_key=f"signal:{wait.key}")
+
+
+def _sent(name: str, data: Json, given: Given) -> Posting:
+    return Posting("signal", {"name": name, "data": data, "via": given.via})
 
 
 def _signal(definition: Definition, name: str) -> SignalWork | None:
@@ -85,7 +105,7 @@ def _asked(run: Run, waits: Iterable[Waiting], name: str) -> Waiting | None:
     return meant
 
 
-def _answer(run: Run, wait: Waiting, generation: int, given: Given) -> Posting:
+def _answer(run: Run, wait: Waiting, given: Given) -> Posting:
     if wait.by == "person" and not given.person:
         raise PersonNeeded(run.run_id, wait.name, wait.expires_at)
     if wait.approvers is not None and given.actor not in wait.approvers:
@@ -94,8 +114,8 @@ def _answer(run: Run, wait: Waiting, generation: int, given: Given) -> Posting:
             f'Refused: approval "{wait.name}" of {run.run_id} is answered by {may}, not by {given.actor}. The run still waits.'
         )
     answer = _answer_data(wait, given.data)
-    body: dict[str, Json] = {"path": wait.path, "generation": generation, **answer, "via": given.via}
-    return Posting("answer", body, dedupe_key=f"answer:{wait.path}:{generation}")
+    body: dict[str, Json] = {"path": wait.path, "generation": wait.generation, **answer, "via": given.via}
+    return Posting("answer", body, dedupe_key=f"answer:{wait.path}:{wait.generation}")
 
 
 def _answer_data(wait: Waiting, data: Json) -> dict[str, Json]:
@@ -108,12 +128,11 @@ def _answer_data(wait: Waiting, data: Json) -> dict[str, Json]:
     return cast("dict[str, Json]", _fit(schema, {} if data is None else data, "The run still waits."))
 
 
-def _signal_data(signal: SignalWork, data: Json, *, waiting: bool) -> Json:
-    """The data as the schema makes it. Without one, anything is taken."""
-    state = "The run still waits." if waiting else "Nothing was changed."
-    if signal.schema is None:
+def _data(schema: Mapping[str, Json] | None, data: Json, state: str) -> Json:
+    """The data of a signal as its schema makes it. Without one, anything is taken."""
+    if schema is None:
         return _fit({}, data, state)
-    return _fit(signal.schema, {} if data is None else data, state)
+    return _fit(schema, {} if data is None else data, state)
 
 
 def _fit(schema: Mapping[str, Json], data: Json, state: str) -> Json:
@@ -161,8 +180,10 @@ def not_taken(
 
 
 def answered(message: Message) -> str:
-    """Of an approval that has its answer: whose it is."""
+    """Of a wait that has its answer: whose it is."""
     body = message.body
+    if message.kind == "signal":
+        return f"{body.get('name')} was sent by {message.actor} at {_time(message.received_at)}."
     path = str(body.get("path"))
     return f"{_last(path)} was answered by {message.actor} at {_time(message.received_at)} ({body.get('decision')})."
 

@@ -32,6 +32,12 @@ class Waiting:
     approvers: tuple[str, ...] | None = None
     """The actors who alone may answer; ``None``: whoever may at all."""
     expires_at: datetime | None = None
+    generation: int = 1
+
+    @property
+    def key(self) -> str:
+        """Tells this wait from all others that the run ever has: an answer that names it is for no later one."""
+        return f"{self.path}#{self.generation}"
 
 
 def waiting_for(definition: Definition, rows: Mapping[str, StepRecord]) -> tuple[Waiting, ...]:
@@ -43,7 +49,7 @@ def waiting_for(definition: Definition, rows: Mapping[str, StepRecord]) -> tuple
         if isinstance(work, ApprovalWork):
             waits.append(_approval(row, work))
         elif isinstance(work, SignalWork):
-            waits.append(Waiting("signal", work.name, row.path, "anyone", schema=work.schema, expires_at=row.due_at))
+            waits.append(_signal(row, work))
     return tuple(waits)
 
 
@@ -52,8 +58,14 @@ def _approval(row: StepRecord, work: ApprovalWork) -> Waiting:
     approvers = asked.get("approvers")
     return Waiting(
         "approval", name_of(row.path), row.path, work.by, asked.get("message"), answer_schema(work.form),
-        None if approvers is None else tuple(map(str, approvers)), row.due_at,
+        None if approvers is None else tuple(map(str, approvers)), row.due_at, row.generation,
     )  # fmt: skip
+
+
+def _signal(row: StepRecord, work: SignalWork) -> Waiting:
+    return Waiting(
+        "signal", work.name, row.path, "anyone", schema=work.schema, expires_at=row.due_at, generation=row.generation
+    )
 
 
 def name_of(path: str) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from mcp_workflows.asking.resuming import resume_body
@@ -131,6 +131,13 @@ class Runs:
         run = await self._run(run_id, actor)
         return await self._following.follow(run.run_id, tell)
 
+    async def last_change(self, view: RunView) -> datetime:
+        """When the last thing was recorded of the run, as far as instants are recorded."""
+        if view.finished_at is not None:
+            return view.finished_at
+        changed_at = await self._store.last_change(view.run_id)
+        return max(filter(None, (view.created_at, view.started_at, changed_at)))
+
     async def list(self, query: RunQuery) -> RunPage:
         """A page of runs, newest first."""
         page = await self._store.list_runs(query)
@@ -157,13 +164,23 @@ class Runs:
         Raises ``RunRefused`` (``PersonNeeded``), ``InputRefused`` and ``UnknownRun``: nothing was changed.
         """
         given = Given(name, data, by or actor or LOCAL, via, person, decides)
-        run = await self._run(run_id, actor)
+        return await self._send(await self._run(run_id, actor), given)
+
+    async def answer(self, run_id: str, wait: str, data: Json, *, actor: str, via: str, person: bool) -> RunView:
+        """Answer one wait, which its ``Waiting.key`` names, and no other: as ``signal``, with the same refusals.
+
+        That a wait is over, or was answered by somebody else meanwhile, is such a refusal, and changes nothing.
+        """
+        given = Given(wait.rpartition("#")[0], data, actor, via, person, wait=wait)
+        return await self._send(await self._run(run_id, actor), given)
+
+    async def _send(self, run: Run, given: Given) -> RunView:
         definition = await self.catalog.definition_of(run.definition_id)
         rows = {row.path: row for row in await self._store.load_waiting(run.run_id)}
         sent = posting(run, definition, rows, given, self._clock())
         if sent is None:
             messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
-            past = await self._store.load_steps(run.run_id, past_lists(messages, name))
+            past = await self._store.load_steps(run.run_id, past_lists(messages, given.name))
             raise not_taken(run, definition, waiting_for(definition, rows), given, messages, past)
         if sent.kind == "signal":
             count, size = await self._store.unread(run.run_id)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, or_, select, text, true
 from sqlalchemy.exc import DBAPIError
@@ -171,6 +171,15 @@ def completed_steps(connection: Connection, run_id: str) -> int:
         )
     )
     return connection.execute(count).scalar_one()
+
+
+def last_change(connection: Connection, run_id: str) -> datetime | None:
+    latest_step = select(func.max(_step.c.started_at), func.max(_step.c.finished_at)).where(
+        _step.c.run == _key_of(run_id)
+    )
+    latest_message = select(func.max(_inbox.c.received_at)).where(_inbox.c.run == _key_of(run_id))
+    instants = [*connection.execute(latest_step).one(), connection.execute(latest_message).scalar_one()]
+    return max((when for when in cast("list[datetime | None]", instants) if when is not None), default=None)
 
 
 def _steps(connection: Connection, run_id: str, *conditions: Any) -> list[StepRecord]:

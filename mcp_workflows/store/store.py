@@ -313,6 +313,10 @@ class Store:
         """How many steps completed, without compensations, branches, items and iterations."""
         return await self._reads(reads.completed_steps, run_id)
 
+    async def last_change(self, run_id: str) -> datetime | None:
+        """When the last step began or was settled, or the last message came."""
+        return await self._reads(reads.last_change, run_id)
+
     async def load_attempts(self, run_id: str) -> list[AttemptRecord]:
         """In the order in which they ended."""
         return await self._reads(reads.attempts, run_id)

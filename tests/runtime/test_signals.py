@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -151,6 +152,47 @@ async def test_an_answer_to_one_round_is_none_to_the_next(tmp_path: Path) -> Non
         await send(app.runs, run_id, "rounds[1].more", {"decision": "rejected"}, person=False)
         view = await app.runs.wait(run_id, actor="me", seconds=20)
         assert view.result == ["approved", "rejected"]
+
+
+async def test_an_answer_to_one_wait_is_none_to_the_same_question_asked_again(tmp_path: Path) -> None:
+    async with opened(tmp_path, ASK) as app:
+        run_id = (await begun(app, "ask")).run_id
+    yes: dict[str, Any] = {"decision": "approved"}
+    how: dict[str, Any] = {"actor": "me", "via": "test", "person": True}
+    async with opened(tmp_path, ASK, clock=later) as app:
+        view = await app.runs.wait(run_id, actor="me", seconds=20)
+        assert view.status == "paused"
+        await app.runs.resume(run_id, actor="me", correction={})
+        view = await app.runs.wait(run_id, actor="me", seconds=20, known=())
+        assert [wait.key for wait in view.waiting_for] == ["decide#2"]
+        with pytest.raises(RunRefused, match=r"decide of .* has expired|does not wait"):
+            await app.runs.answer(run_id, "decide#1", yes, **how)
+        assert (await app.runs.get(run_id, actor="me")).waits == ("decide",)
+        with pytest.raises(UnknownRun):
+            await app.runs.answer(run_id, "decide#2", yes, actor="you", via="test", person=True)
+        with pytest.raises(PersonNeeded):
+            await app.runs.answer(run_id, "decide#2", yes, actor="me", via="test", person=False)
+        await app.runs.answer(run_id, "decide#2", yes, **how)
+        with pytest.raises(RunRefused, match="decide was answered by me"):
+            await app.runs.answer(run_id, "decide#2", yes, **how)
+        view = await app.runs.wait(run_id, actor="me", seconds=20)
+        assert (view.status, view.result["via"]) == ("completed", "test")
+
+
+async def test_of_two_signals_for_one_wait_the_second_is_refused_and_not_kept_for_the_next(tmp_path: Path) -> None:
+    async with opened(tmp_path, BOTH) as app:
+        run_id = (await begun(app, "both")).run_id
+        how: dict[str, Any] = {"actor": "me", "via": "test", "person": True}
+        sent = [app.runs.answer(run_id, "two.first.small#1", {"weight": n}, **how) for n in (1, 2, 3)]
+        answers = await asyncio.gather(*sent, return_exceptions=True)
+        assert sum(isinstance(answer, RunRefused) for answer in answers) == 2
+        view = await app.runs.get(run_id, actor="me")
+        assert [wait.key for wait in view.waiting_for] == ["two.second.large#1"]
+        with pytest.raises(InputRefused, match="weight: 9 is too large"):
+            await app.runs.answer(run_id, "two.second.large#1", {"weight": 9}, **how)
+        trace = await app.runs.trace(run_id, actor="me")
+        (message,) = trace.messages
+        assert (message.kind, message.actor, message.body["via"]) == ("signal", "me", "test")
 
 
 async def test_the_run_of_somebody_else_is_unknown_to_a_program_and_known_to_the_person_at_the_terminal(
