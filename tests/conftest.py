@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.dialects import SQLITE_ONLY
-from tests.postgres import PostgresServer, postgres_server
+from tests.dialects import ON_OLDER_TOO, SQLITE_ONLY
+from tests.postgres import Databases, databases, older_programs, postgres_server
 
 settings.register_profile("quick", max_examples=150, deadline=None)
 settings.register_profile("soak", max_examples=20_000, deadline=None)
@@ -35,32 +36,57 @@ def _logging_as_before() -> Generator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def postgres() -> Iterator[Databases]:
     """The server in which every test on PostgreSQL gets a database of its own."""
-    with postgres_server("fsync=off") as server:
+    with databases() as server:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def postgres15() -> Iterator[Databases]:
+    """The oldest server that tests run on, where it is installed."""
+    with postgres_server("fsync=off", bin_folder=older_programs()) as server:
+        yield server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with the fixture ``url`` runs on each kind of database; where it pays, on an older server too."""
+    if "url" in metafunc.fixturenames:
+        older = metafunc.definition.path.parent.name == "store" or metafunc.definition.path.stem in ON_OLDER_TOO
+        metafunc.parametrize("url", ["sqlite", "postgres", *(["postgres15"] if older else [])], indirect=True)
+
+
+@pytest.fixture
+def another_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Makes one more empty database of the kind that ``url`` is of."""
+    kind = request.node.callspec.params["url"]
+    if kind == "sqlite":
+        numbers = count(1)
+        return lambda: f"sqlite:///{tmp_path / f'another{next(numbers)}.db'}"
+    server: Databases = request.getfixturevalue(kind)
+    return server.new_database
+
+
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database of each dialect in which nothing is kept yet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'runs.db'}"
-    server: PostgresServer = request.getfixturevalue("postgres")
+    server: Databases = request.getfixturevalue(request.param)
     return server.new_database(template=None if request.node.path.stem == "test_schema" else server.template)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On PostgreSQL, leaves out what concerns only SQLite."""
-    left_out = [item for item in items if _dialect(item) == "postgres" and _only_sqlite(item)]
+    left_out = [item for item in items if _on_postgres(item) and _only_sqlite(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
 
 
-def _dialect(item: pytest.Item) -> object:
+def _on_postgres(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
-    return None if callspec is None else callspec.params.get("url")
+    return callspec is not None and callspec.params.get("url", "sqlite") != "sqlite"
 
 
 def _only_sqlite(item: pytest.Item) -> bool:

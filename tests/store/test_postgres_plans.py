@@ -11,7 +11,7 @@ import pytest
 from mcp_workflows.clock import utc_now
 from mcp_workflows.store import Store
 from mcp_workflows.store.statements import Prepared, claim
-from tests.postgres import PostgresServer
+from tests.postgres import Databases
 from tests.store.material import NOW, begin, claimed, waiting
 from tests.store.raw import ask, postgres_connection
 
@@ -22,7 +22,7 @@ FAR = NOW + timedelta(days=3000)
 
 
 @pytest.fixture
-def server_url(postgres: PostgresServer) -> str:
+def server_url(postgres: Databases) -> str:
     return postgres.new_database(template=postgres.template)
 
 

@@ -17,7 +17,7 @@ from mcp_workflows.engine.records import Turn
 from mcp_workflows.errors import NodeLost, StoreUnavailable
 from mcp_workflows.store import Store
 from mcp_workflows.store.store import LEASE_SECONDS
-from tests.postgres import PostgresServer, postgres_server
+from tests.postgres import PostgresServer, older_programs, postgres_server, programs
 from tests.store.material import NOW, begin, claimed, done, kill, take_over
 from tests.store.raw import ask, postgres_connection
 
@@ -26,10 +26,10 @@ pytestmark = pytest.mark.anyio
 BOUND = 60.0
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
+@pytest.fixture(scope="module", params=[programs, older_programs], ids=["postgres", "postgres15"])
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """One that is stopped and killed: nobody else's."""
-    with postgres_server("fsync=off") as server:
+    with postgres_server("fsync=off", bin_folder=request.param()) as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from mcp_workflows import __version__
 from mcp_workflows.errors import SettingsInvalid, StoreUnavailable
 from mcp_workflows.store import migrations, tables
 from mcp_workflows.store.sqlite import Sqlite
-from tests.postgres import PostgresServer
 from tests.store.conftest import OpenStore
 from tests.store.material import begin
 from tests.store.raw import ask
@@ -41,20 +41,12 @@ def _shape(url: str) -> set[tuple[object, ...]]:
     return set(columns) | set(indexes) | set(constraints)
 
 
-def _another(url: str, request: pytest.FixtureRequest) -> str:
-    """An empty database of the same kind."""
-    if url.startswith("sqlite"):
-        return url.replace("runs.db", "made.db")
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.new_database()
-
-
 async def test_migrations_make_exactly_the_tables_that_the_code_knows(
-    open_store: OpenStore, url: str, request: pytest.FixtureRequest
+    open_store: OpenStore, url: str, another_url: Callable[[], str]
 ) -> None:
     async with open_store():
         migrated = _shape(url)
-    another = _another(url, request)
+    another = another_url()
     engine = create_engine(another)
     tables.metadata.create_all(engine)
     engine.dispose()

@@ -8,7 +8,8 @@ import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mcp_workflows.engine.records import Turn
 from mcp_workflows.errors import NodeLost, StoreUnavailable
 from mcp_workflows.store import Store
 from mcp_workflows.store.database import Database
+from mcp_workflows.store.postgres import Postgres
 from mcp_workflows.store.sqlite import Sqlite
 from tests.store.conftest import OpenStore
 from tests.store.material import begin, done
@@ -26,13 +28,19 @@ from tests.store.material import begin, done
 pytestmark = pytest.mark.anyio
 
 
-def trouble(
-    store: Store, sqlite_name: str, postgres_error: type[psycopg.Error] = psycopg.OperationalError
-) -> Exception:
+ON_POSTGRES: dict[str, type[psycopg.Error]] = {
+    "SQLITE_FULL": psycopg.errors.DiskFull,
+    "SQLITE_BUSY": psycopg.errors.LockNotAvailable,
+    "SQLITE_IOERR": psycopg.errors.IoError,
+    "SQLITE_READONLY": psycopg.errors.ReadOnlySqlTransaction,
+    "SQLITE_CANTOPEN": psycopg.OperationalError,
+}
+"""What SQLite calls it, and PostgreSQL."""
+
+
+def trouble(store: Store, name: str) -> Exception:
     """As the driver of ``store``'s database says it."""
-    if isinstance(store._database, Sqlite):
-        return _sqlite_trouble(sqlite_name)
-    return postgres_error("injected")
+    return _sqlite_trouble(name) if isinstance(store._database, Sqlite) else ON_POSTGRES[name]("injected")
 
 
 def _sqlite_trouble(name: str) -> sqlite3.OperationalError:
@@ -108,12 +116,12 @@ def break_down(
     writer._connection = Faulty(writer._connection, before, after)
 
 
-@pytest.mark.parametrize("name", ["SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN"])
+@pytest.mark.parametrize("name", ON_POSTGRES)
 @pytest.mark.parametrize("at", ["BEGIN", "INSERT INTO step", "COMMIT"])
 async def test_trouble_of_the_database_is_waited_out(open_store: OpenStore, name: str, at: str) -> None:
     async with open_store() as store:
         runs = [await begin(store) for _ in range(5)]
-        break_down(store, before=times(2, _sqlite_trouble(name), at=at))
+        break_down(store, before=times(2, trouble(store, name), at=at))
         recording = [asyncio.create_task(store.record(Turn(run_id, [done("a", 1)]))) for run_id in runs]
         await asyncio.gather(*recording)
         assert store.unwell is None
@@ -165,7 +173,7 @@ async def test_after_a_lease_of_trouble_callers_are_told_what_is_wrong(open_stor
 
         def fault(sql: str) -> None:
             if full and sql.startswith("INSERT INTO step"):
-                raise trouble(store, "SQLITE_FULL", psycopg.errors.DiskFull)
+                raise trouble(store, "SQLITE_FULL")
 
         break_down(store, before=fault)
         for _ in range(2):
@@ -178,18 +186,31 @@ async def test_after_a_lease_of_trouble_callers_are_told_what_is_wrong(open_stor
         assert await store.load_steps(run_id) == [done("a", 1)]
 
 
+@contextmanager
+def held(store: Store) -> Generator[None]:
+    """Nobody can write while the block runs."""
+    if isinstance(store._database, Postgres):
+        with psycopg.connect(store._database.conninfo) as connection:
+            connection.execute("LOCK TABLE node IN EXCLUSIVE MODE")
+            yield
+        return
+    lock = store._database.lock()
+    try:
+        with lock:
+            yield
+    finally:
+        lock.close()
+
+
 async def test_the_event_loop_goes_on_while_the_database_does_not(open_store: OpenStore) -> None:
     async with open_store() as store:
         run_id = await begin(store)
-        lock = store._database.lock()
-        lock.acquire()
-        recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)])))
-        for _ in range(3):
-            assert await store.load_run(run_id) is not None
-        assert not recording.done()
-        lock.release()
+        with held(store):
+            recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)])))
+            for _ in range(3):
+                assert await store.load_run(run_id) is not None
+            assert not recording.done()
         await recording
-        lock.close()
 
 
 async def test_a_database_file_that_was_deleted_is_noticed(open_store: OpenStore, tmp_path: Path) -> None:
