@@ -37,11 +37,11 @@ soak: install          ## the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600
 	$(BIN)/python -m pytest tests/engine --hypothesis-profile=soak --timeout 3600 -m "not soak"
 
-node: node_modules/.installed   ## Node and the MCP Inspector, for the tests marked "node"; needs npm
+node: node_modules/.installed   ## Node, the MCP Inspector and Mermaid, for the tests marked "node"; needs npm
 
 node_modules/.installed: Makefile
 	@echo "Installing into node_modules …"
-	@npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@24 @modelcontextprotocol/inspector@2.12.0
+	@npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@24 @modelcontextprotocol/inspector@2.12.0 jsdom@31.0.1 mermaid@12.3.0
 	@touch $@
 
 lock:                  ## resolve pyproject.toml anew into requirements.lock
