@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from mcp_workflows.access.token_file import TokenFile
+from mcp_workflows.access.verifying import AnyOf, Verifier
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.runtime.callbacks import Callbacks
@@ -125,6 +127,14 @@ async def built_app(
         stack.push_async_callback(_leave, node)
         callbacks = tokens and Callbacks(catalog, store, node, clock, tokens=tokens, secrets_of=environment.secrets_of)
         yield App(settings, Runs(catalog, store, node, clock, callbacks), catalog, store, node, role)
+
+
+def verifier_of(settings: Settings) -> Verifier | None:
+    """Who reads the tokens of requests; ``None``: nobody needs one. Raises ``SettingsInvalid``."""
+    verifiers: list[Verifier] = []
+    if settings.tokens is not None:
+        verifiers.append(TokenFile(settings.tokens))
+    return AnyOf(verifiers) if verifiers else None
 
 
 async def _leave(node: Node) -> None:

@@ -14,6 +14,7 @@
         ├── StoreUnavailable       the database cannot be read or written
         ├── RecordRefused          the database refuses this one record, whatever else it takes
         ├── NodeLost               this node was declared dead: what it holds belongs to others
+        ├── IdentityUnknown        whom a token names cannot be found out now
         └── Stopping               the process is shutting down
 
 The third family, failed work, is data and not an exception: ``engine.outcome.StepError``.
@@ -102,6 +103,10 @@ class RecordRefused(SystemUnwell):
 
 class NodeLost(SystemUnwell):
     """Another node has taken over what this node held."""
+
+
+class IdentityUnknown(SystemUnwell):
+    """Whom a token names cannot be found out now, so its bearer is not let in."""
 
 
 class Stopping(SystemUnwell):

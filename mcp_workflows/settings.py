@@ -93,6 +93,13 @@ class Settings(BaseSettings):
         default=(),
         description="Origins of browser pages that may call the server, by commas: `https://inspector.example`.",
     )
+    tokens: Path | None = Field(
+        default=None,
+        description="A file with the tokens that `serve --http` takes, one line per actor; `mcp-workflows token` adds one.",
+    )
+    max_calls_per_minute: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Requests that one actor may make in a minute; 0: as many as it likes."
+    )
     max_runs: Annotated[int, Field(ge=1)] = Field(
         default=2000, description="Runs that one process moves at the same time; more wait in the database."
     )
@@ -180,12 +187,22 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("tokens")
+    @classmethod
+    def _must_be_a_file(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
     @field_validator("secrets_dir")
     @classmethod
     def _must_be_a_folder(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
             raise ValueError(f'there is no folder "{value}". Create it, or leave the variable out')
         return value
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether who asks over HTTP must have a token."""
+        return self.tokens is not None
 
     @property
     def database(self) -> str:

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "schema": ("Definitions", "validate"),
     "test": ("Definitions", "test"),
     "serve": ("Server", "serve"),
+    "token": ("Server", "token"),
     "install": ("Server", "install"),
     "nodes": ("Server", "runs"),
     "run": ("Runs", "run"),

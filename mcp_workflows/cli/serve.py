@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from mcp_workflows.app import App, open_app
+from mcp_workflows.access.rate import Rate
+from mcp_workflows.access.verifying import Verifier
+from mcp_workflows.app import App, open_app, verifier_of
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.given import load_settings
@@ -23,10 +25,11 @@ from mcp_workflows.cli.options import Database
 from mcp_workflows.cli.terminal import stderr
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.errors import InputRefused
-from mcp_workflows.mcp_server.http import base_url, listen, serve_http
+from mcp_workflows.mcp_server.authentication import Authentication
+from mcp_workflows.mcp_server.http import MCP_PATH, base_url, listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.stdio import serve_stdio
-from mcp_workflows.settings import PREFIX
+from mcp_workflows.settings import PREFIX, Settings
 
 
 @command
@@ -54,8 +57,10 @@ async def serve(
             await serve_stdio(_server(app), stop=stop)
         return Exit.DONE
     # The address is taken first: a run that goes on at once may tell a service where to call.
-    with closing(listen(*address)) as listener:
-        async with open_app(settings, served_at=base_url(address[0], listener)) as app:
+    verifier = verifier_of(settings)
+    with closing(listen(*address, authenticated=verifier is not None)) as listener:
+        served_at = base_url(address[0], listener)
+        async with open_app(settings, served_at=served_at) as app:
             await serve_http(
                 _server(app),
                 *address,
@@ -63,6 +68,7 @@ async def serve(
                 allowed_hosts=settings.server_allowed_hosts,
                 allowed_origins=settings.server_allowed_origins,
                 public_host=settings.public_host,
+                authentication=_authentication(settings, verifier, served_at),
                 listener=listener,
                 listening=lambda url: _welcome(app, url, stderr()),
             )
@@ -70,7 +76,15 @@ async def serve(
 
 
 def _server(app: App) -> WorkflowServer:
-    return WorkflowServer(app.runs, database=app.settings.database_option)
+    per_minute = app.settings.max_calls_per_minute
+    return WorkflowServer(
+        app.runs, database=app.settings.database_option, rate=Rate(per_minute) if per_minute else None
+    )
+
+
+def _authentication(settings: Settings, verifier: Verifier | None, served_at: str) -> Authentication | None:
+    resource = f"{(settings.public_url or served_at).rstrip('/')}{MCP_PATH}"
+    return Authentication(verifier, resource) if verifier is not None else None
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import ServerRequestContext
 
+from mcp_workflows.access.principal import OPERATE, Principal
 from mcp_workflows.runtime.runs import LOCAL
 from mcp_workflows.runtime.views import RunView
 
@@ -23,7 +24,27 @@ class Caller:
     actor: str
     """Whose runs are started, and shown."""
     report: Report
+    principal: Principal | None = None
+    """What its token allows; ``None``: nobody has to authenticate, and whoever asks may do everything."""
     _last: float = field(default=-1.0, init=False)
+
+    @property
+    def may_act(self) -> bool:
+        """Answer, resume and cancel runs that it sees."""
+        return self.principal is None or self.principal.may_act
+
+    def may_start(self, workflow: str) -> bool:
+        return self.principal is None or self.principal.may_start(workflow)
+
+    @property
+    def sees(self) -> str | None:
+        """Whose runs it may follow; ``None``: everybody's."""
+        return None if self.principal is not None and OPERATE in self.principal.scopes else self.actor
+
+    @property
+    def may_list_all(self) -> bool:
+        """Also whoever is at this machine, who can read the database anyway."""
+        return self.principal is None or self.sees is None
 
     async def on_progress(self, view: RunView) -> None:
         """The protocol wants each notification to be higher than the one before, so one that is not is left out."""
@@ -39,12 +60,11 @@ def caller_of(ctx: ServerRequestContext[Any, Any]) -> Caller:
     connection began with. Where requests carry no user, nobody has to authenticate, and the actor is ``LOCAL``.
     """
     user = None if ctx.request is None else ctx.request.scope.get("user")
-    return Caller(LOCAL if user is None else _actor(user), _report(ctx))
-
-
-def _actor(user: object) -> str:
+    if user is None:
+        return Caller(LOCAL, _report(ctx))
     assert isinstance(user, AuthenticatedUser), "a request that failed to authenticate reached a handler"
-    return user.access_token.subject or user.access_token.client_id
+    actor = user.access_token.subject or user.access_token.client_id
+    return Caller(actor, _report(ctx), Principal(actor, frozenset(user.access_token.scopes)))
 
 
 def _report(ctx: ServerRequestContext[Any, Any]) -> Report:

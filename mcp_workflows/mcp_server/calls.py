@@ -10,6 +10,7 @@ from datetime import datetime
 import anyio
 from mcp_types import CallToolResult
 
+from mcp_workflows.access.principal import RUN
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.states import RunStatus
@@ -60,6 +61,8 @@ class Calls:
         self, definition: Definition, toolbox: Toolbox, given: Mapping[str, Json], caller: Caller
     ) -> CallToolResult:
         """The tool of a workflow: once this is answered the run is durable, whatever becomes of the call."""
+        if not caller.may_start(definition.name):
+            return refusal(refusals.may_not(caller.actor, f"start {definition.name}", RUN))
         arguments = dict(given)
         try:
             key = idempotency_key_of(arguments.pop(IDEMPOTENCY_KEY, None))
@@ -81,11 +84,11 @@ class Calls:
         run_id, select = arguments["run_id"], arguments.get("select")
         try:
             root = None if select is None else root_of(select)
-            view = await self._runs.get(run_id, actor=caller.actor)
+            view = await self._runs.get(run_id, actor=caller.sees)
             view, cut_short = await self._follow(view, arguments.get("wait_seconds", 0), caller, known=view.waits)
             told = run_object(view, self._telling(cut_short, named=True))
             if root is not None and select is not None:
-                told = await selected(self._runs, view, root, select, told, actor=caller.actor)
+                told = await selected(self._runs, view, root, select, told, actor=caller.sees)
         except SelectRefused as refused:
             return refusal(refusals.arguments_refused(str(refused)))
         except UnknownRun:
@@ -102,7 +105,7 @@ class Calls:
                 status=arguments.get("status", "open"),
                 idempotency_key=arguments.get("idempotency_key"),
                 since=since_of(arguments.get("since"), now),
-                actor=caller.actor if arguments.get("mine", True) else None,
+                actor=None if caller.may_list_all and not arguments.get("mine", True) else caller.actor,
                 limit=int(arguments.get("limit", 10)),  # 10.0 is an integer to JSON Schema
                 cursor=arguments.get("cursor"),
             )
@@ -118,7 +121,11 @@ class Calls:
 
     async def signal_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
         run_id, name = arguments["run_id"], arguments["name"]
-        sending = self._runs.signal(run_id, name, arguments.get("data"), actor=caller.actor, via="mcp", person=False)
+        if not caller.may_act:
+            return refusal(refusals.may_not(caller.actor, "answer runs", RUN))
+        sending = self._runs.signal(
+            run_id, name, arguments.get("data"), actor=caller.sees, by=caller.actor, via="mcp", person=False
+        )
         try:
             view = await self._durably.finish(sending)
         except PersonNeeded as needed:
@@ -134,10 +141,13 @@ class Calls:
         return answer(run_object(view, self._telling(cut_short)))
 
     async def resume_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+        if not caller.may_act:
+            return refusal(refusals.may_not(caller.actor, "resume runs", RUN))
         correction = {name: arguments[name] for name in CORRECTIONS if name in arguments}
         resuming = self._runs.resume(
-            arguments["run_id"], actor=caller.actor, correction=correction, reason=arguments.get("reason")
-        )
+            arguments["run_id"], actor=caller.sees, by=caller.actor, correction=correction,
+            reason=arguments.get("reason"),
+        )  # fmt: skip
         try:
             view = await self._durably.finish(resuming)
         except UnknownRun:
@@ -150,10 +160,13 @@ class Calls:
         return answer(run_object(view, self._telling(cut_short)))
 
     async def cancel_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+        if not caller.may_act:
+            return refusal(refusals.may_not(caller.actor, "cancel runs", RUN))
         asked_at = self._clock()
         cancelling = self._runs.cancel(
             arguments["run_id"],
-            actor=caller.actor,
+            actor=caller.sees,
+            by=caller.actor,
             compensate=arguments.get("compensate", True),
             reason=arguments.get("reason"),
         )
@@ -191,7 +204,7 @@ class Calls:
         try:
             with scope:
                 later = await self._runs.wait(
-                    view.run_id, actor=caller.actor, seconds=seconds, known=known, on_progress=caller.on_progress
+                    view.run_id, actor=caller.sees, seconds=seconds, known=known, on_progress=caller.on_progress
                 )
                 return replace(later, joined=view.joined), None
         except SystemUnwell as unwell:

@@ -14,11 +14,12 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_workflows import __version__
 from mcp_workflows.errors import SettingsInvalid, SystemUnwell
+from mcp_workflows.mcp_server.authentication import Authentication
 from mcp_workflows.mcp_server.callbacks import callback_route
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.runtime.views import RunQuery
@@ -37,14 +38,17 @@ def http_app(
     allowed_hosts: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
     public_host: str | None = None,
+    authentication: Authentication | None = None,
 ) -> Starlette:
     """The app of this server; its lifespan must run.
 
     ``allowed_hosts`` are names of the Host header that are accepted besides the loopback's, with any port or with the
     one given; ``allowed_origins`` are origins of browser pages besides those of these hosts. Services call back at
-    ``public_host`` too.
+    ``public_host`` too, and where clients have to authenticate, they may call there as well.
     """
     hosts = [*_LOOPBACK, *allowed_hosts]
+    if authentication is not None and public_host is not None:
+        hosts.append(public_host)
     origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")] + list(allowed_origins)
     routes = [Route("/healthz", _health(server), methods=["GET"])]
     if server.runs.callbacks is not None:
@@ -58,6 +62,10 @@ def http_app(
         ),
         custom_starlette_routes=routes,
     )
+    if authentication is not None:
+        # Only what is asked of /mcp: the token of a service that calls back is none of ours, and goes nowhere.
+        app.router.routes = [_guarded(route, authentication) for route in app.router.routes]
+        app.router.routes += authentication.routes()
     app.add_middleware(_EndStreams, stopping=server.stopping)
     return app
 
@@ -71,6 +79,7 @@ async def serve_http(
     allowed_hosts: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
     public_host: str | None = None,
+    authentication: Authentication | None = None,
     listener: socket.socket | None = None,
     listening: Callable[[str], None] = lambda url: None,  # noqa: ARG005
 ) -> None:
@@ -81,8 +90,11 @@ async def serve_http(
     Raises:
         SettingsInvalid: The address is not this machine's own, or cannot be bound.
     """
-    listener = listener or listen(host, port)
-    app = http_app(server, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins, public_host=public_host)
+    listener = listener or listen(host, port, authenticated=authentication is not None)
+    app = http_app(
+        server, allowed_hosts=[*allowed_hosts, host], allowed_origins=allowed_origins, public_host=public_host,
+        authentication=authentication,
+    )  # fmt: skip
     config = uvicorn.Config(
         app, host=host, port=port, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
         proxy_headers=False, timeout_graceful_shutdown=1,
@@ -108,12 +120,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Takes the address; connections wait until it is served. Raises ``SettingsInvalid`` as ``serve_http`` does."""
-    if not is_loopback(host):
+def listen(host: str, port: int, *, authenticated: bool = False) -> socket.socket:
+    """Takes the address; connections wait until it is served. Raises ``SettingsInvalid`` as ``serve_http`` does.
+
+    ``authenticated``: who asks will have to show a token, so that other machines may reach it.
+    """
+    if not authenticated and not is_loopback(host):
         raise SettingsInvalid(
             f"{host} can be reached from other machines, and nobody has to authenticate here: whoever reaches it could "
-            "start every workflow. Listen on 127.0.0.1, behind a proxy that authenticates."
+            "start every workflow. Set MCP_WORKFLOWS_TOKENS (docs/authentication.md), or listen on 127.0.0.1."
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -131,6 +146,12 @@ def listen(host: str, port: int) -> socket.socket:
 def base_url(host: str, listener: socket.socket) -> str:
     """Of what is served there: ``http://127.0.0.1:8911``."""
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def _guarded(route: BaseRoute, authentication: Authentication) -> BaseRoute:
+    if isinstance(route, Route) and route.path == MCP_PATH:
+        return Route(MCP_PATH, endpoint=authentication.guard(route.app))
+    return route
 
 
 def _with_any_port(names: Sequence[str]) -> list[str]:

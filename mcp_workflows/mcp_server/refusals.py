@@ -5,6 +5,7 @@ Clients show a model nothing but the first text of an error, so nothing is left 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -41,6 +42,23 @@ def person_needed(needed: PersonNeeded, command: str) -> str:
         f"Refused: {needed} Give the user this command for their terminal{until}: {command} "
         f"Then call get_run with wait_seconds {LONGEST_WAIT}.",
         LONGEST,
+    )
+
+
+def may_not(actor: str, what: str, scope: str) -> str:
+    """The caller's token does not allow that."""
+    return cut(
+        f"Refused, nothing was changed. {actor} may not {what}: the token lacks the scope {scope}. "
+        "Tell the user; only whoever gives out tokens can change that.",
+        LONGEST,
+    )
+
+
+def too_many(per_minute: int, seconds: float) -> str:
+    """The caller calls more often than it may."""
+    return (
+        f"Too many calls: you may make {per_minute} a minute. Nothing was done. Call again in {math.ceil(seconds)} s, "
+        f"and let get_run wait (wait_seconds {LONGEST_WAIT}) where you asked again and again."
     )
 
 

@@ -21,6 +21,7 @@ from mcp_types import (
 )
 
 from mcp_workflows import __version__
+from mcp_workflows.access.rate import Rate
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.definition.program import Json
 from mcp_workflows.mcp_server import refusals
@@ -29,6 +30,7 @@ from mcp_workflows.mcp_server.answers import refusal
 from mcp_workflows.mcp_server.arguments import ArgumentsRefused, check_against, check_readable
 from mcp_workflows.mcp_server.caller import Caller, caller_of
 from mcp_workflows.mcp_server.calls import Calls
+from mcp_workflows.mcp_server.gate import Gate
 from mcp_workflows.mcp_server.instructions import INSTRUCTIONS
 from mcp_workflows.mcp_server.toolbox import Toolbox
 from mcp_workflows.mcp_server.tools import RUN_TOOLS
@@ -44,10 +46,12 @@ _RUN_TOOLS = {tool.name: tool for tool in RUN_TOOLS}
 class WorkflowServer(Server[dict[str, Any]]):
     """Serves one node's workflows to any number of clients, over any transport.
 
-    ``database`` is where its runs are kept, as a person's commands for them must say.
+    ``database`` is where its runs are kept, as a person's commands for them must say; ``rate`` how often an actor may ask.
     """
 
-    def __init__(self, runs: Runs, *, database: str | None = None, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, runs: Runs, *, database: str | None = None, rate: Rate | None = None, clock: Clock = utc_now
+    ) -> None:
         self._announcer = Announcer()
         self.stopping = asyncio.Event()
         """Set once the service is about to go: streams that nothing else would end are to end."""
@@ -61,6 +65,8 @@ class WorkflowServer(Server[dict[str, Any]]):
             on_subscriptions_listen=self._announcer.on_listen,
         )
         self.add_notification_handler("notifications/initialized", NotificationParams, self._announcer.on_initialized)
+        self._gate = Gate(rate)
+        self.middleware.append(self._gate)
         self.runs = runs
         self._calls = Calls(runs, clock, database)
         self._toolbox = Toolbox(runs.catalog.definitions)
@@ -97,7 +103,10 @@ class WorkflowServer(Server[dict[str, Any]]):
 
     async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
         try:
-            return await self._call(params.name, params.arguments or {}, caller_of(ctx))
+            caller = caller_of(ctx)
+            if refused := self._gate.too_many(caller):
+                return refusal(refused)
+            return await self._call(params.name, params.arguments or {}, caller)
         except Exception:  # a defect must not take the connection down, nor show itself to the caller
             logger.exception("the call of %r failed", params.name)
             return refusal(refusals.internal(params.name))

@@ -1,6 +1,7 @@
 """What surfaces may ask of runs: start, get, wait, list, signal, resume, cancel, trace. The only way in.
 
-Every method takes the ``actor`` who asks. ``None`` stands for the person at the terminal, who sees all runs.
+Every method takes the ``actor`` whose runs may be seen; ``None``: everybody's, as the person at the terminal sees them and
+whoever operates the service. ``by`` is who asks, where that is not the same.
 """
 
 from __future__ import annotations
@@ -144,14 +145,15 @@ class Runs:
         return RunPage([view_of(run) for run in page.runs], page.next_cursor)
 
     async def resume(
-        self, run_id: str, *, actor: str | None, correction: Mapping[str, Any], reason: str | None = None
-    ) -> RunView:
+        self, run_id: str, *, actor: str | None, correction: Mapping[str, Any], reason: str | None = None,
+        by: str | None = None,
+    ) -> RunView:  # fmt: skip
         """Go on from the failed step, as corrected. Raises ``RunRefused``, ``InputRefused``, ``UnknownRun``."""
         run = await self._run(run_id, actor)
         definition = await self.catalog.definition_of(run.definition_id)
         rows = {row.path: row for row in await load_records(self._store, run, definition)}
         body = resume_body(run, definition, rows, correction)
-        return await self._deliver(run, Posting("resume", body), actor or LOCAL, reason)
+        return await self._deliver(run, Posting("resume", body), by or actor or LOCAL, reason)
 
     async def signal(
         self, run_id: str, name: str, data: Json, *, actor: str | None, via: str, person: bool, by: str | None = None,
@@ -159,9 +161,8 @@ class Runs:
     ) -> RunView:  # fmt: skip
         """Answer the approval, or send the signal, of this name; the data is held against what the run waits for.
 
-        ``actor`` asks, as everywhere; ``by`` is who answers, where that is another name for whoever it is. ``via``: the
-        surface. ``person``: it knows that a person decided. ``decides``: this is meant for an approval and nothing else.
-        Raises ``RunRefused`` (``PersonNeeded``), ``InputRefused`` and ``UnknownRun``: nothing was changed.
+        ``via``: the surface. ``person``: it knows that a person decided. ``decides``: this is meant for an approval and
+        nothing else. Raises ``RunRefused`` (``PersonNeeded``), ``InputRefused`` and ``UnknownRun``: nothing was changed.
         """
         given = Given(name, data, by or actor or LOCAL, via, person, decides)
         return await self._send(await self._run(run_id, actor), given)
@@ -192,13 +193,19 @@ class Runs:
         return await self._deliver(run, sent, given.actor, None)
 
     async def cancel(
-        self, run_id: str, *, actor: str | None, compensate: bool = True, reason: str | None = None
+        self,
+        run_id: str,
+        *,
+        actor: str | None,
+        compensate: bool = True,
+        reason: str | None = None,
+        by: str | None = None,
     ) -> RunView:
         """Stop a run and undo its completed steps. Of a run that has ended it is no error. Raises ``UnknownRun``."""
         run = await self._run(run_id, actor)
         if run.record.status.finished or run.record.status is RunStatus.COMPENSATING:
             return await self._viewer.view(run)
-        await self._deliver(run, Posting("cancel", {"compensate": compensate}), actor or LOCAL, reason)
+        await self._deliver(run, Posting("cancel", {"compensate": compensate}), by or actor or LOCAL, reason)
         return await self.wait(run.run_id, actor=actor, seconds=ENDING)
 
     async def callback(self, run_id: str, path: str, attempt: int, body: Json) -> Received:
@@ -236,14 +243,19 @@ class Runs:
         )
 
     async def _run(self, run_id: str, actor: str | None) -> Run:
-        """By id, or by the beginning of one of the actor's own. A foreign run is as unknown as an absent one."""
+        """By id, or by the beginning of one of the actor's own. A foreign run is as unknown as an absent one.
+
+        The database is asked the same of both, so that they take as long.
+        """
         mover = self._node.mover_of(run_id)
-        run = mover.run if mover else await self._store.load_run(run_id)
+        if mover is not None and actor in (None, mover.run.actor):
+            return mover.run
+        run = await self._store.load_run(run_id, actor)
         if run is None and len(run_id) >= len("r_") + PREFIX:
             candidates = await self._store.find_runs(run_id, actor)
             if len(candidates) == 1:
                 run = await self._store.load_run(candidates[0])
-        if run is None or (actor is not None and run.actor != actor):
+        if run is None:
             raise UnknownRun(f"No run {run_id} that you may see.")
         return run
 

@@ -77,10 +77,11 @@ def _key_of(run_id: str) -> Any:
     return select(_run.c.key).where(_run.c.run_id == run_id).scalar_subquery()
 
 
-def run(connection: Connection, run_id: str) -> Run | None:
+def run(connection: Connection, run_id: str, actor: str | None) -> Run | None:
     if not rows.is_plain(run_id):
         return None
-    row = connection.execute(select(_run).where(_run.c.run_id == run_id)).one_or_none()
+    owned = true() if actor is None else _run.c.actor == actor
+    row = connection.execute(select(_run).where(_run.c.run_id == run_id, owned)).one_or_none()
     return None if row is None else rows.run(row)
 
 

@@ -278,8 +278,9 @@ class Store:
         """When the next run that nobody owns falls due, after ``now``; ``None``: none is waited for."""
         return await self._reads(reads.next_claimable, now)
 
-    async def load_run(self, run_id: str) -> Run | None:
-        return await self._reads(reads.run, run_id)
+    async def load_run(self, run_id: str, actor: str | None = None) -> Run | None:
+        """With ``actor`` only if it is that one's."""
+        return await self._reads(reads.run, run_id, actor)
 
     async def find_runs(self, prefix: str, actor: str | None) -> list[str]:
         """Up to ten ids that begin with ``prefix``; of all actors for ``None``."""

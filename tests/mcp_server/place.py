@@ -68,11 +68,13 @@ class Place:
             raise _innermost(group) from None  # what failed, and not the tasks of the client around it
 
     @asynccontextmanager
-    async def listening(self) -> AsyncGenerator[str]:
-        """The URL of the server's endpoint over HTTP."""
+    async def listening(self, **options: Any) -> AsyncGenerator[str]:
+        """The URL of the server's endpoint over HTTP. ``options`` are those of ``serve_http``."""
         stop = asyncio.Event()
         url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(serve_http(self.server, "127.0.0.1", 0, stop=stop, listening=url.set_result))
+        serving = asyncio.create_task(
+            serve_http(self.server, "127.0.0.1", 0, stop=stop, listening=url.set_result, **options)
+        )
         try:
             yield await url
         finally:
@@ -92,12 +94,8 @@ async def place(folder: Path, definitions: Mapping[str, str], **options: Any) ->
 
 @asynccontextmanager
 async def installed(folder: Path, urls: Mapping[str, str], **options: Any) -> AsyncGenerator[App]:
-    settings = Settings.load(
-        definitions=(folder / "definitions",),
-        database_url=f"sqlite:///{folder / 'runs.db'}",
-        vars=variables(urls),
-        **options,
-    )
+    given = {"database_url": f"sqlite:///{folder / 'runs.db'}", **options}
+    settings = Settings.load(definitions=(folder / "definitions",), vars=variables(urls), **given)
     async with open_app(settings) as app:
         yield app
 
