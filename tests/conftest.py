@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.dialects import ON_OLDER_TOO, SQLITE_ONLY
+from tests.dialects import NOT_ON_OLDER, ON_OLDER_TOO, SQLITE_ONLY
 from tests.postgres import Databases, databases, older_programs, postgres_server
 
 settings.register_profile("quick", max_examples=150, deadline=None)
@@ -52,7 +52,8 @@ def postgres15() -> Iterator[Databases]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with the fixture ``url`` runs on each kind of database; where it pays, on an older server too."""
     if "url" in metafunc.fixturenames:
-        older = metafunc.definition.path.parent.name == "store" or metafunc.definition.path.stem in ON_OLDER_TOO
+        path = metafunc.definition.path
+        older = path.stem in ON_OLDER_TOO or (path.parent.name == "store" and path.stem not in NOT_ON_OLDER)
         metafunc.parametrize("url", ["sqlite", "postgres", *(["postgres15"] if older else [])], indirect=True)
 
 

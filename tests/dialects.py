@@ -19,3 +19,5 @@ SQLITE_ONLY = {
 
 ON_OLDER_TOO = {"test_signals", "test_tree", "test_lost_node", "test_full_node", "test_waits", "test_several_nodes"}
 """Files beside those of the store whose tests run on the older PostgreSQL too: what they show lies between nodes."""
+NOT_ON_OLDER = {"test_processes"}
+"""Files of the store that show what processes do to one another, which takes time and does not depend on the server."""

@@ -28,6 +28,8 @@ MCP_PATH = "/mcp"
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Of one HTTP request. Above the 1 MiB that an input may have, so that a large input gets an answer that explains."""
 
+_HEALTH_SECONDS = 3.0
+"""For the database to answer whoever asks how we are."""
 _BACKLOG = 2048
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -161,13 +163,17 @@ def _with_any_port(names: Sequence[str]) -> list[str]:
 
 def _health(server: WorkflowServer) -> Callable[[Request], Awaitable[JSONResponse]]:
     async def health(_request: Request) -> JSONResponse:
-        """Whether the database can be read and written; 503 if it cannot."""
+        """Whether the database can be read and written; 503 if it cannot, at the latest after ``_HEALTH_SECONDS``."""
         told = {"status": "ok", "version": __version__, "workflows": len(server.runs.catalog.definitions)}
-        try:
-            await server.runs.list(RunQuery(limit=1))
-            reason = server.runs.unwell
-        except SystemUnwell as unwell:
-            reason = str(unwell)
+        reason = server.runs.unwell
+        if reason is None:
+            try:
+                async with asyncio.timeout(_HEALTH_SECONDS):
+                    await server.runs.list(RunQuery(limit=1))
+            except SystemUnwell as unwell:
+                reason = str(unwell)
+            except TimeoutError:
+                reason = server.runs.unwell or f"The database has not answered for {_HEALTH_SECONDS:.0f} s."
         if reason is not None:
             return JSONResponse({**told, "status": "unwell", "reason": reason}, status_code=503)
         return JSONResponse(told)

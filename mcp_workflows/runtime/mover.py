@@ -156,7 +156,7 @@ class Mover:
                 await self._store.record(turn)
                 break
             except StoreUnavailable as unwell:
-                logger.warning("run %s waits for the database: %s", self.run.run_id, unwell)
+                logger.debug("run %s waits for the database: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)
         if turn.run is not None:
             self.run = replace(self.run, record=turn.run)
@@ -181,7 +181,7 @@ class Mover:
             try:
                 return await load_records(self._store, self.run, self.machine.definition)
             except StoreUnavailable as unwell:
-                logger.warning("run %s waits for the database: %s", self.run.run_id, unwell)
+                logger.debug("run %s waits for the database: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)
 
     def _start(self, call: StepCall) -> None:
@@ -218,7 +218,7 @@ class Mover:
             try:
                 return await self._children.attempt(self.run, call)
             except StoreUnavailable as unwell:
-                logger.warning("run %s waits for the database: %s", self.run.run_id, unwell)
+                logger.debug("run %s waits for the database: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)
 
     async def _renew(self) -> None:
@@ -227,7 +227,7 @@ class Mover:
             try:
                 await self._store.beat(self._clock())
             except (StoreUnavailable, NodeLost) as unwell:
-                logger.warning("run %s waits before its next attempt: %s", self.run.run_id, unwell)
+                logger.debug("run %s waits before its next attempt: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)
 
     def _ended(self, event: Callable[[datetime], None]) -> None:

@@ -146,7 +146,9 @@ class Node:
                     if not self._leaving:  # to have left is to be lost as well
                         await self._start_anew(lost)
                 except StoreUnavailable as unwell:
-                    logger.warning("the database cannot be reached: %s", unwell)
+                    logger.debug(
+                        "nothing is tended to while the database is unwell: %s", unwell
+                    )  # which the store has said
                 await self._stirred(pause)
         finally:
             listener.cancel()

@@ -66,7 +66,9 @@ class Runs:
 
     @property
     def unwell(self) -> str | None:
-        """What is wrong with the database, while it cannot be written; else ``None``."""
+        """What is wrong with the database, while a node that moves runs cannot use it; else ``None``."""
+        if self._store.unwell is None and self._store.stale:
+            return f"The database has taken nothing from this node for {self._store.seconds_since_renewal:.0f} s."
         return self._store.unwell
 
     async def start(self, workflow: str, arguments: Json, *, actor: str, idempotency_key: str | None = None) -> RunView:

@@ -11,7 +11,8 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -21,8 +22,8 @@ from mcp_workflows.store.database import DriverConnection, Grow
 logger = logging.getLogger(__name__)
 
 CHANNEL = "mcp_workflows"
-LOOK_SECONDS = 2.0
-"""After so long without a notice one looks all the same."""
+LOOK_SECONDS = 1.0
+"""After so long without a notice one looks all the same: where nothing can be heard, that is all there is."""
 APART_SECONDS = 0.02
 """Between two notices of one node: what is committed meanwhile is told by one."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
@@ -34,9 +35,9 @@ class Listener(threading.Thread):
 
     poll_seconds = 1.0
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
         super().__init__(name="mcp-workflows-listener", daemon=True)
-        self._conninfo = conninfo
+        self._connect = connect
         self._grow: Grow | None = None
         self._told = threading.Event()
         self._closing = False
@@ -65,7 +66,7 @@ class Listener(threading.Thread):
         pause = FIRST_PAUSE
         while not self._closing:
             try:
-                with psycopg.connect(self._conninfo, autocommit=True) as connection:
+                with closing(self._connect()) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
                     pause = FIRST_PAUSE
                     self._changed()
@@ -99,11 +100,13 @@ class Listener(threading.Thread):
         self._grow()
 
     def _idle(self, seconds: float) -> None:
-        """Until it is time to try again, or to end."""
+        """Until it is time to try again, or to end. What cannot be heard may be there all the same."""
         until = time.monotonic() + seconds
         while not self._closing and (left := until - time.monotonic()) > 0:
-            if _ready([self._there], left):
+            if _ready([self._there], min(left, LOOK_SECONDS)):
                 self._drain()
+            else:
+                self._changed()
 
     def _wake(self) -> None:
         try:

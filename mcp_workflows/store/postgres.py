@@ -42,6 +42,8 @@ from mcp_workflows.errors import SettingsInvalid, StoreUnavailable
 from mcp_workflows.store.jobs import Job
 from mcp_workflows.store.listener import Listener
 from mcp_workflows.store.locks import NoLock
+from mcp_workflows.store.patience import LONGER, Patience
+from mcp_workflows.store.patience import Connection as PatientConnection
 from mcp_workflows.store.rows import Values
 from mcp_workflows.store.statements import Cursor, Fill, Prepared, Statements
 
@@ -49,6 +51,8 @@ OLDEST_SERVER = 140000
 CONNECT_SECONDS = 5
 READ_SECONDS = 30.0
 """For one statement that reads."""
+LISTEN_SECONDS = 2.0
+"""For telling other nodes of a commit."""
 DEAD_PEER_SECONDS = 15
 """After which a server that does not even acknowledge what is sent is given up."""
 MIGRATION_LOCK = 0x6D63702D7766
@@ -106,6 +110,7 @@ class Postgres:
         self._url = url
         self.conninfo = make_conninfo("", **(_DEFAULTS | connection_arguments(url)))
         self.statements = _statements()
+        self._patience = Patience()
 
     def __str__(self) -> str:
         return self._url.set(query={}).render_as_string(hide_password=True)
@@ -140,7 +145,7 @@ class Postgres:
         gone, and what it has locked stands in the way of the others. A commit is durable, whatever the server's default.
         """
         milliseconds = max(1000, int(lease_seconds * 1000))
-        connection = psycopg.connect(self.conninfo, autocommit=True, cursor_factory=psycopg.RawCursor)
+        connection = self._connection(milliseconds / 1000, psycopg.RawCursor)
         try:
             # All of one size. The driver would take the smallest for each value, and prepare one statement many times over.
             connection.adapters.register_dumper(int, Int8Dumper)
@@ -155,6 +160,10 @@ class Postgres:
             connection.close()
             raise
         return connection
+
+    def _connection(self, statement_seconds: float, cursors: Any = psycopg.Cursor) -> PatientConnection:
+        silence = statement_seconds + LONGER
+        return PatientConnection.to(self.conninfo, silence=silence, patience=self._patience, cursors=cursors)
 
     def check(self) -> None:
         """A connection that leads nowhere says so itself."""
@@ -172,7 +181,7 @@ class Postgres:
         milliseconds = str(int(READ_SECONDS * 1000))
 
         def connect() -> psycopg.Connection[Any]:
-            connection = psycopg.connect(self.conninfo, autocommit=True)
+            connection = self._connection(READ_SECONDS)
             connection.execute(
                 "SELECT set_config('statement_timeout', %s, false), "
                 "set_config('idle_in_transaction_session_timeout', %s, false)",
@@ -204,8 +213,11 @@ class Postgres:
         finally:
             engine.dispose()
 
+    def lose_patience(self) -> None:
+        self._patience.over = True
+
     def others(self) -> Listener:
-        return Listener(self.conninfo)
+        return Listener(lambda: self._connection(LISTEN_SECONDS))
 
     def upkeep(self) -> NoUpkeep:
         return NoUpkeep()
@@ -232,9 +244,10 @@ class Postgres:
     def explain(self, error: BaseException) -> str:
         """What is wrong and what to do, in one sentence or two."""
         state = getattr(error, "sqlstate", None)
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         remedy = _UNREACHABLE if state is None else _REMEDIES.get(state, "")
-        return f"The database {self} cannot be used now: {said}. {remedy}".rstrip()
+        end = "" if said.endswith("?") else "."
+        return f"The database {self} cannot be used now: {said}{end} {remedy}".rstrip()
 
 
 def connection_arguments(url: URL) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mcp_workflows.errors import InputRefused, StoreUnavailable
 from mcp_workflows.store import rows, tables
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.statements import claimable
+from mcp_workflows.store.trouble import READING, Trouble
 from mcp_workflows.store.values import Mark, NodeRow, RunFilter, RunList, StoredDefinition
 
 T = TypeVar("T")
@@ -43,7 +44,8 @@ _run, _step, _attempt, _inbox, _node = tables.run, tables.step, tables.attempt, 
 class Reads:
     """One pool of threads, each with a connection."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, trouble: Trouble) -> None:
+        self._trouble = trouble
         self._database = database
         self._engine: Engine = database.engine(THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mcp-workflows-reads")
@@ -60,13 +62,17 @@ class Reads:
     def _read(self, query: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         try:
             try:
-                return self._query(query, arguments)
+                found = self._query(query, arguments)
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-                return self._query(query, arguments)  # the server had closed the connection; a new one may do
+                found = self._query(query, arguments)  # the server had closed the connection; a new one may do
         except DBAPIError as error:
-            raise StoreUnavailable(self._database.explain(error.orig or error)) from error
+            said = self._database.explain(error.orig or error)
+            self._trouble.begin(READING, said)
+            raise StoreUnavailable(said) from error
+        self._trouble.end(READING)
+        return found
 
     def _query(self, query: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         with self._engine.begin() as connection:

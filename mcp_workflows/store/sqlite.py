@@ -171,6 +171,9 @@ class Sqlite:
         finally:
             connection.close()
 
+    def lose_patience(self) -> None:
+        """A file answers, or fails, by itself."""
+
     def others(self) -> DataVersion:
         return DataVersion()
 

@@ -27,6 +27,7 @@ from mcp_workflows.store.reads import Reads
 from mcp_workflows.store.rows import to_text
 from mcp_workflows.store.statements import Cursor
 from mcp_workflows.store.tables import micros
+from mcp_workflows.store.trouble import Trouble
 from mcp_workflows.store.values import (
     Delivered,
     Mark,
@@ -50,6 +51,8 @@ CLOSING_SECONDS = 1.0
 
 Nothing is lost by it: a process that could not leave is taken for crashed.
 """
+LAST_SECONDS = 0.5
+"""How long a thread may take to notice that nobody waits for a server any more."""
 
 
 class Store:
@@ -69,13 +72,15 @@ class Store:
         self._changes = Changes()
         self._secret_key: bytes | None = None
         self._giving_back: set[asyncio.Task[None]] = set()
-        self._reads = Reads(database)
+        self._trouble = Trouble()
+        self._reads = Reads(database, self._trouble)
         self._observer = Observer(database, lease_seconds)
         self._upkeep = database.upkeep()
         self._writer = Writer(
             database,
             holdings,
             self._changes,
+            self._trouble,
             clock=clock,
             lease_seconds=lease_seconds,
             written=self._upkeep.written,
@@ -110,8 +115,8 @@ class Store:
 
     @property
     def unwell(self) -> str | None:
-        """What is wrong with the database, while it cannot be written; else ``None``."""
-        return self._writer.unwell
+        """What is wrong with the database, while it cannot be written or read; else ``None``."""
+        return self._trouble.text
 
     @property
     def seconds_since_renewal(self) -> float:
@@ -460,6 +465,8 @@ class Store:
         for thread in (self._upkeep, self._writer):
             thread.close()
             thread.join(max(0.0, deadline - time.monotonic()))
+        self._database.lose_patience()
+        self._writer.join(LAST_SECONDS)
         if self._writer.is_alive():
             logger.warning("somebody keeps the database locked; what waits for it ends with this process")
             return

@@ -24,6 +24,7 @@ from mcp_workflows.store.database import Database, DriverConnection
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import Job
 from mcp_workflows.store.tables import micros
+from mcp_workflows.store.trouble import WRITING, Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +45,12 @@ class Writer(threading.Thread):
     """``holdings`` is replaced, by the store, when the process starts as a new incarnation."""
 
     def __init__(
-        self, database: Database, holdings: Holdings, changes: Changes, *, clock: Clock, lease_seconds: float,
-        written: Callable[[Sequence[Job]], None],
+        self, database: Database, holdings: Holdings, changes: Changes, trouble: Trouble, *, clock: Clock,
+        lease_seconds: float, written: Callable[[Sequence[Job]], None],
     ) -> None:  # fmt: skip
         super().__init__(name="mcp-workflows-writer", daemon=True)
         self.holdings = holdings
-        self.unwell: str | None = None
-        """What is wrong with the database now."""
+        self._trouble = trouble
         self.renewed = time.monotonic()
         """When the last commit was begun that took place."""
         self._database = database
@@ -65,7 +65,6 @@ class Writer(threading.Thread):
         self._lock = database.lock()
         self._connection: DriverConnection | None = None
         self._closing = threading.Event()
-        self._trouble_since: float | None = None
         self._in_doubt: int | None = None
         self._others = database.others()
 
@@ -126,7 +125,7 @@ class Writer(threading.Thread):
                     self._others.tell()
                 self._settle(batch, batch.failed)
             else:
-                trouble = self.unwell or "The database cannot be used now."
+                trouble = self._trouble.text or "The database cannot be used now."
                 self._settle(batch, {job: StoreUnavailable(trouble) for job in jobs})
 
     def _commit_halves(self, jobs: list[Job]) -> None:
@@ -156,13 +155,13 @@ class Writer(threading.Thread):
                     collisions += 1
                     if collisions % COLLISIONS:
                         continue
-                self._troubled(error)
+                self._trouble.begin(WRITING, self._database.explain(error))
                 if self._gives_up():
                     return False
                 self._closing.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
-                self._recovered()
+                self._trouble.end(WRITING)
                 return True
 
     def _fill(self, batch: Batch) -> None:
@@ -225,7 +224,7 @@ class Writer(threading.Thread):
             if self._in_doubt is not None and not self._took_place(holdings):
                 self._in_doubt = None
         except self._database.errors as another:
-            logger.warning("a transaction could not be rolled back: %s", another)
+            logger.debug("a transaction could not be rolled back, its connection is given up: %s", another)
             self._disconnect()
         if self._database.is_unwell(error) and not self._database.is_collision(error):
             self._disconnect()
@@ -237,7 +236,7 @@ class Writer(threading.Thread):
                 self._connection = self._database.connect(self._lease_seconds)
             self._others.look(self._connection)
         except self._database.errors as error:
-            self._troubled(error)
+            self._trouble.begin(WRITING, self._database.explain(error))
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -256,23 +255,11 @@ class Writer(threading.Thread):
 
     # How the database is
 
-    def _troubled(self, error: Exception) -> None:
-        self.unwell = self._database.explain(error)
-        if self._trouble_since is None:
-            self._trouble_since = time.monotonic()
-            logger.warning("%s", self.unwell)
-
-    def _recovered(self) -> None:
-        if self._trouble_since is not None:
-            logger.warning("the database can be written again, after %.1f s", time.monotonic() - self._trouble_since)
-            self.unwell = self._trouble_since = None
-
     def _gives_up(self) -> bool:
         """When the lease is over, or the process ends. Not while it is unknown whether the batch was committed."""
         if self._closing.is_set():
             return True
-        assert self._trouble_since is not None
-        return self._in_doubt is None and time.monotonic() - self._trouble_since > self._lease_seconds
+        return self._in_doubt is None and self._trouble.seconds(WRITING) > self._lease_seconds
 
     # Who is told
 

@@ -101,8 +101,8 @@ async def test_a_server_that_is_gone_is_told_of_and_reads_say_so_too(server: Pos
         finally:
             await asyncio.to_thread(server.start)
         await store.record(Turn(run_id, [done("a", 1)]))
-        assert store.unwell is None
         assert await store.load_steps(run_id) == [done("a", 1)]
+        assert store.unwell is None
 
 
 async def test_connections_that_the_server_ends_are_made_anew(own_url: str) -> None:
