@@ -97,38 +97,26 @@ async def start_runs(server: ServerProcess, tool: str, count: int) -> list[str]:
     return run_ids
 
 
-async def survive(folder: Path, *, seed: int, kills: int, servers: int) -> None:
-    """200 runs of six calls, through so many kills at random moments over their course."""
-    dice = random.Random(seed)
-    async with counting_service(delay=0.08) as service, place(folder, SERVICE=service.url) as here:
+async def test_200_runs_complete_through_20_kills_and_nothing_recorded_is_called_again(tmp_path: Path) -> None:
+    """200 runs of six calls; the kills come at random moments over their course."""
+    dice = random.Random(20261122)
+    async with counting_service(delay=0.08) as service, place(tmp_path, SERVICE=service.url) as here:
         here.define("six_steps", SIX_STEPS)
         service.rule("/s0", Rule(hold=True))
-        serving = [await here.serve(MAX_ATTEMPTS="16") for _ in range(servers)]
-        run_ids = [run_id for server in serving for run_id in await start_runs(server, "six_steps", 200 // servers)]
+        serving = await here.serve(MAX_ATTEMPTS="16")
+        run_ids = await start_runs(serving, "six_steps", 200)
         await service.lift("/s0")
-        for moment in sorted(dice.sample(range(40, 1100), kills)):
+        for moment in sorted(dice.sample(range(40, 1100), 20)):
             await service.seen(lambda moment=moment: len(service.calls) >= moment)
-            which = dice.randrange(servers)
-            await serving[which].kill()
+            await serving.kill()
             recorded, calls = here.recorded(), len(service.calls)
-            serving[which] = await here.serve(MAX_ATTEMPTS="16")
+            serving = await here.serve(MAX_ATTEMPTS="16")
             await service.seen(lambda calls=calls: len(service.calls) > calls or not here.unfinished())
             assert called_again(service, calls, recorded) == set()
         await here.settled(lambda: here.statuses() == {"completed": 200})
         wanted = {f"{run_id}:s{n}" for run_id in run_ids for n in range(6)}
         assert set(service.keys()) == wanted
         assert here.recorded() == wanted
-
-
-async def test_200_runs_complete_through_20_kills_and_nothing_recorded_is_called_again(tmp_path: Path) -> None:
-    await survive(tmp_path, seed=20261122, kills=20, servers=1)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(6))
-async def test_four_servers_on_one_file_are_killed_again_and_again(tmp_path: Path, seed: int) -> None:
-    await survive(tmp_path, seed=seed, kills=60, servers=4)
 
 
 async def test_a_backoff_goes_on_after_a_kill_with_its_number_and_its_instant(tmp_path: Path) -> None:

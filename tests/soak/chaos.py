@@ -1,0 +1,136 @@
+"""What happens to the servers and to their database. The dice of a seed choose; every act is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.postgres import PostgresServer
+from tests.soak.cluster import Slot
+from tests.soak.wire import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """``began`` and ``ended`` by the wall clock."""
+
+    what: str
+    to: str
+    began: float
+    ended: float
+
+
+@dataclass
+class Monkey:
+    """Does one thing after the other. ``pause`` is awaited before each, and lasts until some work was done.
+
+    ``wires`` lead from the slots to ``postgres``; without them the database is a file.
+    """
+
+    dice: random.Random
+    slots: Sequence[Slot]
+    lease_seconds: float
+    pause: Callable[[], Awaitable[None]]
+    wires: Sequence[Wire] = ()
+    postgres: PostgresServer | None = None
+    acts: list[Act] = field(default_factory=list[Act])
+
+    async def play(self) -> None:
+        """Until cancelled; then everything is as it should be again."""
+        deeds = [self.kill, self.kill, self.freeze_for_long, self.freeze_briefly, self.restart]
+        if self.wires:
+            deeds += [self.cut, self.cut_for_long, self.stall, self.end_connections]
+        if self.postgres is not None:
+            deeds += [self.restart_database, self.crash_database]
+        waiting: list[Callable[[Slot], Awaitable[None]]] = []
+        while True:
+            if not waiting:  # each of them comes up before any comes up again
+                waiting = self.dice.sample(deeds, len(deeds))
+            await self.pause()
+            deed = waiting.pop()
+            slot = self.dice.choice(self.slots)
+            began, label = time.time(), slot.label
+            try:
+                await deed(slot)
+            finally:
+                self.acts.append(Act(deed.__name__, label, began, time.time()))
+
+    async def kill(self, slot: Slot) -> None:
+        slot.send(signal.SIGKILL)
+
+    async def restart(self, slot: Slot) -> None:
+        await slot.stop()
+
+    async def freeze_briefly(self, slot: Slot) -> None:
+        await self._freeze(slot, self.dice.uniform(0.1, self.lease_seconds / 2))
+
+    async def freeze_for_long(self, slot: Slot) -> None:
+        """Others take over what it has; then it wakes up."""
+        await self._freeze(slot, self.lease_seconds * self.dice.uniform(1.5, 2.0) + 2)
+
+    async def cut(self, slot: Slot) -> None:
+        await self._cut(slot, self.dice.uniform(0.0, self.lease_seconds / 2))
+
+    async def cut_for_long(self, slot: Slot) -> None:
+        await self._cut(slot, self.lease_seconds * self.dice.uniform(1.5, 2.0) + 2)
+
+    async def stall(self, slot: Slot) -> None:
+        way = self._wire(slot)
+        way.stall()
+        try:
+            await asyncio.sleep(self.dice.uniform(0.5, self.lease_seconds * 2))
+        finally:
+            await way.connect()
+
+    async def end_connections(self, slot: Slot) -> None:
+        assert self.postgres is not None
+        await asyncio.to_thread(_end_connections, self.postgres)
+
+    async def restart_database(self, slot: Slot) -> None:
+        await self._stop_database(signal.SIGINT)
+
+    async def crash_database(self, slot: Slot) -> None:
+        await self._stop_database(signal.SIGQUIT)
+
+    def _wire(self, slot: Slot) -> Wire:
+        return self.wires[self.slots.index(slot)]
+
+    async def _freeze(self, slot: Slot, seconds: float) -> None:
+        slot.send(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            slot.send(signal.SIGCONT)
+
+    async def _cut(self, slot: Slot, seconds: float) -> None:
+        way = self._wire(slot)
+        await way.cut()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await way.connect()
+
+    async def _stop_database(self, how: signal.Signals) -> None:
+        assert self.postgres is not None
+        stopping = asyncio.create_task(asyncio.to_thread(_stop_and_start, self.postgres, how, self.dice.uniform(0, 2)))
+        try:
+            await asyncio.shield(stopping)
+        finally:
+            await stopping
+
+
+def _stop_and_start(server: PostgresServer, how: signal.Signals, seconds: float) -> None:
+    server.stop(how)
+    time.sleep(seconds)
+    server.start()
+
+
+def _end_connections(server: PostgresServer) -> None:
+    with server.connect() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mcp-workflows'"
+        )
