@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import Enum
 from typing import Any
 
@@ -20,9 +21,11 @@ from mcp_workflows.access.token_file import TokenFile
 from mcp_workflows.access.verifying import AnyOf, Verifier
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.errors import SettingsInvalid
+from mcp_workflows.runtime.abilities import Abilities, Limits
 from mcp_workflows.runtime.callbacks import Callbacks
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node
+from mcp_workflows.runtime.retention import Retention
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.settings import Settings
 from mcp_workflows.steps import Environment, Steps, find_functions, load_servers
@@ -57,12 +60,18 @@ class App:
     catalog: Catalog
     store: Store
     node: Node
+    retention: Retention
     role: Role
 
     async def servers(self) -> list[NodeRow]:
         """The other processes that are up and move runs of this database."""
         await self.store.take_over(utc_now())
         return [node for node in await self.store.nodes() if node.ended_at is None and _serves(node)]
+
+    async def _is_first_server(self) -> bool:
+        """Of the servers that are up one is the first, whoever asks."""
+        up = [node.node_id for node in await self.store.nodes() if node.ended_at is None and _serves(node)]
+        return min(up, default=None) == self.store.node_id
 
     @asynccontextmanager
     async def moving(self) -> AsyncGenerator[None]:
@@ -71,6 +80,9 @@ class App:
             await stack.enter_async_context(_beside(self.node.run()))
             if self.role is Role.SERVER:
                 await stack.enter_async_context(_beside(self.catalog.watch()))
+                if self.settings.retention is not None:
+                    keep = timedelta(seconds=self.settings.retention)
+                    await stack.enter_async_context(_beside(self.retention.keep_at(keep, self._is_first_server)))
             stack.push_async_callback(self.node.leave)
             yield
 
@@ -117,16 +129,22 @@ async def built_app(
             catalog,
             steps,
             clock=clock,
-            vars_of=lambda definition: environment.vars_over(definition.vars),
-            lacks_secrets=lambda definition: environment.missing(definition.secrets),
-            max_runs={Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0),
-            max_attempts=settings.max_attempts,
+            abilities=Abilities(
+                vars_of=lambda definition: environment.vars_over(definition.vars),
+                lacks_secrets=lambda definition: environment.missing(definition.secrets),
+                lacks=steps.lacks if role in _MOVING else lambda _: (),
+            ),
+            limits=Limits(
+                {Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0),
+                settings.max_attempts,
+                settings.max_attempts_per_host,
+            ),
             max_output_bytes=settings.max_answer_bytes,
-            lacks=steps.lacks if role in _MOVING else lambda _: (),
         )
         stack.push_async_callback(_leave, node)
         callbacks = tokens and Callbacks(catalog, store, node, clock, tokens=tokens, secrets_of=environment.secrets_of)
-        yield App(settings, Runs(catalog, store, node, clock, callbacks), catalog, store, node, role)
+        runs = Runs(catalog, store, node, clock, callbacks, settings.max_queued_runs)
+        yield App(settings, runs, catalog, store, node, Retention(store, clock), role)
 
 
 def verifier_of(settings: Settings) -> Verifier | None:

@@ -15,6 +15,7 @@
         ├── RecordRefused          the database refuses this one record, whatever else it takes
         ├── NodeLost               this node was declared dead: what it holds belongs to others
         ├── IdentityUnknown        whom a token names cannot be found out now
+        ├── Busy                   too many runs wait for a place already; nothing was started
         └── Stopping               the process is shutting down
 
 The third family, failed work, is data and not an exception: ``engine.outcome.StepError``.
@@ -107,6 +108,10 @@ class NodeLost(SystemUnwell):
 
 class IdentityUnknown(SystemUnwell):
     """Whom a token names cannot be found out now, so its bearer is not let in."""
+
+
+class Busy(SystemUnwell):
+    """So many runs wait for a place that no more are taken in. Nothing was started."""
 
 
 class Stopping(SystemUnwell):

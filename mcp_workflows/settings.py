@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from mcp_workflows.definition.durations import parse_duration
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.store.places import default_url
 from mcp_workflows.store.store import LEASE_SECONDS
@@ -33,6 +34,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 _NAMED: Final = {"vars": "VAR_", "secrets": "SECRET_"}
 """Fields that gather every variable of a prefix, and that prefix."""
+_SHORTEST_RETENTION: Final = 3600.0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 
@@ -103,11 +105,19 @@ class Settings(BaseSettings):
     max_runs: Annotated[int, Field(ge=1)] = Field(
         default=2000, description="Runs that one process moves at the same time; more wait in the database."
     )
+    max_queued_runs: Annotated[int, Field(ge=1)] = Field(
+        default=10_000,
+        description="Runs that may wait for a place before no more are started; whoever starts one is told to try later.",
+    )
     max_attempts: Annotated[int, Field(ge=1)] = Field(
         default=256, description="Attempts in flight in one process; more wait their turn."
     )
     max_attempts_per_host: Annotated[int, Field(ge=1)] = Field(
         default=100, description="Attempts in flight to one host and port; more wait, and their timeout with them."
+    )
+    retention: float | None = Field(
+        default=30 * 86400.0,
+        description="How long finished runs are kept: `30d`, at least `1h`; or `forever`.",
     )
     public_url: str | None = Field(
         default=None,
@@ -169,6 +179,16 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _parse_retention(cls, value: Any) -> Any:
+        if value == "forever":
+            return None
+        seconds = parse_duration(value) if isinstance(value, str) else value
+        if isinstance(seconds, float) and seconds < _SHORTEST_RETENTION:
+            raise ValueError(f'"{value}" is too short: clients join runs, and look for results, that have just ended')
+        return seconds
 
     @field_validator("database_url")
     @classmethod

@@ -1,4 +1,4 @@
-"""``runs`` and ``nodes``: what is in the database, as tables."""
+"""``runs``: what is in the database, as a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mcp_workflows.app import Role, built_app, moves_runs
+from mcp_workflows.app import Role, built_app
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.given import load_settings
@@ -18,7 +18,7 @@ from mcp_workflows.cli.options import AsJson, Database, Definitions
 from mcp_workflows.cli.spans import clock_time, span
 from mcp_workflows.cli.terminal import print_json, remark, stdout
 from mcp_workflows.cli.timeline import status_mark
-from mcp_workflows.cli.told import node_json, run_json, state_of
+from mcp_workflows.cli.told import run_json
 from mcp_workflows.clock import utc_now
 from mcp_workflows.definition.durations import parse_duration
 from mcp_workflows.definition.phrases import did_you_mean
@@ -61,26 +61,6 @@ async def runs(
         remark(f"No runs {'like that ' if query != RunQuery(status='any', limit=limit) else ''}in {place}.")
     else:
         _print_table(page, now)
-    return Exit.DONE
-
-
-@command
-async def nodes(as_json: AsJson = False, definitions: Definitions = None, database: Database = None) -> Exit:
-    """List the processes that move runs of this database, or did. Those that only looked are left out."""
-    async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app:
-        await app.servers()  # so that those that died are known to be dead
-        known = [node for node in await app.store.nodes() if moves_runs(node)]
-    found = sorted(known, key=lambda node: node.ended_at is not None)  # those that are up first, else as they were
-    if as_json:
-        print_json({"nodes": [node_json(node) for node in found]})
-        return Exit.DONE
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("node", "state", "runs", "since", "last heard of"):
-        table.add_column(title)
-    for node in found:
-        state = Text(state_of(node), "good" if node.ended_at is None else "dim")
-        table.add_row(node.name, state, str(node.runs), clock_time(node.started_at), clock_time(node.beat_at))
-    stdout().print(table if found else "No process has moved runs of this database yet.")
     return Exit.DONE
 
 

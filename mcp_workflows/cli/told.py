@@ -46,8 +46,13 @@ def trace_json(trace: Trace) -> dict[str, Any]:
 
 
 def node_json(node: NodeRow) -> dict[str, Any]:
-    """One process that moves runs, or did. ``state``: ``up``, ``left`` or ``died``."""
-    return {**_filled(asdict(node)), "state": state_of(node), "runs": node.runs}
+    """One process that moves runs, or did. ``state``: ``up``, ``left`` or ``died``. ``cannot``: what it leaves to others."""
+    told = {**_filled(asdict(node)), "state": state_of(node), "runs": node.runs}
+    told.pop("report", None)
+    if node.report is not None:
+        told |= asdict(node.report)
+        told["cannot"] = [unable._asdict() for unable in node.report.cannot]
+    return told
 
 
 def state_of(node: NodeRow) -> str:

@@ -19,6 +19,7 @@ LONGEST_WAIT = 50
 
 _NAMED = 5
 _POLL = f"Call get_run with wait_seconds {LONGEST_WAIT}."
+_QUEUED = "Busy: the run is queued until a server has room for it, and begins by itself."
 
 
 def next_step(view: RunView, now: datetime, *, by_key: bool = False) -> str | None:
@@ -26,6 +27,8 @@ def next_step(view: RunView, now: datetime, *, by_key: bool = False) -> str | No
     match view.status:
         case RunStatus.COMPLETED:
             return _joined(view, now, by_key) if view.joined else None
+        case RunStatus.PENDING:
+            return _with_joined(view, now, by_key, f"{_QUEUED} {_POLL}")
         case RunStatus.PAUSED:
             return _paused(view)
         case RunStatus.COMPENSATED:

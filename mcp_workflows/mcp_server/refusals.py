@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from mcp_workflows.definition.phrases import did_you_mean
-from mcp_workflows.errors import CallerError, PersonNeeded, Problem, Stopping, StoreUnavailable, SystemUnwell
+from mcp_workflows.errors import Busy, CallerError, PersonNeeded, Problem, Stopping, StoreUnavailable, SystemUnwell
 from mcp_workflows.mcp_server.next_step import LONGEST_WAIT
 from mcp_workflows.mcp_server.wording import age, cut, day_and_time
 from mcp_workflows.runtime.views import RunView
@@ -88,6 +88,8 @@ def unwell(error: SystemUnwell, *, starting: bool = False) -> str:
             return "The service is stopping, no run was started. Call again in a few seconds."
         case Stopping():
             return STOPPING
+        case Busy():
+            return f"The service is busy, no run was started: {error} Call again in a minute, with the same input."
         case StoreUnavailable() if starting:
             said = (
                 "It is not known whether a run was started: call again with the same input, then you join it if it was."

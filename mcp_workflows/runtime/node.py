@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 from mcp_workflows.clock import Clock
-from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.definition.program import Definition
 from mcp_workflows.engine.bounds import MAX_OUTPUT_BYTES
 from mcp_workflows.engine.machine import Machine
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import Run, StepRecord
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import DefinitionInvalid, NodeLost, SettingsInvalid, StoreUnavailable
+from mcp_workflows.runtime.abilities import Abilities, Limits
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.children import Children
 from mcp_workflows.runtime.loading import load_records
@@ -37,35 +38,27 @@ MAX_RECOVERIES = 3
 
 
 class Node:
-    """Moves the runs that this process owns.
-
-    ``vars_of`` gives what ``vars`` are in a definition on this node; ``lacks_secrets`` says which of a definition's
-    secrets have no value on this node, ``lacks`` what else it needs and is not here: runs that need it are left to other
-    nodes.
-    """
+    """Moves the runs that this process owns. Runs that it is not able to move are left to other nodes."""
 
     def __init__(
-        self, store: Store, catalog: Catalog, doer: Doer, *, clock: Clock, vars_of: Callable[[Definition], Mapping[str, Json]],
-        lacks_secrets: Callable[[Definition], Collection[str]], max_runs: int = 2000, max_attempts: int = 256,
+        self, store: Store, catalog: Catalog, doer: Doer, *, clock: Clock, abilities: Abilities, limits: Limits,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
-        lacks: Callable[[Definition], Sequence[str]] = lambda _: (),
     ) -> None:  # fmt: skip
         self._store = store
-        self._lacks_else = lacks
         self._catalog = catalog
         self._doer = doer
         self._children = Children(catalog)
         self._clock = clock
-        self._vars_of = vars_of
-        self._lacks_secrets = lacks_secrets
-        self._max_runs = max_runs
-        self._slots = asyncio.Semaphore(max_attempts)
+        self._abilities = abilities
+        self._limits = limits
+        self._slots = asyncio.Semaphore(limits.attempts)
         self._max_output_bytes = max_output_bytes
         self._movers: dict[str, Mover] = {}
         self._reserved = 0
+        self._behind = False
+        """When it last looked, there may have been more to claim than it has room for."""
         self._claimed: deque[Run] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._cannot: dict[int, Definition | None] = {}
         self._watches: dict[str, list[Watch]] = {}
         self._stir = asyncio.Event()
         self._leaving = False
@@ -77,8 +70,11 @@ class Node:
         return self._leaving
 
     def reserve(self) -> bool:
-        """Keep a place for a run that is about to begin here; false when the node is full. ``adopt`` or ``unreserve`` it."""
-        if self._leaving or self._room() < 1:
+        """Keep a place for a run that is about to begin here; ``adopt`` or ``unreserve`` it.
+
+        False when the node is full, or others have waited for its next place for longer.
+        """
+        if self._leaving or self._behind or self._room() < 1:
             return False
         self._reserved += 1
         return True
@@ -90,16 +86,8 @@ class Node:
         return self._movers.get(run_id)
 
     def check(self, definition: Definition) -> None:
-        """Raises ``SettingsInvalid`` when this node lacks what the definition needs: a secret, a fitting value for a variable,
-        a function, a server."""
-        self._vars_of(definition)
-        lacking = self._lacks_secrets(definition)
-        if lacking:
-            names = ", ".join(f"MCP_WORKFLOWS_SECRET_{name}" for name in lacking)
-            raise SettingsInvalid(f"this server has no value for the secrets of {definition.name}: set {names}")
-        lacking = self._lacks_else(definition)
-        if lacking:
-            raise SettingsInvalid("; ".join(lacking))
+        """Raises ``SettingsInvalid`` when this node lacks what the definition needs."""
+        self._abilities.check(definition)
 
     def stir(self) -> None:
         """Look at the database now: this process has put something there."""
@@ -178,12 +166,16 @@ class Node:
             level = logging.WARNING if dead.runs else logging.INFO
             logger.log(level, "took over %d runs of node %s", dead.runs, dead.node_id)
         await self._take_claimed()
-        self._look_again()
+        self._abilities.look_again()
+        await self._abilities.tell(self._store, self._catalog, self._limits)
         while not self._leaving and self._room() > 0:
-            self._claimed += await self._store.claim_runs(now, min(self._room(), CLAIM), frozenset(self._cannot))
+            self._claimed += await self._store.claim_runs(now, min(self._room(), CLAIM), self._abilities.cannot)
             if not self._claimed:
+                self._behind = False
                 break
             await self._take_claimed()
+        else:
+            self._behind = True
         for message in await self._store.owned_messages():
             mover = self._movers.get(message.run_id)
             if mover is not None:
@@ -192,7 +184,7 @@ class Node:
         return TICK if due_at is None else min(max((due_at - self._clock()).total_seconds(), 0.0), TICK)
 
     def _room(self) -> int:
-        return self._max_runs - len(self._movers) - self._reserved
+        return self._limits.runs - len(self._movers) - self._reserved
 
     async def _listen(self) -> None:
         """Other processes' commits: look at what they put there, and let those who watch runs look."""
@@ -241,10 +233,10 @@ class Node:
             raise
         except (DefinitionInvalid, SettingsInvalid) as unable:
             logger.warning("run %s is left to other nodes: %s", run.run_id, unable)
-            await self._leave_to_others(run, definition)
+            await self._leave_to_others(run, definition, str(unable))
         except Exception:  # a defect that one run brings to light must not take the others of this node with it
             logger.exception("run %s is left to other nodes", run.run_id)
-            await self._leave_to_others(run, None)
+            await self._leave_to_others(run, None, "a defect: see its log")
         else:
             self._move(run, machine)
             self._movers[run.run_id].deliver(messages)  # before its first turn, which may let the run go again
@@ -258,25 +250,12 @@ class Node:
         return machine
 
     def _machine(self, run: Run, definition: Definition, steps: Iterable[StepRecord]) -> Machine:
-        variables = self._vars_of(definition)
+        variables = self._abilities.vars_of(definition)
         return Machine(definition, run, steps, variables=variables, max_output_bytes=self._max_output_bytes)
 
-    async def _leave_to_others(self, run: Run, definition: Definition | None) -> None:
-        self._cannot[run.definition_id] = definition
+    async def _leave_to_others(self, run: Run, definition: Definition | None, why: str) -> None:
+        self._abilities.leave(run, definition, why)
         await self._store.give_back(run.run_id)
-
-    def _look_again(self) -> None:
-        """A secret may have been put where it is looked for since its runs were left to others."""
-        for definition_id, definition in list(self._cannot.items()):
-            if definition is not None and not self._lacks(definition):
-                del self._cannot[definition_id]
-
-    def _lacks(self, definition: Definition) -> bool:
-        try:
-            self.check(definition)
-        except SettingsInvalid:
-            return True
-        return False
 
     def _move(self, run: Run, machine: Machine) -> None:
         mover = Mover(

@@ -53,14 +53,16 @@ class Runs:
     """The facade over catalog, store and node."""
 
     def __init__(
-        self, catalog: Catalog, store: Store, node: Node, clock: Clock, callbacks: Callbacks | None = None
-    ) -> None:
+        self, catalog: Catalog, store: Store, node: Node, clock: Clock, callbacks: Callbacks | None = None,
+        max_queued: int | None = None,
+    ) -> None:  # fmt: skip
         self.catalog = catalog
         self.callbacks = callbacks
         """Who reads the tokens of calls from outside; ``None`` in a process that takes none."""
         self._store = store
         self._node = node
         self._clock = clock
+        self._max_queued = max_queued
         self._viewer = Viewer(catalog, store, node)
         self._following = Following(node, store)
 
@@ -74,7 +76,8 @@ class Runs:
     async def start(self, workflow: str, arguments: Json, *, actor: str, idempotency_key: str | None = None) -> RunView:
         """Start a run, or join the one that an earlier call like this started. It is durable when this returns.
 
-        Raises ``UnknownWorkflow``, ``InputRefused``, ``KeyConflict``, ``Stopping``, ``StoreUnavailable``.
+        Where this node is full it is ``pending``, and begins at the first node that has room. Raises ``UnknownWorkflow``,
+        ``InputRefused``, ``KeyConflict``, ``Stopping``, ``Busy``, ``StoreUnavailable``.
         """
         served = self.catalog.serving(workflow)
         if self._node.leaving:
@@ -87,7 +90,8 @@ class Runs:
         value = validate_input(definition, arguments)
         own = self._node.reserve()
         try:
-            started = await self._store.start(self._new_run(served, value, actor, idempotency_key, own=own))
+            new = self._new_run(served, value, actor, idempotency_key, own=own)
+            started = await self._store.start(new, max_queued=self._max_queued)
             if own and not started.joined:
                 self._node.adopt(started.run, definition)
                 own = False

@@ -8,18 +8,22 @@ from mcp_workflows.store.values import (
     Delivered,
     Mark,
     NewRun,
+    NodeReport,
     NodeRow,
     RunFilter,
     RunList,
     StartResult,
     StoredDefinition,
     TakenOver,
+    Tree,
+    Unable,
 )
 
 __all__ = [
     "Delivered",
     "Mark",
     "NewRun",
+    "NodeReport",
     "NodeRow",
     "RunFilter",
     "RunList",
@@ -27,5 +31,7 @@ __all__ = [
     "Store",
     "StoredDefinition",
     "TakenOver",
+    "Tree",
+    "Unable",
     "default_url",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import CallerError, NodeLost, RecordRefused
+from mcp_workflows.errors import Busy, CallerError, NodeLost, RecordRefused
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import CallJob, Job, TurnJob
 from mcp_workflows.store.rows import Values
@@ -56,7 +56,7 @@ class Batch:
         for call in sorted(calls, key=lambda call: call.last):
             try:
                 call.result = call.call(cursor, now)
-            except CallerError as error:
+            except (CallerError, Busy) as error:
                 self.failed[call] = error
 
     def committed(self) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from mcp_workflows.engine.records import Run
-from mcp_workflows.errors import InputRefused, KeyConflict, UnknownRun
+from mcp_workflows.errors import Busy, InputRefused, KeyConflict, UnknownRun
 from mcp_workflows.store import rows
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.rows import RECORD_COLUMNS
@@ -37,9 +37,10 @@ def _row(cursor: Cursor) -> RunRow | None:
 class Start:
     """Starts a run, or finds the one that an earlier call started. Encodes when made."""
 
-    def __init__(self, statements: Statements, new: NewRun, me: str) -> None:
+    def __init__(self, statements: Statements, new: NewRun, me: str, max_queued: int | None) -> None:
         self._statements = statements
         self._new = new
+        self._max_queued = max_queued
         values = dict(zip(RECORD_COLUMNS, rows.record_values(new.record), strict=True))
         self._values: dict[str, Any] = values | {
             "run_id": new.run_id,
@@ -66,6 +67,7 @@ class Start:
         there = self._by_key(cursor) or self._by_join_key(cursor)
         if there is not None:
             return there, True
+        self._check_room(cursor)
         self._statements.start.run(cursor, **self._values)
         begun = cursor.fetchall()
         if begun:
@@ -95,6 +97,14 @@ class Start:
         if there is not None:
             self._check_same_input(rows.run(there))
         return there
+
+    def _check_room(self, cursor: Cursor) -> None:
+        """Whoever moves the run itself has room for it."""
+        if self._new.own or self._max_queued is None:
+            return
+        self._statements.queue_at.run(cursor, place=self._max_queued - 1)
+        if cursor.fetchall():
+            raise Busy(f"{self._max_queued:,} runs wait for a place already, and no more are taken in.")
 
     def _check_same_input(self, there: Run) -> None:
         if rows.same(there.input, self._new.input):
@@ -191,5 +201,6 @@ def join(statements: Statements, cursor: Cursor, node_id: str, name: str, pid: i
     """A new incarnation's row. Those that ended long ago are forgotten on the occasion."""
     statements.forget_nodes.run(cursor, before=now - int(FORGET_NODES_AFTER.total_seconds() * 1_000_000))
     statements.insert_node.run(
-        cursor, node_id=node_id, name=name, pid=pid, started_at=now, beat=0, beat_at=now, ended_at=None, crashed=False
-    )
+        cursor, node_id=node_id, name=name, pid=pid, started_at=now, beat=0, beat_at=now, ended_at=None, crashed=False,
+        report=None,
+    )  # fmt: skip

@@ -58,8 +58,8 @@ class TurnJob:
 class CallJob(Generic[T]):
     """A function that is run inside a transaction, perhaps more than once. Its future gets what it returns.
 
-    ``call`` gets a cursor and the instant. A ``CallerError`` that it raises before it has written anything concerns its own
-    caller alone. ``committed`` is run in the writer's thread, with the result, once the commit is done.
+    ``call`` gets a cursor and the instant. A ``CallerError``, or ``Busy``, that it raises before it has written anything
+    concerns its own caller alone. ``committed`` is run in the writer's thread, with the result, once the commit is done.
     """
 
     holdings: Holdings

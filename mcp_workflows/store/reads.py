@@ -18,6 +18,7 @@ from mcp_workflows.engine.states import FINISHED, RunStatus, StepStatus
 from mcp_workflows.errors import InputRefused, StoreUnavailable
 from mcp_workflows.store import rows, tables
 from mcp_workflows.store.database import Database
+from mcp_workflows.store.retention import is_withdrawn
 from mcp_workflows.store.statements import claimable
 from mcp_workflows.store.trouble import READING, Trouble
 from mcp_workflows.store.values import Mark, NodeRow, RunFilter, RunList, StoredDefinition
@@ -279,10 +280,19 @@ def living_nodes(connection: Connection) -> list[Any]:
 def nodes(connection: Connection) -> list[NodeRow]:
     owned = select(func.count()).select_from(_run).where(_run.c.owner == _node.c.node_id).scalar_subquery()
     found = connection.execute(select(_node, owned.label("runs")).order_by(_node.c.started_at.desc()))
-    return [
-        NodeRow(row.node_id, row.name, row.pid, row.started_at, row.beat_at, row.ended_at, bool(row.crashed), row.runs)
-        for row in found
-    ]
+    return [_node_row(row) for row in found]
+
+
+def _node_row(row: Any) -> NodeRow:
+    report = rows.node_report(row.report)
+    return NodeRow(
+        row.node_id, row.name, row.pid, row.started_at, row.beat_at, row.ended_at, bool(row.crashed), row.runs, report
+    )
+
+
+def queued(connection: Connection) -> int:
+    """How many runs have not begun."""
+    return connection.execute(select(func.count()).where(_run.c.status == RunStatus.PENDING)).scalar_one()
 
 
 def runs(connection: Connection, query: RunFilter) -> RunList:
@@ -296,7 +306,7 @@ def runs(connection: Connection, query: RunFilter) -> RunList:
 
 
 def _conditions(query: RunFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_of_status(query.status)]
+    conditions: list[ColumnElement[bool]] = [_of_status(query.status), ~is_withdrawn(_run.c.run_id)]
     for column, wanted in (
         (_run.c.workflow, query.workflow), (_run.c.actor, query.actor), (_run.c.idempotency_key, query.idempotency_key),
     ):  # fmt: skip

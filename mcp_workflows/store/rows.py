@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeAlias, cast
 
@@ -21,6 +22,7 @@ from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import RecordRefused
 from mcp_workflows.store import tables
 from mcp_workflows.store.tables import EPOCH, instant
+from mcp_workflows.store.values import NodeReport, Unable
 
 Values: TypeAlias = tuple[Any, ...]
 AnyRow: TypeAlias = SqlRow[Any] | Any
@@ -248,6 +250,19 @@ def message(row: AnyRow) -> Message:
         received_at=row.received_at,
         reason=from_text(row.reason),
     )
+
+
+def report_text(report: NodeReport) -> str:
+    """As JSON. A newer version may add to it, so what it does not know a reader passes over."""
+    return _encode(asdict(report))
+
+
+def node_report(text: str | None) -> NodeReport | None:
+    if text is None:
+        return None
+    told = json.loads(text)
+    cannot = tuple(Unable(*one[:3]) for one in told["cannot"])
+    return NodeReport(told["max_runs"], told["max_attempts"], told["max_attempts_per_host"], cannot)
 
 
 def named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:

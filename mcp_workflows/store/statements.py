@@ -387,6 +387,7 @@ class Statements:
             .where(mine, node.c.ended_at.is_(None))
             .values(beat=bindparam("new_beat"), beat_at=bindparam("now"))
         )
+        self.report = self._prepare(update(node).where(mine).values(report=bindparam("told")))
         # Waits for a transaction that was cut off and that the database still works at.
         self.last_beat = self._prepare(select(node.c.beat).where(mine).with_for_update(key_share=True))
         self.live_nodes = self._prepare(
@@ -455,6 +456,14 @@ class Statements:
                 run.c.workflow == bindparam("of"),
                 run.c.idempotency_key == bindparam("idempotency_key"),
             )
+        )
+        # Served by an index alone; asked only where the new run has to wait as well.
+        self.queue_at = self._prepare(
+            select(run.c.key)
+            .where(run.c.status.in_(_literals([RunStatus.PENDING])))
+            .order_by(run.c.key)
+            .limit(1)
+            .offset(bindparam("place"))
         )
         self.run_by_join_key = self._prepare(_joinable())
         self.run_by_run_id = self._prepare(select(run).where(run.c.run_id == bindparam("run_id")))

@@ -17,27 +17,30 @@ from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.records import AttemptRecord, Message, MessageKind, Run, StepRecord, Turn
 from mcp_workflows.errors import NodeLost, StoreUnavailable
-from mcp_workflows.store import blobs, calls, nodes, opening, reads
+from mcp_workflows.store import blobs, calls, nodes, opening, reads, retention
 from mcp_workflows.store.changes import Changes
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import CallJob, turn_job
 from mcp_workflows.store.nodes import Dead, Observer
 from mcp_workflows.store.reads import Reads
-from mcp_workflows.store.rows import to_text
+from mcp_workflows.store.rows import report_text, to_text
 from mcp_workflows.store.statements import Cursor
 from mcp_workflows.store.tables import micros
 from mcp_workflows.store.trouble import Trouble
 from mcp_workflows.store.values import (
     Delivered,
+    Expired,
     Mark,
     NewRun,
+    NodeReport,
     NodeRow,
     RunFilter,
     RunList,
     StartResult,
     StoredDefinition,
     TakenOver,
+    Tree,
 )
 from mcp_workflows.store.writer import Writer
 
@@ -184,6 +187,11 @@ class Store:
         """All that are not forgotten, the youngest first."""
         return await self._reads(reads.nodes)
 
+    async def report(self, report: NodeReport) -> None:
+        """What this node says of itself, to be read by ``nodes``."""
+        statements, me, told = self._database.statements, self.node_id, report_text(report)
+        await self._call(lambda cursor, _now: statements.report.run(cursor, me=me, told=told))
+
     # What others do
 
     @property
@@ -209,10 +217,13 @@ class Store:
 
     # Runs
 
-    async def start(self, new: NewRun) -> StartResult:
-        """The run is durable when this returns. ``KeyConflict``: its idempotency key belongs to a run with other input."""
+    async def start(self, new: NewRun, *, max_queued: int | None = None) -> StartResult:
+        """The run is durable when this returns. ``KeyConflict``: its idempotency key belongs to a run with other input.
+
+        ``Busy``: ``max_queued`` runs have not begun yet, and this one would not either. One that is there already is found.
+        """
         holdings = self._writer.holdings
-        start = calls.Start(self._database.statements, new, holdings.node_id)
+        start = calls.Start(self._database.statements, new, holdings.node_id, max_queued)
 
         def committed(result: tuple[Any, bool]) -> None:
             row, joined = result
@@ -282,6 +293,10 @@ class Store:
     async def next_claim(self, now: datetime) -> datetime | None:
         """When the next run that nobody owns falls due, after ``now``; ``None``: none is waited for."""
         return await self._reads(reads.next_claimable, now)
+
+    async def queued(self) -> int:
+        """How many runs have not begun."""
+        return await self._reads(reads.queued)
 
     async def load_run(self, run_id: str, actor: str | None = None) -> Run | None:
         """With ``actor`` only if it is that one's."""
@@ -390,6 +405,21 @@ class Store:
         if self._secret_key is None:
             self._secret_key = await self._call(blobs.secret_key(self._database.statements))
         return self._secret_key
+
+    # What finished long ago
+
+    async def expired(self, before: datetime, after: tuple[datetime, int] | None = None) -> Expired:
+        """A page of the trees all of whose runs finished before that instant, and go on no more."""
+        return await self._reads(retention.expired_trees, before, after)
+
+    async def withdraw(self, trees: Sequence[Tree], before: datetime) -> list[Tree]:
+        """Those that have still expired are taken out of everybody's sight. Answers with them; ``delete_some`` deletes them."""
+        withdraw = retention.Withdraw(self._database.statements, trees, before)
+        return await self._call(withdraw, concerns=withdraw.concerns)
+
+    async def delete_some(self) -> int:
+        """Deletes a bounded part of what was withdrawn. Answers with the number of rows; none: there is nothing left."""
+        return await self._call(retention.delete_some(self._database.statements))
 
     # Inside
 

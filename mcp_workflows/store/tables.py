@@ -78,7 +78,8 @@ def _one_of(column: str, members: Iterable[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({allowed})", name=f"{column}_known")
 
 
-# The conditions of two indexes, which queries must repeat word by word to be served by them.
+# The conditions of indexes, which queries must repeat word by word to be served by them.
+FINISHED_ROOTS = "finished_at IS NOT NULL AND parent_run_id IS NULL"
 NEEDS_INPUT = f"status = '{RunStatus.PAUSED}' OR waiting_for IS NOT NULL"
 UNDOABLE = "undoable"
 
@@ -105,7 +106,10 @@ class Definition(Base, table=True):
 
 
 class Node(Base, table=True):
-    """One incarnation of a process. ``beat`` counts its commits: it renews the lease, and tells whether a commit took place."""
+    """One incarnation of a process. ``beat`` counts its commits: it renews the lease, and tells whether a commit took place.
+
+    ``report``: what a node that moves runs says of itself.
+    """
 
     node_id: str = Field(primary_key=True, sa_type=Plain)
     name: str = Field(sa_type=Plain)
@@ -115,6 +119,7 @@ class Node(Base, table=True):
     beat_at: datetime = Field(sa_type=Instant)
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
     crashed: bool = False
+    report: str | None = Field(default=None, sa_type=Plain)
 
 
 class Run(Base, table=True):
@@ -135,6 +140,9 @@ class Run(Base, table=True):
         Index("run_by_owner", "owner", sqlite_where=text("owner IS NOT NULL"), postgresql_where=text("owner IS NOT NULL")),
         Index("run_by_status", "status", "key"),
         Index("run_by_actor", "actor", "key"),
+        Index("run_by_parent", "parent_run_id", sqlite_where=text("parent_run_id IS NOT NULL"),
+              postgresql_where=text("parent_run_id IS NOT NULL")),
+        Index("run_finished", "finished_at", sqlite_where=text(FINISHED_ROOTS), postgresql_where=text(FINISHED_ROOTS)),
         Index("run_needs_input", "key", sqlite_where=text(NEEDS_INPUT), postgresql_where=text(NEEDS_INPUT)),
         {"sqlite_autoincrement": True},
     )  # fmt: skip

@@ -103,6 +103,37 @@ class RunList:
     next_cursor: str | None = None
 
 
+class Tree(NamedTuple):
+    """A run that is nobody's child, and all that it and its children started: ids, its own the first."""
+
+    run_ids: Sequence[str]
+
+
+class Expired(NamedTuple):
+    """A page of trees that finished before an instant. ``after``: where the next page begins, if there is one."""
+
+    trees: Sequence[Tree]
+    after: tuple[datetime, int] | None
+
+
+class Unable(NamedTuple):
+    """A definition that a node cannot move, and what it lacks for that."""
+
+    workflow: str
+    version: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What a node that moves runs says of itself: its limits, and what it leaves to others."""
+
+    max_runs: int
+    max_attempts: int
+    max_attempts_per_host: int
+    cannot: tuple[Unable, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class NodeRow:
     """One incarnation of a server process. ``beat_at`` is its own clock's, for people."""
@@ -116,3 +147,5 @@ class NodeRow:
     crashed: bool
     runs: int
     """How many runs it owns."""
+    report: NodeReport | None = None
+    """``None``: it moves nothing, or has only just come."""

@@ -14,6 +14,7 @@ from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.engine.outcome import Completed, Failed, Outcome, StepCall, StepError
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import UnknownRun
+from mcp_workflows.runtime.abilities import Limits
 from mcp_workflows.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -68,7 +69,7 @@ async def two_nodes(folder: Path) -> AsyncGenerator[tuple[App, App, Doer]]:
     doer = Doer()
     async with built_app(settings, role=Role.SERVER) as one, built_app(settings, role=Role.SERVER) as two:
         one.node._doer = doer
-        two.node._max_runs = 0
+        two.node._limits = Limits(runs=0)
         async with one.moving(), two.moving():
             yield one, two, doer
 

@@ -39,12 +39,16 @@ class Rule:
 
 
 class CountingService:
-    """``calls`` in the order in which they came; ``delay`` seconds pass before each answer."""
+    """``calls`` in the order in which they came; ``delay`` seconds pass before each answer.
+
+    ``most_at_once``: how many of them were here together.
+    """
 
     def __init__(self, delay: float = 0.0) -> None:
         self.calls: list[Call] = []
         self.delay = delay
         self.url = ""
+        self.most_at_once = 0
         self._rules: dict[str, Rule] = {}
         self._changed = asyncio.Condition()
 
@@ -72,6 +76,7 @@ class CountingService:
         body = await request.json() if request.can_read_body else None
         call = Call(len(self.calls), request.method, request.path, request.headers.get("Idempotency-Key"), body)
         self.calls.append(call)
+        self.most_at_once = max(self.most_at_once, sum(not one.answered for one in self.calls))
         rule = self._rules.get(call.path)
         async with self._changed:
             self._changed.notify_all()

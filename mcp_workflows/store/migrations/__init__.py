@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from mcp_workflows.errors import SettingsInvalid
 
-SCHEMA = 1
+SCHEMA = 2
 """The number of the newest revision here: revision ids are these numbers, written with four digits."""
 
 

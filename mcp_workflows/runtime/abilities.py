@@ -1,0 +1,99 @@
+"""What this node can move and what it leaves to others, for want of a secret, a function or the like; and telling people so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.engine.records import Run
+from mcp_workflows.errors import SettingsInvalid
+from mcp_workflows.runtime.catalog import Catalog
+from mcp_workflows.store import NodeReport, Store, Unable
+
+LOOK_AGAIN = 10.0
+"""Seconds after which what a served definition lacks is looked for again, to be told: files with secrets come and go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much this node does at the same time: runs that it moves, attempts in flight, and those to one host and port."""
+
+    runs: int = 2000
+    attempts: int = 256
+    attempts_per_host: int = 100
+
+
+class Abilities:
+    """``vars_of`` gives what ``vars`` are in a definition on this node; ``lacks_secrets`` says which of a definition's secrets
+    have no value on this node, ``lacks`` what else it needs and is not here.
+    """
+
+    def __init__(
+        self, *, vars_of: Callable[[Definition], Mapping[str, Json]], lacks_secrets: Callable[[Definition], Collection[str]],
+        lacks: Callable[[Definition], Sequence[str]] = lambda _: (),
+    ) -> None:  # fmt: skip
+        self.vars_of = vars_of
+        self._lacks_secrets = lacks_secrets
+        self._lacks = lacks
+        self._left: dict[int, tuple[Definition | None, Unable]] = {}
+        self._told: tuple[str, NodeReport] | None = None
+        self._looked = -LOOK_AGAIN
+
+    def check(self, definition: Definition) -> None:
+        """Raises ``SettingsInvalid`` when this node lacks what the definition needs: a secret, a fitting value for a variable,
+        a function, a server."""
+        self.vars_of(definition)
+        lacking = self._lacks_secrets(definition)
+        if lacking:
+            names = ", ".join(f"MCP_WORKFLOWS_SECRET_{name}" for name in lacking)
+            raise SettingsInvalid(f"this server has no value for the secrets of {definition.name}: set {names}")
+        lacking = self._lacks(definition)
+        if lacking:
+            raise SettingsInvalid("; ".join(lacking))
+
+    @property
+    def cannot(self) -> frozenset[int]:
+        """Ids of definitions whose runs are left to others."""
+        return frozenset(self._left)
+
+    def leave(self, run: Run, definition: Definition | None, why: str) -> None:
+        """Claim no more runs of this definition; ``None``: it is not to be looked at again."""
+        self._left[run.definition_id] = (definition, Unable(run.workflow, run.version, why))
+        self._looked = -LOOK_AGAIN
+
+    def look_again(self) -> None:
+        """A secret may have been put where it is looked for since its runs were left to others."""
+        for definition_id, (definition, _) in list(self._left.items()):
+            if definition is not None and self._why_not(definition) is None:
+                del self._left[definition_id]
+                self._looked = -LOOK_AGAIN
+
+    async def tell(self, store: Store, catalog: Catalog, limits: Limits) -> None:
+        """Puts into the database what ``nodes`` shows of this node, where it has changed. Raises as the store does."""
+        told_by_this_one = self._told is not None and self._told[0] == store.node_id
+        if told_by_this_one and time.monotonic() - self._looked < LOOK_AGAIN:
+            return
+        cannot = {unable[:2]: unable for _, unable in self._left.values()} | self._of_served(catalog)
+        report = NodeReport(limits.runs, limits.attempts, limits.attempts_per_host, tuple(sorted(cannot.values())))
+        if self._told != (store.node_id, report):
+            await store.report(report)
+            self._told = (store.node_id, report)
+        self._looked = time.monotonic()
+
+    def _of_served(self, catalog: Catalog) -> dict[tuple[str, int], Unable]:
+        cannot: dict[tuple[str, int], Unable] = {}
+        for name, definition in catalog.definitions.items():
+            why = self._why_not(definition)
+            if why is not None:
+                version = catalog.version_of(name)
+                cannot[name, version] = Unable(name, version, why)
+        return cannot
+
+    def _why_not(self, definition: Definition) -> str | None:
+        try:
+            self.check(definition)
+        except SettingsInvalid as unable:
+            return str(unable)
+        return None
