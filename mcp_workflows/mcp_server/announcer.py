@@ -71,6 +71,11 @@ class Announcer:
     def sessions(self) -> int:
         return len(self._sessions)
 
+    @property
+    def following(self) -> int:
+        """How many things are followed by name."""
+        return sum(_named(listener) for listener in [*self._streams, *self._sessions.values()])
+
     def offer(self, key: str, offer: Offer) -> None:
         """Let clients listen to what ``offer`` knows, by the names under ``key`` of their filter."""
         self._offers[key] = offer
@@ -132,7 +137,7 @@ class Announcer:
         return SubscriptionFilter.model_validate(honored)
 
     async def _admit(self, ctx: Context, key: str, name: str, offer: Offer, listener: Listener) -> bool:
-        if len(listener.names) >= MAX_NAMED + len(_LISTS):
+        if _named(listener) >= MAX_NAMED:
             return False
         topic = offer(ctx, name)
         if topic is None:
@@ -152,6 +157,8 @@ class Announcer:
     async def subscribe(self, ctx: Context, uri: str) -> bool:
         """Whether this session is told of the resource from now on."""
         listener = await self._session_of(ctx)
+        if _named(listener) >= MAX_NAMED:
+            raise MCPError(INVALID_REQUEST, f"This session follows {MAX_NAMED} resources already. Unsubscribe some.")
         return await self._admit(ctx, RESOURCES, uri, self._offers[RESOURCES], listener)
 
     async def unsubscribe(self, ctx: Context, uri: str) -> None:
@@ -165,8 +172,8 @@ class Announcer:
         if listener is None:
             listener = self._sessions[connection] = Listener()
             connection.exit_stack.callback(self._forget, connection, listener)
-            for name, topic in self._lists.items():
-                await listener.follow(name, topic)
+            for key, name in _LISTS.items():
+                await listener.follow(key, self._lists[name])
             self._in_background(_push(ctx.session, listener))
         return listener
 
@@ -195,6 +202,11 @@ async def _push(session: ServerSession, listener: Listener) -> None:
 async def _send(session: ServerSession, notice: Notice, related_request_id: RequestId | None = None) -> None:
     frame = cast("Any", _Frame(method=notice.method, params=notice.params))
     await session.send_notification(frame, related_request_id=related_request_id)
+
+
+def _named(listener: Listener) -> int:
+    """How many things it follows beside the lists."""
+    return sum(name not in _LISTS for name in listener.names)
 
 
 def _texts(value: Any) -> list[str]:

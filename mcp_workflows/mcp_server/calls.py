@@ -22,9 +22,8 @@ from mcp_workflows.mcp_server.caller import Caller
 from mcp_workflows.mcp_server.durably import Durably
 from mcp_workflows.mcp_server.next_step import next_step, nothing_to_cancel
 from mcp_workflows.mcp_server.parts import selected
-from mcp_workflows.mcp_server.run_object import Telling, run_line, run_object
+from mcp_workflows.mcp_server.run_object import Telling, omitted, run_line, run_object
 from mcp_workflows.mcp_server.selection import SelectRefused, root_of
-from mcp_workflows.mcp_server.shape import shape_of, size_of
 from mcp_workflows.mcp_server.toolbox import Toolbox
 from mcp_workflows.mcp_server.tools import IDEMPOTENCY_KEY
 from mcp_workflows.mcp_server.waits import signal_command
@@ -234,6 +233,6 @@ def _without_result(told: Mapping[str, Json], misfit: str) -> dict[str, Json]:
     """A client that checks results would throw the whole answer away, so the result is left to get_run."""
     logger.warning("the result of run %s does not fit its output_schema: %s", told["run_id"], misfit)
     kept = {name: value for name, value in told.items() if name != "result"}
-    kept["result_omitted"] = {"bytes": size_of(told["result"]), "shape": shape_of(told["result"])}
+    kept["result_omitted"] = omitted(told["run_id"], told["result"])
     kept["next"] = f"The result does not fit its output_schema ({misfit}). Read it: get_run with select result."
     return kept

@@ -13,6 +13,7 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.next_step import next_step
 from mcp_workflows.mcp_server.selection import member_path
 from mcp_workflows.mcp_server.shape import shape_of, size_of
+from mcp_workflows.mcp_server.uris import result_uri
 from mcp_workflows.mcp_server.waits import waits_object
 from mcp_workflows.mcp_server.wording import age, cut
 from mcp_workflows.runtime.views import RunView
@@ -51,7 +52,7 @@ def run_object(view: RunView, telling: Telling) -> dict[str, Json]:
         told["joined"] = True
     following = telling.next or next_step(view, telling.now, by_key=telling.by_key)
     if view.status is RunStatus.COMPLETED and view.result is not None:
-        told |= _result(view.result)
+        told |= result_of(view)
         following = _read_a_part(view.result, following) if "result_omitted" in told else following
     if view.error is not None:
         told["error"] = error_object(view.error, retry_helps=view.retry_helps)
@@ -96,11 +97,16 @@ def error_object(error: StepError, *, retry_helps: bool) -> dict[str, Json]:
     return told
 
 
-def _result(result: Json) -> dict[str, Json]:
-    size = size_of(result)
-    if size <= LARGEST_RESULT:
-        return {"result": result}
-    return {"result_omitted": {"bytes": size, "shape": shape_of(result)}}
+def result_of(view: RunView) -> dict[str, Json]:
+    """The result, or what there is to know of one that is too large."""
+    if size_of(view.result) <= LARGEST_RESULT:
+        return {"result": view.result}
+    return {"result_omitted": omitted(view.run_id, view.result)}
+
+
+def omitted(run_id: str, result: Json) -> dict[str, Json]:
+    """Of a result that is left out: its size and shape, and where a host can read it whole."""
+    return {"bytes": size_of(result), "shape": shape_of(result), "resource": result_uri(run_id)}
 
 
 def _course(view: RunView) -> dict[str, Json]:

@@ -28,10 +28,12 @@ from mcp_workflows.mcp_server import refusals
 from mcp_workflows.mcp_server.announcer import Announcer
 from mcp_workflows.mcp_server.answers import refusal
 from mcp_workflows.mcp_server.arguments import ArgumentsRefused, check_against, check_readable
+from mcp_workflows.mcp_server.caching import CACHE_HINTS
 from mcp_workflows.mcp_server.caller import Caller, caller_of
 from mcp_workflows.mcp_server.calls import Calls
 from mcp_workflows.mcp_server.gate import Gate
 from mcp_workflows.mcp_server.instructions import INSTRUCTIONS
+from mcp_workflows.mcp_server.resources import Resources
 from mcp_workflows.mcp_server.toolbox import Toolbox
 from mcp_workflows.mcp_server.tools import RUN_TOOLS
 from mcp_workflows.runtime.runs import Runs
@@ -53,6 +55,8 @@ class WorkflowServer(Server[dict[str, Any]]):
         self, runs: Runs, *, database: str | None = None, rate: Rate | None = None, clock: Clock = utc_now
     ) -> None:
         self._announcer = Announcer()
+        self._toolbox = Toolbox(runs.catalog.definitions)
+        self._resources = Resources(runs, self._announcer, lambda: self._toolbox)
         self.stopping = asyncio.Event()
         """Set once the service is about to go: streams that nothing else would end are to end."""
         super().__init__(
@@ -62,6 +66,12 @@ class WorkflowServer(Server[dict[str, Any]]):
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            cache_hints=CACHE_HINTS,
+            on_list_resources=self._resources.list,
+            on_list_resource_templates=self._resources.templates,
+            on_read_resource=self._resources.read,
+            on_subscribe_resource=self._resources.subscribe,
+            on_unsubscribe_resource=self._resources.unsubscribe,
             on_subscriptions_listen=self._announcer.on_listen,
         )
         self.add_notification_handler("notifications/initialized", NotificationParams, self._announcer.on_initialized)
@@ -69,13 +79,17 @@ class WorkflowServer(Server[dict[str, Any]]):
         self.middleware.append(self._gate)
         self.runs = runs
         self._calls = Calls(runs, clock, database)
-        self._toolbox = Toolbox(runs.catalog.definitions)
         runs.catalog.on_change(self._definitions_changed)
 
     @property
     def sessions(self) -> int:
         """How many clients of the handshake era are connected."""
         return self._announcer.sessions
+
+    @property
+    def following(self) -> int:
+        """How many things their clients follow by name."""
+        return self._announcer.following
 
     async def stop(self) -> None:
         """Answer the calls that wait, and end the streams: the service is about to go."""
@@ -89,14 +103,15 @@ class WorkflowServer(Server[dict[str, Any]]):
         experimental_capabilities: dict[str, dict[str, Any]] | None = None,
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
-        """As the SDK makes them, saying that the tool list may change."""
-        options = notification_options or NotificationOptions(tools_changed=True)
+        """As the SDK makes them, saying which lists may change."""
+        options = notification_options or NotificationOptions(tools_changed=True, resources_changed=True)
         return super().create_initialization_options(options, experimental_capabilities, extensions)
 
     def _definitions_changed(self) -> None:
         before, self._toolbox = self._toolbox, Toolbox(self.runs.catalog.definitions)
         if not self._toolbox.same_tools(before):
             self._announcer.list_changed("tools")
+            self._announcer.list_changed("resources")
 
     async def _list_tools(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=self._toolbox.tools)

@@ -10,23 +10,30 @@ from mcp_workflows.mcp_server.tools import tool_list
 
 
 class Toolbox:
-    """Made anew whenever the definitions change; ``tools`` is what ``tools/list`` answers."""
+    """Made anew whenever the definitions change; ``tools`` is what ``tools/list`` answers.
+
+    ``definitions`` are the workflows that agents may know of.
+    """
 
     def __init__(self, definitions: Mapping[str, Definition]) -> None:
-        self._definitions = {name: d for name, d in definitions.items() if d.mcp.expose == "tool"}
+        self.definitions = {name: d for name, d in definitions.items() if d.mcp.expose == "tool"}
         self.tools = tool_list(definitions)
         self.names = [tool.name for tool in self.tools]
 
     def definition(self, name: str) -> Definition | None:
         """The workflow that the tool of this name starts."""
-        return self._definitions.get(name)
+        return self.definitions.get(name)
+
+    def how_to_start(self, name: str) -> str:
+        """A sentence for whoever has found out about the workflow otherwise than by its tool."""
+        return f"Start it with the tool {name}."
 
     def same_tools(self, other: Toolbox) -> bool:
         return self.tools == other.tools
 
     def misfit(self, name: str, told: Mapping[str, Json]) -> str | None:
         """Why this answer breaks the tool's output schema, if it does: a client would throw such an answer away."""
-        definition = self._definitions.get(name)
+        definition = self.definitions.get(name)
         if definition is None or definition.output_schema is None or "result" not in told:
             return None
         schema = next(tool.output_schema for tool in self.tools if tool.name == name)

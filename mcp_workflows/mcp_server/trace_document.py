@@ -1,4 +1,4 @@
-"""Steps and the whole trace as JSON, for ``select``: here instants are told, which run objects leave out."""
+"""Steps and the whole trace as JSON, for ``select`` and as a resource: here instants are told, which run objects leave out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.records import AttemptRecord, StepRecord
+from mcp_workflows.mcp_server.shape import shape_of, size_of
 from mcp_workflows.mcp_server.wording import cut, instant
 from mcp_workflows.runtime.tree import Branch, tree
 from mcp_workflows.runtime.views import Trace
@@ -86,6 +87,41 @@ def trace_whole(trace: Trace) -> dict[str, Json]:
             for message in trace.messages
         ]
     return told
+
+
+LARGEST_TRACE = 256 * 1024
+"""Bytes of JSON of a trace that is read at once."""
+_LARGEST_VALUE = 2 * 1024
+_STEPS = 300
+"""Steps that are told of a trace that would be too large otherwise: the last ones."""
+
+
+def trace_bounded(trace: Trace) -> dict[str, Json]:
+    """As ``trace_whole``; where that is larger than ``LARGEST_TRACE``, large values and then early steps give way.
+
+    Each of them can be read with get_run.
+    """
+    whole = trace_whole(trace)
+    if size_of(whole) <= LARGEST_TRACE:
+        return whole
+    told = {name: value for name, value in whole.items() if name not in ("steps", "messages")}
+    told["input"] = _small(told["input"])
+    lines = [step_line(step) for step in trace.steps]
+    told["steps"] = lines[-_STEPS:]
+    told["omitted"] = (
+        "It is too large to be told whole. get_run with select steps.PATH gives one step, input the input."
+    )
+    if len(lines) > _STEPS:
+        told["steps_omitted"] = len(lines) - _STEPS
+    if messages := whole.get("messages"):
+        kept: list[dict[str, Json]] = messages[-_STEPS:]
+        told["messages"] = [{name: _small(value) for name, value in message.items()} for message in kept]
+    return told
+
+
+def _small(value: Json) -> Json:
+    size = size_of(value)
+    return value if size <= _LARGEST_VALUE else f"left out: {size} bytes, {shape_of(value)}"
 
 
 def _attempt(attempt: AttemptRecord) -> dict[str, Json]:

@@ -59,9 +59,10 @@ class Catalog:
     def version_of(self, workflow: str) -> int:
         return self.serving(workflow).version
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever the served workflows or the problems changed."""
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` whenever the served workflows or the problems changed, until the answer is called."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     async def load(self) -> None:
         """Read all files; take what is good, keep the last good version of what is not."""
@@ -75,7 +76,7 @@ class Catalog:
         self._served, self.problems, self.warnings = served, loaded.problems, loaded.warnings
         if changed:
             _report(loaded)
-            for listener in self._listeners:
+            for listener in list(self._listeners):
                 listener()
 
     async def watch(self) -> None:

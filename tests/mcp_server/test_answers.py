@@ -71,7 +71,7 @@ output_schema: {type: object, properties: {id: {type: string}}, required: [id]}
         assert run == {
             "run_id": run["run_id"],
             "status": "completed",
-            "result_omitted": {"bytes": 8, "shape": "{id}"},
+            "result_omitted": {"bytes": 8, "shape": "{id}", "resource": f"run://{run['run_id']}/result"},
             "next": "The result does not fit its output_schema (result.id: 7 is an integer, expected string). "
             "Read it: get_run with select result.",
         }

@@ -189,6 +189,7 @@ async def test_a_large_result_is_read_in_pieces(tmp_path: Path, transport: str) 
             "result_omitted": {
                 "bytes": large["result_omitted"]["bytes"],
                 "shape": "{installed: [412 \N{MULTIPLICATION SIGN} {device}]}",
+                "resource": f"run://{large['run_id']}/result",
             },
             "next": "Read a part: get_run with select result.installed[0:20].",
         }

@@ -105,6 +105,7 @@ def test_a_large_result_is_left_out_whole_and_its_shape_is_told() -> None:
     assert told["result_omitted"] == {
         "bytes": size_of(result),
         "shape": "{installed: [412 \N{MULTIPLICATION SIGN} {device, run}], skipped: []}",
+        "resource": f"run://{RUN_ID}/result",
     }
     assert told["next"] == "Read a part: get_run with select result.installed[0:20]."
 
