@@ -122,9 +122,9 @@ class Resources:
                 case WorkflowAddress(name) if name in self._shown():
                     return _contents(uri, self._workflow(name), _MARKDOWN, ttl_ms=WHILE_THEY_LAST)
                 case RunAddress(run_id, result=True):
-                    return await self._result(uri, run_id, caller_of(ctx).actor)
+                    return await self._result(uri, run_id, caller_of(ctx).sees)
                 case RunAddress(run_id):
-                    return await self._trace(uri, run_id, caller_of(ctx).actor)
+                    return await self._trace(uri, run_id, caller_of(ctx).sees)
                 case _:
                     raise not_found(ctx, uri)
         except UnknownRun:
@@ -150,9 +150,9 @@ class Resources:
             case WorkflowAddress(name):
                 return WorkflowSubject(uri, name, self._runs.catalog, self._shown)
             case RunAddress(run_id, result=True):
-                return ResultSubject(uri, run_id, self._runs, caller_of(ctx).actor)
+                return ResultSubject(uri, run_id, self._runs, caller_of(ctx).sees)
             case RunAddress(run_id):
-                return RunSubject(uri, run_id, self._runs, caller_of(ctx).actor)
+                return RunSubject(uri, run_id, self._runs, caller_of(ctx).sees)
             case _:
                 return None
 
@@ -160,13 +160,13 @@ class Resources:
         served = self._runs.catalog.serving(name)
         return workflow_document(served.definition, served.version, self._toolbox().how_to_start(name))
 
-    async def _trace(self, uri: str, run_id: str, actor: str) -> ReadResourceResult:
+    async def _trace(self, uri: str, run_id: str, actor: str | None) -> ReadResourceResult:
         trace = await self._runs.trace(run_id, actor=actor)
         return _contents(
             uri, await asyncio.to_thread(lambda: json.dumps(trace_bounded(trace), ensure_ascii=True)), _JSON
         )
 
-    async def _result(self, uri: str, run_id: str, actor: str) -> ReadResourceResult:
+    async def _result(self, uri: str, run_id: str, actor: str | None) -> ReadResourceResult:
         view = await self._runs.get(run_id, actor=actor)
         if view.status is not RunStatus.COMPLETED:
             raise MCPError(

@@ -49,7 +49,7 @@ class WorkflowSubject:
 class RunSubject:
     """Told of whenever something was recorded of the run."""
 
-    def __init__(self, uri: str, run_id: str, runs: Runs, actor: str) -> None:
+    def __init__(self, uri: str, run_id: str, runs: Runs, actor: str | None) -> None:
         self._uri, self._run_id = uri, run_id
         self._runs, self._actor = runs, actor
 
