@@ -25,7 +25,7 @@ import uvloop
 
 from benchmarks.group_commit import DATABASES
 from benchmarks.trivial_server import trivial_server
-from mcp_workflows.app import Role, built_app
+from mcp_workflows.app import Role, built_app, spare_collector
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.settings import Settings
@@ -127,7 +127,8 @@ def run(
     on: str = "sqlite",
     profile: cProfile.Profile | None = None,
 ) -> list[Figure]:
-    """All figures, measured in this process on uvloop."""
+    """All figures, measured in this process on uvloop, set up as a server is."""
+    spare_collector()
     with (
         trivial_server() as base,
         DATABASES[on]() as urls,

@@ -17,7 +17,7 @@ from rich.panel import Panel
 
 from mcp_workflows.access.rate import Rate
 from mcp_workflows.access.verifying import Verifier
-from mcp_workflows.app import App, open_app, verifier_of
+from mcp_workflows.app import App, open_app, spare_collector, verifier_of
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.given import load_settings
@@ -54,6 +54,7 @@ async def serve(
     stop = _on_signals()
     if address is None:
         async with open_app(settings) as app:
+            spare_collector()
             await serve_stdio(_server(app), stop=stop)
         return Exit.DONE
     # The address is taken first: a run that goes on at once may tell a service where to call.
@@ -61,6 +62,7 @@ async def serve(
     with closing(listen(*address, authenticated=verifier is not None)) as listener:
         served_at = base_url(address[0], listener)
         async with open_app(settings, served_at=served_at) as app:
+            spare_collector()
             await serve_http(
                 _server(app),
                 *address,

@@ -1,14 +1,19 @@
-"""Moving one run: ask the machine, record what it decides, make the attempts it wants, and tell it how they ended."""
+"""Moving one run: ask the machine, record what it decides, make the attempts it wants, and tell it how they ended.
+
+Whoever brings news of a run decides what it means, unless somebody is deciding already: then the news is only left there.
+So the task that made an attempt goes on to record it and to make the next one, and a run whose steps follow one another
+is moved by one task that is woken twice a step, by the answer and by the commit.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol, cast
+from typing import Protocol
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import WorkflowWork
@@ -50,16 +55,16 @@ class Mover:
         self._clock = clock
         self._recorded = recorded
         self._events: deque[Callable[[datetime], None]] = deque()
-        self._happened = asyncio.Event()
-        self._attempts: set[asyncio.Task[None]] = set()
+        self._deciding = True  # ``move`` begins with it
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_for: datetime | None = None
         self._last_message = 0
         self._taken: list[int] = []
         self._began = False
         self.halted = False
-
-    @property
-    def in_flight(self) -> bool:
-        return bool(self._attempts)
 
     def deliver(self, messages: Iterable[Message]) -> None:
         """Hand over messages of the inbox, oldest first. Those that were handed over before are passed over."""
@@ -71,14 +76,16 @@ class Mover:
     def halt(self) -> None:
         """Start no more attempts: the node is leaving. Those in flight may end and are recorded."""
         self.halted = True
-        self._happened.set()
+        self._stir()
 
     async def move(self) -> None:
         """Until the run is released, or lost to another node. Never raises but when cancelled."""
         try:
             self.machine.begin(self._clock())
-            while not await self._turn():
-                pass
+            call = await self._decide()
+            if call is not None:
+                self._start(call)
+            await self._over
         except NodeLost as lost:
             logger.warning("run %s is no longer this node's: %s", self.run.run_id, lost)
         except RecordRefused as refused:
@@ -87,27 +94,102 @@ class Mover:
             logger.exception("run %s cannot be moved", self.run.run_id)
             await self._set_aside("internal", "the server cannot go on with this run: see its log")
         finally:
-            for task in self._attempts:
+            if not self._over.cancel() and not self._over.cancelled():
+                self._over.exception()  # it was looked at, in whatever way this ends
+            self._wake_at(None)
+            for task in self._tasks:
                 task.cancel()
 
-    async def _turn(self) -> bool:
-        """Let what happened take effect; true when the run is no longer this node's to move."""
-        self._take_in()
-        decisions = self.machine.pump(self._clock())
-        if decisions.turn is not None:
-            await self._record(decisions.turn)
-            if decisions.turn.release:
-                return True
-        if decisions.rebuild:
-            await self._rebuild()
-            return False
-        if self.halted:
-            return await self._wind_down(decisions.attempts)
-        for call in decisions.attempts:
-            self._start(call)
-        if not decisions.more and not self._events:
-            await self._something()
-        return False
+    # Deciding
+
+    async def _decide(self) -> StepCall | None:
+        """Let everything take effect that has happened. Answers with an attempt to make; others are under way by then."""
+        while True:
+            self._take_in()
+            decisions = self.machine.pump(self._clock())
+            if decisions.turn is not None:
+                await self._record(decisions.turn)
+                if decisions.turn.release:
+                    return self._end()
+            if decisions.rebuild:
+                await self._rebuild()
+                continue
+            calls = decisions.attempts
+            if self.halted:
+                self._withhold(calls)
+                calls = ()
+                if not self._events and not self._in_flight:
+                    return await self._give_up()
+            if decisions.more or self._events:
+                for call in calls:
+                    self._start(call)
+                continue
+            for call in calls[1:]:
+                self._start(call)
+            self._wake_at(self.machine.wake_at)
+            self._deciding = False
+            return calls[0] if calls else None
+
+    def _tell(self, event: Callable[[datetime], None]) -> None:
+        self._events.append(event)
+        self._stir()
+
+    def _stir(self) -> None:
+        """Have it decided what has happened, unless somebody is deciding."""
+        if not self._deciding and not self._over.done():
+            self._deciding = True
+            self._spawn(self._go_on(None))
+
+    def _withhold(self, calls: Iterable[StepCall]) -> None:
+        for call in calls:
+            self._events.append(lambda _now, call=call: self.machine.attempt_withheld(call))
+
+    def _start(self, call: StepCall) -> None:
+        self._in_flight += 1
+        self._spawn(self._go_on(call))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _go_on(self, call: StepCall | None) -> None:
+        """Make the attempt and decide what follows, as long as there is one after the other to be made."""
+        try:
+            while True:
+                if call is not None:
+                    self._events.append(await self._attempt(call))
+                    self._in_flight -= 1
+                    if self._deciding:
+                        return
+                    self._deciding = True
+                call = await self._decide()
+                if call is None:
+                    return
+                self._in_flight += 1
+        except Exception as error:  # noqa: BLE001  # whatever it is, ``move`` deals with it
+            if not self._over.done():
+                self._over.set_exception(error)
+
+    def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    def _wake_at(self, due_at: datetime | None) -> None:
+        """Decide again at ``due_at``, whatever happens until then."""
+        if due_at == self._timer_for:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._timer_for = due_at
+        if due_at is not None:
+            delay = max((due_at - self._clock()).total_seconds(), 0.0)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = self._timer_for = None
+        self._stir()
 
     async def _rebuild(self) -> None:
         """Undoing begins, from what is recorded. Nothing is in flight then."""
@@ -115,7 +197,6 @@ class Mover:
         self.machine.begin(self._clock())
 
     def _take_in(self) -> None:
-        self._happened.clear()
         now = self._clock()
         while self._events:  # messages first: one that came before a timer was due counts before it
             self._events.popleft()(now)
@@ -125,30 +206,11 @@ class Mover:
         self._taken.append(message.message_id)
         self.machine.receive(message, now)
 
-    async def _something(self) -> None:
-        due_at = self.machine.wake_at
-        if due_at is None:
-            await self._happened.wait()
-            return
-        delay = max((due_at - self._clock()).total_seconds(), 0.0)
-        try:
-            async with asyncio.timeout(delay):
-                await self._happened.wait()
-        except TimeoutError:
-            pass
-
-    async def _wind_down(self, withheld: Iterable[StepCall]) -> bool:
-        """Wait for what is in flight and let it be recorded; then give the run up cleanly, for any node to go on at once."""
-        for call in withheld:
-            self._tell(lambda _now, call=call: self.machine.attempt_withheld(call))
-        if self._events:
-            return False
-        if self._attempts:
-            await self._happened.wait()
-            return False
+    async def _give_up(self) -> None:
+        """Let the run go cleanly, for any node to go on at once."""
         given_up = replace(self.machine.record, wake_at=self._clock())
         await self._record(Turn(self.run.run_id, run=given_up, release=True))
-        return True
+        self._end()
 
     async def _record(self, turn: Turn) -> None:
         while True:
@@ -184,24 +246,18 @@ class Mover:
                 logger.debug("run %s waits for the database: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)
 
-    def _start(self, call: StepCall) -> None:
-        self._began = True
-        task = asyncio.create_task(self._attempt(call))
-        self._attempts.add(task)
+    # Attempts
 
-    async def _attempt(self, call: StepCall) -> None:
+    async def _attempt(self, call: StepCall) -> Callable[[datetime], None]:
+        """Answers with what happened."""
         async with self._slots:
             if self._store.stale:
                 await self._renew()
             if self.halted:
-                self._ended(lambda _now: self.machine.attempt_withheld(call))
-                return
+                return lambda _now: self.machine.attempt_withheld(call)
+            self._began = True
             started_at = self._clock()
-
-            def lasts() -> None:
-                self._tell(lambda _now: self.machine.attempt_lasts(call))
-
-            shown = asyncio.get_running_loop().call_later(SHOWN_AFTER, lasts)
+            shown = asyncio.get_running_loop().call_later(SHOWN_AFTER, self._lasts, call)
             try:
                 outcome = await self._outcome(call)
             except Exception:  # a defect of the doer: without an outcome the run would wait for ever
@@ -209,7 +265,10 @@ class Mover:
                 outcome = Failed(StepError("internal", "the server failed in this attempt: see its log", in_doubt=True))
             finally:
                 shown.cancel()
-        self._ended(lambda now: self.machine.attempt_ended(call, outcome, started_at, now))
+        return lambda now: self.machine.attempt_ended(call, outcome, started_at, now)
+
+    def _lasts(self, call: StepCall) -> None:
+        self._tell(lambda _now: self.machine.attempt_lasts(call))
 
     async def _outcome(self, call: StepCall) -> Outcome:
         if not isinstance(call.work, WorkflowWork):
@@ -229,11 +288,3 @@ class Mover:
             except (StoreUnavailable, NodeLost) as unwell:
                 logger.debug("run %s waits before its next attempt: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)
-
-    def _ended(self, event: Callable[[datetime], None]) -> None:
-        self._attempts.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-        self._tell(event)
-
-    def _tell(self, event: Callable[[datetime], None]) -> None:
-        self._events.append(event)
-        self._happened.set()

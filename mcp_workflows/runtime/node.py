@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
 from mcp_workflows.clock import Clock
@@ -293,10 +293,13 @@ class Watch:
     def __init__(self) -> None:
         self._run: Run | None = None
         self._noticed = asyncio.Event()
+        self.heeds: Callable[[Run], bool] = lambda _run: True
+        """Whether that the run stands so is worth waking up for."""
 
     def notice(self, run: Run | None) -> None:
-        self._run = run
-        self._noticed.set()
+        if run is None or self.heeds(run):
+            self._run = run
+            self._noticed.set()
 
     async def news(self) -> Run | None:
         """Until something was recorded: the run as it is since then, or ``None`` when it has to be read."""

@@ -119,6 +119,8 @@ class Runs:
         with self._node.watching(run.run_id) as watch:
             run = await self._now(run)  # it may have ended just before it was watched
             old = frozenset(run.record.waiting_for if known is None else known)
+            if on_progress is None:
+                watch.heeds = lambda run: _needs_no_waiting(run, old)
             teller = Teller(None if on_progress is None else lambda run: self._tell(run, on_progress))
             try:
                 async with asyncio.timeout(seconds):
