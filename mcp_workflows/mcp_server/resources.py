@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
@@ -40,7 +40,7 @@ from mcp_workflows.mcp_server.caller import caller_of
 from mcp_workflows.mcp_server.listener import Topic
 from mcp_workflows.mcp_server.pages import page_of
 from mcp_workflows.mcp_server.subjects import ResultSubject, RunSubject, WorkflowSubject
-from mcp_workflows.mcp_server.toolbox import Toolbox
+from mcp_workflows.mcp_server.toolbox import ToolboxNow
 from mcp_workflows.mcp_server.trace_document import trace_bounded
 from mcp_workflows.mcp_server.uris import (
     RESULT_TEMPLATE,
@@ -94,7 +94,7 @@ _TEMPLATES = [
 class Resources:
     """Lists, reads and offers them for listening. ``toolbox`` is asked for what is served at the moment."""
 
-    def __init__(self, runs: Runs, announcer: Announcer, toolbox: Callable[[], Toolbox]) -> None:
+    def __init__(self, runs: Runs, announcer: Announcer, toolbox: ToolboxNow) -> None:
         self._runs = runs
         self._announcer = announcer
         self._toolbox = toolbox

@@ -31,8 +31,10 @@ from mcp_workflows.mcp_server.arguments import ArgumentsRefused, check_against, 
 from mcp_workflows.mcp_server.caching import CACHE_HINTS
 from mcp_workflows.mcp_server.caller import Caller, caller_of
 from mcp_workflows.mcp_server.calls import Calls
+from mcp_workflows.mcp_server.completions import Completions
 from mcp_workflows.mcp_server.gate import Gate
 from mcp_workflows.mcp_server.instructions import INSTRUCTIONS
+from mcp_workflows.mcp_server.prompts import CHECKED_BY_HAND, Prompts
 from mcp_workflows.mcp_server.resources import Resources
 from mcp_workflows.mcp_server.toolbox import Toolbox
 from mcp_workflows.mcp_server.tools import RUN_TOOLS
@@ -57,6 +59,8 @@ class WorkflowServer(Server[dict[str, Any]]):
         self._announcer = Announcer()
         self._toolbox = Toolbox(runs.catalog.definitions)
         self._resources = Resources(runs, self._announcer, lambda: self._toolbox)
+        self._prompts = Prompts(runs, clock, database, checking=CHECKED_BY_HAND)
+        self._completions = Completions(runs, lambda: self._toolbox)
         self.stopping = asyncio.Event()
         """Set once the service is about to go: streams that nothing else would end are to end."""
         super().__init__(
@@ -72,6 +76,9 @@ class WorkflowServer(Server[dict[str, Any]]):
             on_read_resource=self._resources.read,
             on_subscribe_resource=self._resources.subscribe,
             on_unsubscribe_resource=self._resources.unsubscribe,
+            on_list_prompts=self._prompts.list,
+            on_get_prompt=self._prompts.get,
+            on_completion=self._completions.complete,
             on_subscriptions_listen=self._announcer.on_listen,
         )
         self.add_notification_handler("notifications/initialized", NotificationParams, self._announcer.on_initialized)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.definition.violations import violations
@@ -39,3 +39,7 @@ class Toolbox:
         schema = next(tool.output_schema for tool in self.tools if tool.name == name)
         wrong = violations(schema or {}, told)
         return wrong[0].removesuffix(".") if wrong else None
+
+
+ToolboxNow = Callable[[], Toolbox]
+"""The one of this moment."""

@@ -105,7 +105,7 @@ def trace_bounded(trace: Trace) -> dict[str, Json]:
     if size_of(whole) <= LARGEST_TRACE:
         return whole
     told = {name: value for name, value in whole.items() if name not in ("steps", "messages")}
-    told["input"] = _small(told["input"])
+    told["input"] = small(told["input"])
     lines = [step_line(step) for step in trace.steps]
     told["steps"] = lines[-_STEPS:]
     told["omitted"] = (
@@ -115,11 +115,12 @@ def trace_bounded(trace: Trace) -> dict[str, Json]:
         told["steps_omitted"] = len(lines) - _STEPS
     if messages := whole.get("messages"):
         kept: list[dict[str, Json]] = messages[-_STEPS:]
-        told["messages"] = [{name: _small(value) for name, value in message.items()} for message in kept]
+        told["messages"] = [{name: small(value) for name, value in message.items()} for message in kept]
     return told
 
 
-def _small(value: Json) -> Json:
+def small(value: Json) -> Json:
+    """The value, or what there is to know of one that is large."""
     size = size_of(value)
     return value if size <= _LARGEST_VALUE else f"left out: {size} bytes, {shape_of(value)}"
 

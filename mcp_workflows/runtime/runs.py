@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -131,6 +131,10 @@ class Runs:
             except TimeoutError:
                 run = await self._now(run)
         return await self._viewer.view(run)
+
+    async def find(self, beginning: str, *, actor: str | None) -> Sequence[str]:
+        """Up to ten ids of the actor's runs that begin like this."""
+        return await self._store.find_runs(beginning, actor)
 
     async def follow(self, run_id: str, tell: Tell, *, actor: str | None) -> Stop:
         """Call ``tell`` whenever something was recorded of the run, whoever moves it, until ``Stop`` is called.
