@@ -18,6 +18,11 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
+from mcp_workflows.access.claims import Reading
+from mcp_workflows.access.fetching import Server
+from mcp_workflows.access.introspection import Introspection
+from mcp_workflows.access.jwt_tokens import JwtTokens
+from mcp_workflows.access.keys import Keys
 from mcp_workflows.access.token_file import TokenFile
 from mcp_workflows.access.verifying import AnyOf, Verifier
 from mcp_workflows.clock import Clock, utc_now
@@ -151,11 +156,25 @@ async def built_app(
         yield App(settings, runs, catalog, store, node, Retention(store, clock), role)
 
 
-def verifier_of(settings: Settings) -> Verifier | None:
-    """Who reads the tokens of requests; ``None``: nobody needs one. Raises ``SettingsInvalid``."""
+def verifier_of(settings: Settings, resource: str, clock: Clock = utc_now) -> Verifier | None:
+    """Who reads the tokens of requests to ``resource``; ``None``: nobody needs one. Raises ``SettingsInvalid``."""
     verifiers: list[Verifier] = []
+    reading = Reading(
+        settings.auth_audience or resource,
+        settings.auth_issuer,
+        settings.auth_actor_claim,
+        settings.auth_default_scopes,
+    )
     if settings.tokens is not None:
         verifiers.append(TokenFile(settings.tokens))
+    if settings.auth_issuer is not None and (settings.auth_jwks_url or settings.auth_introspection_url is None):
+        steady = asyncio.get_running_loop().time
+        keys = Keys(Server(), settings.auth_issuer, settings.auth_jwks_url, steady)
+        verifiers.append(JwtTokens(keys, reading, clock))
+    if settings.auth_introspection_url is not None:
+        secret = settings.auth_client_secret
+        credentials = None if secret is None else (settings.auth_client_id or "", secret.get_secret_value())
+        verifiers.append(Introspection(Server(), settings.auth_introspection_url, credentials, reading, clock))
     return AnyOf(verifiers) if verifiers else None
 
 

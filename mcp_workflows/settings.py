@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from mcp_workflows.access.principal import RUN, SCOPES, is_scope
 from mcp_workflows.definition.durations import parse_duration
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.store.places import default_url
@@ -99,6 +100,30 @@ class Settings(BaseSettings):
         default=None,
         description="A file with the tokens that `serve --http` takes, one line per actor; `mcp-workflows token` adds one.",
     )
+    auth_issuer: str | None = Field(
+        default=None,
+        description="The authorization server whose JWTs are taken as tokens: `https://login.example.com`.",
+    )
+    auth_jwks_url: str | None = Field(
+        default=None, description="Where the issuer's keys are, if its metadata does not say."
+    )
+    auth_introspection_url: str | None = Field(
+        default=None,
+        description="Where an authorization server says what a token is worth (RFC 7662), if it is no JWT.",
+    )
+    auth_client_id: str | None = Field(
+        default=None, description="What this server is called when it asks there, with `AUTH_CLIENT_SECRET`."
+    )
+    auth_client_secret: SecretStr | None = Field(default=None, description="The secret to `AUTH_CLIENT_ID`.")
+    auth_audience: str | None = Field(
+        default=None, description="Whom tokens must be issued for, if not `PUBLIC_URL` with `/mcp`."
+    )
+    auth_actor_claim: str = Field(
+        default="sub", min_length=1, description="The claim that names the actor: `sub`, `email`, `preferred_username`."
+    )
+    auth_default_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="What a token allows that names none of our scopes, by commas: `workflows:run`."
+    )
     max_calls_per_minute: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Requests that one actor may make in a minute; 0: as many as it likes."
     )
@@ -170,7 +195,10 @@ class Settings(BaseSettings):
     def _split_paths(cls, value: Any) -> Any:
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
-    @field_validator("functions", "http_allowed_hosts", "server_allowed_hosts", "server_allowed_origins", mode="before")
+    @field_validator(
+        "functions", "http_allowed_hosts", "server_allowed_hosts", "server_allowed_origins", "auth_default_scopes",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -207,6 +235,31 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("auth_issuer", "auth_jwks_url", "auth_introspection_url")
+    @classmethod
+    def _must_be_trusted(cls, value: str | None) -> str | None:
+        """Whoever can change what is read there can let anybody in."""
+        parts = urlsplit(value or "")
+        at_this_machine = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        if value is not None and (parts.scheme != "https" and not (parts.scheme == "http" and at_this_machine)):
+            raise ValueError("tokens would be trusted that anybody on the way could make. Write https://…")
+        return value
+
+    @field_validator("auth_default_scopes")
+    @classmethod
+    def _must_be_scopes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [scope for scope in value if not is_scope(scope)]:
+            raise ValueError(f'"{wrong[0]}" is no scope. There are {", ".join(SCOPES)} and {RUN}:NAME')
+        return value
+
+    @model_validator(mode="after")
+    def _must_say_who_issues(self) -> Self:
+        if self.auth_jwks_url is not None and self.auth_issuer is None:
+            raise ValueError("MCP_WORKFLOWS_AUTH_JWKS_URL: say whose keys they are, with MCP_WORKFLOWS_AUTH_ISSUER")
+        if (self.auth_client_id is None) != (self.auth_client_secret is None):
+            raise ValueError("MCP_WORKFLOWS_AUTH_CLIENT_ID and MCP_WORKFLOWS_AUTH_CLIENT_SECRET go together")
+        return self
+
     @field_validator("tokens")
     @classmethod
     def _must_be_a_file(cls, value: Path | None) -> Path | None:
@@ -222,7 +275,7 @@ class Settings(BaseSettings):
     @property
     def authenticates(self) -> bool:
         """Whether who asks over HTTP must have a token."""
-        return self.tokens is not None
+        return bool(self.tokens or self.auth_issuer or self.auth_introspection_url)
 
     @property
     def database(self) -> str:
@@ -309,6 +362,8 @@ def _unknown(name: str, known: set[str]) -> str:
 
 
 def _complaint(error: Any) -> str:
+    if not error["loc"]:  # of several fields together, which it names
+        return f"{error['ctx']['error']}."
     field = str(error["loc"][0])
     name = PREFIX + (_NAMED[field] + "*" if field in _NAMED else field.upper())
     if error["type"] == "value_error":

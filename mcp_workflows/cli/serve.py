@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -16,7 +16,6 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from mcp_workflows.access.rate import Rate
-from mcp_workflows.access.verifying import Verifier
 from mcp_workflows.app import App, open_app, spare_collector, verifier_of
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
@@ -58,10 +57,9 @@ async def serve(
             await serve_stdio(_server(app), stop=stop)
         return Exit.DONE
     # The address is taken first: a run that goes on at once may tell a service where to call.
-    verifier = verifier_of(settings)
-    with closing(listen(*address, authenticated=verifier is not None)) as listener:
+    with closing(listen(*address, authenticated=settings.authenticates)) as listener:
         served_at = base_url(address[0], listener)
-        async with open_app(settings, served_at=served_at) as app:
+        async with open_app(settings, served_at=served_at) as app, _authentication(settings, served_at) as who:
             spare_collector()
             await serve_http(
                 _server(app),
@@ -70,7 +68,7 @@ async def serve(
                 allowed_hosts=settings.server_allowed_hosts,
                 allowed_origins=settings.server_allowed_origins,
                 public_host=settings.public_host,
-                authentication=_authentication(settings, verifier, served_at),
+                authentication=who,
                 listener=listener,
                 listening=lambda url: _welcome(app, url, stderr()),
             )
@@ -84,9 +82,17 @@ def _server(app: App) -> WorkflowServer:
     )
 
 
-def _authentication(settings: Settings, verifier: Verifier | None, served_at: str) -> Authentication | None:
+@asynccontextmanager
+async def _authentication(settings: Settings, served_at: str) -> AsyncGenerator[Authentication | None]:
     resource = f"{(settings.public_url or served_at).rstrip('/')}{MCP_PATH}"
-    return Authentication(verifier, resource) if verifier is not None else None
+    verifier = verifier_of(settings, resource)
+    if verifier is None:
+        yield None
+        return
+    try:
+        yield Authentication(verifier, resource, settings.auth_issuer)
+    finally:
+        await verifier.close()
 
 
 def _address(text: str) -> tuple[str, int]:

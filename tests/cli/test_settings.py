@@ -82,15 +82,15 @@ def test_a_secret_file_is_read_anew_each_time(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("url", "host"),
+    ("public_url", "host"),
     [
         ("https://Hooks.example", "hooks.example"),
         ("http://127.0.0.1:8911/", "127.0.0.1:8911"),
         ("https://[::1]:8911/wf", "[::1]:8911"),
     ],
 )
-def test_the_host_of_the_public_url_is_what_callers_name(url: str, host: str):
-    assert Settings.load(public_url=url).public_host == host
+def test_the_host_of_the_public_url_is_what_callers_name(public_url: str, host: str):
+    assert Settings.load(public_url=public_url).public_host == host
 
 
 @pytest.mark.parametrize(
@@ -136,3 +136,22 @@ def test_every_complaint_is_told_at_once(monkeypatch: pytest.MonkeyPatch):
 def test_settings_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         Settings.load().log_level = "debug"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"AUTH_ISSUER": "http://login.example.com"}, "Write https://"),
+        ({"AUTH_ISSUER": "ftp://127.0.0.1"}, "Write https://"),
+        ({"AUTH_JWKS_URL": "https://login.example.com/keys"}, "say whose keys they are"),
+        ({"AUTH_CLIENT_ID": "us"}, "go together"),
+        ({"AUTH_DEFAULT_SCOPES": "workflows:run,admin"}, '"admin" is no scope'),
+    ],
+)
+def test_settings_that_would_let_in_whom_they_should_not_are_refused(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], said: str
+):
+    for name, value in given.items():
+        monkeypatch.setenv(f"MCP_WORKFLOWS_{name}", value)
+    assert said in refusal()
+    assert "MCP_WORKFLOWS_AUTH_" in refusal()

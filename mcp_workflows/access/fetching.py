@@ -1,0 +1,58 @@
+"""Asking an authorization server: short, bounded, and never where it leads to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import httpx2
+
+from mcp_workflows.errors import IdentityUnknown
+
+_SECONDS = 5.0
+_LARGEST = 1 << 20
+
+
+class Server:
+    """The client of one authorization server."""
+
+    def __init__(self) -> None:
+        self._client = httpx2.AsyncClient(timeout=_SECONDS, follow_redirects=False)
+
+    async def get(self, url: str) -> Mapping[str, Any]:
+        """The JSON object there. Raises ``IdentityUnknown``."""
+        return await self._ask(self._client.build_request("GET", url, headers={"Accept": "application/json"}))
+
+    async def post(self, url: str, form: Mapping[str, str], credentials: tuple[str, str] | None) -> Mapping[str, Any]:
+        """As ``get``; ``credentials`` are shown as the server's client."""
+        request = self._client.build_request("POST", url, data=dict(form), headers={"Accept": "application/json"})
+        if credentials is not None:
+            request = next(httpx2.BasicAuth(*credentials).auth_flow(request))
+        return await self._ask(request)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _ask(self, request: httpx2.Request) -> Mapping[str, Any]:
+        try:
+            response = await self._client.send(request, stream=True)
+            try:
+                body = b""
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > _LARGEST:
+                        raise IdentityUnknown(f"{request.url} answers with more than {_LARGEST} bytes.")
+            finally:
+                await response.aclose()
+        except httpx2.HTTPError as error:
+            raise IdentityUnknown(f"{request.url} cannot be reached: {error or type(error).__name__}.") from None
+        if response.status_code != 200:
+            raise IdentityUnknown(f"{request.url} answers {response.status_code}.")
+        try:
+            told = json.loads(body)
+        except (ValueError, RecursionError):
+            told = None
+        if not isinstance(told, dict):
+            raise IdentityUnknown(f"{request.url} does not answer with a JSON object.")
+        return cast("dict[str, Any]", told)

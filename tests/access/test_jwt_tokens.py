@@ -1,0 +1,259 @@
+"""JWTs: those that are taken, and the many ways in which one can be false."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jwt
+import pytest
+
+from mcp_workflows.access.fetching import Server
+from mcp_workflows.access.jwt_tokens import JwtTokens
+from mcp_workflows.access.keys import APART_SECONDS, FRESH_SECONDS, STALE_SECONDS, Keys
+from mcp_workflows.errors import IdentityUnknown
+from tests.access.issuer import AUDIENCE, NOW, Issuer, jwk, key, part
+from tests.services.scripted import Answer, scripted
+
+pytestmark = pytest.mark.anyio
+
+EPOCH = int(NOW.timestamp())
+
+
+class Clock:
+    seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[Issuer]:
+    async with scripted() as service:
+        yield Issuer(service)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def tokens(issuer: Issuer, clock: Clock) -> AsyncIterator[JwtTokens]:
+    made = JwtTokens(Keys(Server(), issuer.name, None, clock), issuer.reading, lambda: NOW)
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+async def test_a_token_of_the_issuer_names_its_actor_and_what_it_allows(
+    issuer: Issuer, tokens: JwtTokens, algorithm: str
+) -> None:
+    found = await tokens.principal(issuer.token(algorithm))
+    assert found is not None
+    assert (found.actor, found.scopes) == ("anna", {"workflows:run", "workflows:read"})
+    assert found.expires_at is not None
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": "https://other.example/mcp"},
+        {"aud": ["https://other.example/mcp", "account"]},
+        {"aud": None},
+        {"aud": AUDIENCE + "/more"},
+        {"aud": {"a": AUDIENCE}},
+        {"aud": ""},
+        {"iss": "https://evil.example"},
+        {"iss": None},
+        {"exp": EPOCH - 11},
+        {"exp": None},
+        {"exp": "never"},
+        {"exp": True},
+        {"exp": 1e300},
+        {"nbf": EPOCH + 60},
+        {"nbf": "soon"},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": "local"},
+        {"sub": "cli:root"},
+        {"sub": "web:local"},
+        {"sub": "a\nb"},
+        {"sub": " anna"},
+        {"sub": "x" * 201},
+    ],
+)
+async def test_a_token_for_another_server_of_another_issuer_or_out_of_time_names_nobody(
+    issuer: Issuer, tokens: JwtTokens, claims: dict[str, Any]
+) -> None:
+    assert await tokens.principal(issuer.token()) is not None
+    assert await tokens.principal(issuer.token(**claims)) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "scopes"),
+    [
+        ({"aud": [AUDIENCE, "other"]}, {"workflows:run", "workflows:read"}),
+        ({"exp": EPOCH - 5}, {"workflows:run", "workflows:read"}),
+        ({"nbf": EPOCH + 5}, {"workflows:run", "workflows:read"}),
+        ({"scope": None}, set[str]()),
+        ({"scope": None, "scp": ["workflows:read", "x", 3]}, {"workflows:read"}),
+        ({"scope": "workflows:run:nightly workflows:rule"}, {"workflows:run:nightly", "workflows:read"}),
+        ({"scope": ["no", "list"]}, {"workflows:never"} - {"workflows:never"}),
+    ],
+)
+async def test_what_is_said_in_another_way_is_understood(
+    issuer: Issuer, tokens: JwtTokens, claims: dict[str, Any], scopes: set[str]
+) -> None:
+    found = await tokens.principal(issuer.token(**claims))
+    assert found is not None
+    assert found.scopes == scopes
+
+
+async def test_no_token_chooses_how_it_is_checked(issuer: Issuer, tokens: JwtTokens) -> None:
+    claims = issuer.claims()
+    public = json.dumps(issuer.keys[0]).encode()
+
+    def signed_by(secret: bytes, header: dict[str, Any]) -> str:
+        text = f"{part(header)}.{part(claims)}"
+        return f"{text}.{part(hmac.digest(secret, text.encode(), 'sha256'))}"
+
+    genuine = issuer.token()
+    head, body, signature = genuine.split(".")
+    more = part({**claims, "sub": "eve"})
+    forged = [
+        f"{part({'alg': 'none', 'kid': 'r'})}.{part(claims)}.",
+        f"{part({'alg': 'None', 'kid': 'r'})}.{part(claims)}.{signature}",
+        f"{part({'alg': 'none', 'kid': 'r'})}.{part(claims)}.{signature}",
+        f"{part({'kid': 'r'})}.{part(claims)}.{signature}",
+        f"{part({'alg': None, 'kid': 'r'})}.{part(claims)}.{signature}",
+        f"{part({'alg': ['RS256'], 'kid': 'r'})}.{body}.{signature}",
+        signed_by(public, {"alg": "HS256", "kid": "r"}),
+        signed_by(issuer.keys[0]["n"].encode(), {"alg": "HS256", "kid": "r"}),
+        signed_by(public, {"alg": "RS256", "kid": "r"}),
+        f"{head}.{more}.{signature}",
+        f"{head}.{body}.",
+        f"{head}.{body}.{signature[:-6]}AAAAAA",
+        f"{head}.{body}",
+        f"{head}.{body}.{signature}.{signature}",
+        f"{part({'alg': 'RS256', 'kid': 'r', 'crit': ['exp']})}.{body}.{signature}",
+        jwt.encode(claims, key("RS256"), "RS256", headers={"kid": "r", "crit": ["exp"]}),
+        jwt.encode(claims, key("RS256"), "RS256", headers={"kid": "r", "typ": "dpop+jwt"}),
+        "..", "", "a.b.c", f"{part([])}.{body}.{signature}", f"{part({'alg': 'RS256', 'kid': 7})}.{body}.{signature}",
+        f"{part(b'{' * 5000)}.{body}.{signature}",
+    ]  # fmt: skip
+    assert await tokens.principal(genuine) is not None
+    for token in forged:
+        assert await tokens.principal(token) is None, token[:120]
+
+
+async def test_a_key_that_is_not_the_issuer_s_signs_nothing(issuer: Issuer, tokens: JwtTokens) -> None:
+    stranger = jwk("RS256", "r", 1)
+    assert await tokens.principal(issuer.token(number=1)) is None, "it claims a known id, and is another key"
+    assert await tokens.principal(issuer.token(number=1, kid="unknown")) is None
+    for header in ({"jwk": stranger}, {"jku": "https://evil.example/keys"}, {"x5u": "https://evil.example/c"}):
+        token = jwt.encode(issuer.claims(), key("RS256", 1), "RS256", headers={"kid": "r", **header})
+        assert await tokens.principal(token) is None
+
+
+async def test_a_key_of_one_kind_checks_no_signature_of_another(issuer: Issuer, tokens: JwtTokens) -> None:
+    assert await tokens.principal(issuer.token("ES256", kid="r")) is None
+    assert await tokens.principal(issuer.token("RS256", kid="e")) is None
+    issuer.keys[:] = [
+        jwk("RS256", "same"), jwk("ES256", "same"), {"kty": "oct", "kid": "same", "k": part(b"secret" * 8)},
+        jwk("RS256", "encrypting", use="enc"), jwk("RS256", "other", alg="PS256"), {"kty": "EC", "kid": "half"}, {},
+    ]  # fmt: skip
+    issuer.publish()
+    fresh = JwtTokens(Keys(Server(), issuer.name, None, Clock()), issuer.reading, lambda: NOW)
+    for algorithm in ("RS256", "ES256"):
+        assert await fresh.principal(issuer.token(algorithm, kid="same")) is not None
+    secret = jwt.encode(issuer.claims(), "secret" * 8, "HS256", headers={"kid": "same"})
+    assert await fresh.principal(secret) is None
+    assert await fresh.principal(issuer.token(kid="encrypting")) is None
+    assert await fresh.principal(issuer.token(kid="other")) is None
+    assert await fresh.principal(issuer.token("ES256", kid="half")) is None
+    await fresh.close()
+
+
+async def test_without_a_key_id_the_only_key_is_meant_and_no_other(issuer: Issuer, tokens: JwtTokens) -> None:
+    token = jwt.encode(issuer.claims(), key("RS256"), "RS256")
+    assert await tokens.principal(token) is None, "there are several"
+    issuer.keys[:] = [jwk("RS256", "r")]
+    issuer.publish()
+    fresh = JwtTokens(Keys(Server(), issuer.name, None, Clock()), issuer.reading, lambda: NOW)
+    assert await fresh.principal(token) is not None
+    await fresh.close()
+
+
+async def test_a_new_key_is_fetched_when_it_is_named_and_a_withdrawn_one_is_dropped(
+    issuer: Issuer, tokens: JwtTokens, clock: Clock
+) -> None:
+    old, new = issuer.token(), issuer.token("RS256", kid="new", number=1)
+    assert await tokens.principal(old) is not None
+    issuer.keys[:] = [jwk("RS256", "new", 1)]
+    issuer.publish()
+    assert await tokens.principal(new) is None, "the issuer was asked a moment ago"
+    clock.seconds += APART_SECONDS
+    assert await tokens.principal(new) is not None
+    assert await tokens.principal(old) is None
+    issuer.keys[:] = []
+    issuer.publish()
+    clock.seconds += FRESH_SECONDS
+    assert await tokens.principal(new) is None
+
+
+async def test_made_up_key_ids_do_not_have_the_issuer_asked_for_each(
+    issuer: Issuer, tokens: JwtTokens, clock: Clock
+) -> None:
+    for number in range(50):
+        assert await tokens.principal(issuer.token(kid=f"made up {number}")) is None
+        clock.seconds += 0.1
+    assert len(issuer.service.made("/keys")) == 1
+
+
+async def test_many_at_once_ask_the_issuer_once(issuer: Issuer, tokens: JwtTokens) -> None:
+    found = await asyncio.gather(*(tokens.principal(issuer.token()) for _ in range(20)))
+    assert all(found)
+    assert len(issuer.service.made("/keys")) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(500), Answer(302, headers={"Location": "/keys2"}), Answer(body=b"no json"), Answer(body=[]),
+        Answer(body={"keys": "none"}), Answer(body=b'{"keys":[' + b" " * (1 << 20) + b"]}"), Answer(body=b"[" * 100_000),
+    ],
+)  # fmt: skip
+async def test_while_the_keys_cannot_be_fetched_nobody_is_let_in(
+    issuer: Issuer, tokens: JwtTokens, answer: Answer, clock: Clock
+) -> None:
+    issuer.service.on("/keys", answer)
+    with pytest.raises(IdentityUnknown):
+        await tokens.principal(issuer.token())
+    issuer.publish()
+    assert await tokens.principal(issuer.token()) is not None, "the next request tries again"
+
+
+async def test_known_keys_are_good_for_an_hour_while_the_issuer_is_away(
+    issuer: Issuer, tokens: JwtTokens, clock: Clock
+) -> None:
+    assert await tokens.principal(issuer.token()) is not None
+    issuer.service.on("/keys", Answer(503))
+    clock.seconds += STALE_SECONDS - 1
+    assert await tokens.principal(issuer.token()) is not None
+    clock.seconds += 1
+    with pytest.raises(IdentityUnknown, match="answers 503"):
+        await tokens.principal(issuer.token())
+
+
+async def test_metadata_of_another_issuer_is_not_believed(issuer: Issuer, tokens: JwtTokens) -> None:
+    told = {"issuer": "https://evil.example", "jwks_uri": f"{issuer.name}/keys"}
+    issuer.service.on("/.well-known/oauth-authorization-server", Answer(body=told))
+    issuer.service.on("/.well-known/openid-configuration", Answer(404))
+    with pytest.raises(IdentityUnknown):
+        await tokens.principal(issuer.token())
+    issuer.service.on("/.well-known/openid-configuration", Answer(body={**told, "issuer": issuer.name}))
+    assert await tokens.principal(issuer.token()) is not None
