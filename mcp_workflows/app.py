@@ -120,7 +120,8 @@ async def built_app(
         store = await stack.enter_async_context(
             Store.open(settings.database, clock=clock, node_name=_node_name(role), lease_seconds=settings.lease_seconds)
         )
-        tokens = CallbackTokens(await store.secret_key()) if role in _MOVING else None
+        secret = await store.secret_key() if role in _MOVING else None
+        tokens = CallbackTokens(secret) if secret is not None else None
         environment = replace(
             _environment(settings, moves=role in _MOVING),
             blobs=store,
@@ -152,7 +153,7 @@ async def built_app(
         )
         stack.push_async_callback(_leave, node)
         callbacks = tokens and Callbacks(catalog, store, node, clock, tokens=tokens, secrets_of=environment.secrets_of)
-        runs = Runs(catalog, store, node, clock, callbacks, settings.max_queued_runs)
+        runs = Runs(catalog, store, node, clock, callbacks, settings.max_queued_runs, secret)
         yield App(settings, runs, catalog, store, node, Retention(store, clock), role)
 
 

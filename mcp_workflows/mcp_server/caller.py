@@ -10,6 +10,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import ServerRequestContext
 
 from mcp_workflows.access.principal import OPERATE, Principal
+from mcp_workflows.mcp_server.person import Person
 from mcp_workflows.runtime.runs import LOCAL
 from mcp_workflows.runtime.views import RunView
 
@@ -26,6 +27,8 @@ class Caller:
     report: Report
     principal: Principal | None = None
     """What its token allows; ``None``: nobody has to authenticate, and whoever asks may do everything."""
+    person: Person | None = None
+    """Who can be asked at its client."""
     _last: float = field(default=-1.0, init=False)
 
     @property

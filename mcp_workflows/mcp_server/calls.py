@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-import anyio
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, InputRequiredResult
 
 from mcp_workflows.access.principal import RUN
 from mcp_workflows.clock import Clock
@@ -20,6 +19,7 @@ from mcp_workflows.mcp_server.answers import answer, refusal
 from mcp_workflows.mcp_server.arguments import ArgumentsRefused, idempotency_key_of, since_of
 from mcp_workflows.mcp_server.caller import Caller
 from mcp_workflows.mcp_server.durably import Durably
+from mcp_workflows.mcp_server.follower import Followed, Follower
 from mcp_workflows.mcp_server.next_step import next_step, nothing_to_cancel
 from mcp_workflows.mcp_server.parts import selected
 from mcp_workflows.mcp_server.run_object import Telling, omitted, run_line, run_object
@@ -45,47 +45,67 @@ class Calls:
         self._runs = runs
         self._clock = clock
         self._database = database
-        self._durably = Durably()
-        self._waits: set[anyio.CancelScope] = set()
-        self._stopping = False
+        self.durably = Durably()
+        self._follower = Follower(runs, self.durably, clock)
 
     async def stop(self) -> None:
         """Let waiting calls answer now, and let what they began be recorded."""
-        self._stopping = True
-        for scope in self._waits:
-            scope.cancel()
-        await self._durably.settled(_SETTLING_SECONDS)
+        self._follower.stop()
+        await self.durably.settled(_SETTLING_SECONDS)
 
     async def start(
         self, definition: Definition, toolbox: Toolbox, given: Mapping[str, Json], caller: Caller
-    ) -> CallToolResult:
+    ) -> CallToolResult | InputRequiredResult:
         """The tool of a workflow: once this is answered the run is durable, whatever becomes of the call."""
+        begun = await self.begin(definition, given, caller)
+        if isinstance(begun, CallToolResult):
+            return begun
+        followed = await self._follower.follow(begun, definition.mcp.wait, caller)
+        by_key = given.get(IDEMPOTENCY_KEY) is not None
+        return followed.asking or self.result(followed, toolbox, by_key=by_key)
+
+    async def begin(
+        self, definition: Definition, given: Mapping[str, Json], caller: Caller
+    ) -> RunView | CallToolResult:
+        """The run, which is durable now, or why there is none."""
         if not caller.may_start(definition.name):
             return refusal(refusals.may_not(caller.actor, f"start {definition.name}", RUN))
         arguments = dict(given)
         try:
             key = idempotency_key_of(arguments.pop(IDEMPOTENCY_KEY, None))
+            if (begun := await self._begun(caller)) is not None:
+                return begun
             starting = self._runs.start(definition.name, arguments, actor=caller.actor, idempotency_key=key)
-            view = await self._durably.finish(starting)
+            return await self.durably.finish(starting)
         except (InputRefused, ArgumentsRefused) as refused:
             return refusal(refusals.start_refused(refused))
         except SystemUnwell as unwell:
             return refusal(refusals.unwell(unwell, starting=True))
         except CallerError as refused:
             return refusal(refusals.bounded(refused))
-        view, cut_short = await self._follow(view, definition.mcp.wait, caller)
-        told = run_object(view, self._telling(cut_short, by_key=key is not None))
-        if misfit := toolbox.misfit(definition.name, told):
+
+    async def follow(self, view: RunView, seconds: float, caller: Caller) -> Followed:
+        """Wait for the run without asking anybody."""
+        return await self._follower.follow(view, seconds, replace(caller, person=None))
+
+    def result(self, followed: Followed, toolbox: Toolbox, *, by_key: bool = False) -> CallToolResult:
+        """What the tool of a workflow answers about its run."""
+        view = followed.view
+        told = run_object(view, self._telling(followed, by_key=by_key))
+        if misfit := toolbox.misfit(view.workflow, told):
             told = _without_result(told, misfit)
         return answer(told, is_error=view.status is RunStatus.FAILED)
 
-    async def get_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+    async def get_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
         run_id, select = arguments["run_id"], arguments.get("select")
         try:
             root = None if select is None else root_of(select)
-            view = await self._runs.get(run_id, actor=caller.sees)
-            view, cut_short = await self._follow(view, arguments.get("wait_seconds", 0), caller, known=view.waits)
-            told = run_object(view, self._telling(cut_short, named=True))
+            view = await self._begun(caller) or await self._runs.get(run_id, actor=caller.sees)
+            followed = await self._follower.follow(view, arguments.get("wait_seconds", 0), caller, known=view.waits)
+            if followed.asking is not None:
+                return followed.asking
+            view = followed.view
+            told = run_object(view, self._telling(followed, named=True))
             if root is not None and select is not None:
                 told = await selected(self._runs, view, root, select, told, actor=caller.sees)
         except SelectRefused as refused:
@@ -118,7 +138,7 @@ class Calls:
             told["next_cursor"] = page.next_cursor
         return answer(told)
 
-    async def signal_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+    async def signal_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
         run_id, name = arguments["run_id"], arguments["name"]
         if not caller.may_act:
             return refusal(refusals.may_not(caller.actor, "answer runs", RUN))
@@ -126,7 +146,7 @@ class Calls:
             run_id, name, arguments.get("data"), actor=caller.sees, by=caller.actor, via="mcp", person=False
         )
         try:
-            view = await self._durably.finish(sending)
+            view = await self.durably.finish(sending)
         except PersonNeeded as needed:
             command = signal_command(needed.run_id, needed.name, self._database)
             return refusal(refusals.person_needed(needed, command))
@@ -136,10 +156,9 @@ class Calls:
             return refusal(refusals.unwell(unwell))
         except CallerError as refused:
             return refusal(refusals.bounded(refused))
-        view, cut_short = await self._follow(view, self._wait_of(view), caller)
-        return answer(run_object(view, self._telling(cut_short)))
+        return await self._told(view, caller)
 
-    async def resume_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+    async def resume_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
         if not caller.may_act:
             return refusal(refusals.may_not(caller.actor, "resume runs", RUN))
         correction = {name: arguments[name] for name in CORRECTIONS if name in arguments}
@@ -148,17 +167,16 @@ class Calls:
             reason=arguments.get("reason"),
         )  # fmt: skip
         try:
-            view = await self._durably.finish(resuming)
+            view = await self.durably.finish(resuming)
         except UnknownRun:
             return await self._unknown(arguments["run_id"], caller)
         except SystemUnwell as unwell:
             return refusal(refusals.unwell(unwell))
         except CallerError as refused:
             return refusal(refusals.bounded(refused))
-        view, cut_short = await self._follow(view, self._wait_of(view), caller)
-        return answer(run_object(view, self._telling(cut_short)))
+        return await self._told(view, caller)
 
-    async def cancel_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+    async def cancel_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
         if not caller.may_act:
             return refusal(refusals.may_not(caller.actor, "cancel runs", RUN))
         asked_at = self._clock()
@@ -170,7 +188,7 @@ class Calls:
             reason=arguments.get("reason"),
         )
         try:
-            view = await self._durably.finish(cancelling)
+            view = await self.durably.finish(cancelling)
         except UnknownRun:
             return await self._unknown(arguments["run_id"], caller)
         except SystemUnwell as unwell:
@@ -181,36 +199,41 @@ class Calls:
             said = nothing_to_cancel(view, asked_at)
             following = next_step(view, asked_at)
             return answer(run_object(view, Telling(asked_at, next=f"{said} {following}" if following else said)))
-        view, cut_short = await self._follow(view, self._wait_of(view), caller)
-        return answer(run_object(view, self._telling(cut_short)))
+        return await self._told(view, caller)
 
-    def _telling(self, following: str | None, *, named: bool = False, by_key: bool = False) -> Telling:
-        return Telling(self._clock(), named=named, by_key=by_key, next=following, database=self._database)
-
-    async def _follow(
-        self, view: RunView, seconds: float, caller: Caller, *, known: Collection[str] = ()
-    ) -> tuple[RunView, str | None]:
-        """Wait for what is durable already; if the service stops or is unwell meanwhile, say so and not fail.
-
-        ``known``: waits for an answer that the caller knows of; any other one ends the waiting.
-        """
-        if seconds <= 0 or view.status.finished or view.status is RunStatus.PAUSED:
-            return view, None
-        if self._stopping:
-            return view, refusals.STOPPING
-        scope = anyio.CancelScope()
-        self._waits.add(scope)
+    async def again(self, caller: Caller) -> CallToolResult | InputRequiredResult:
+        """A call that told a run something, made again after the person was asked."""
         try:
-            with scope:
-                later = await self._runs.wait(
-                    view.run_id, actor=caller.sees, seconds=seconds, known=known, on_progress=caller.on_progress
-                )
-                return replace(later, joined=view.joined), None
+            view = await self._begun(caller)
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
         except SystemUnwell as unwell:
-            return view, refusals.unwell(unwell)
-        finally:
-            self._waits.discard(scope)
-        return view, refusals.STOPPING
+            return refusal(refusals.unwell(unwell))
+        assert view is not None
+        return await self._told(view, caller)
+
+    async def _begun(self, caller: Caller) -> RunView | None:
+        """The run of a call that is made again after the person was asked: what it asked for was done the first time.
+
+        Raises ``UnknownRun``.
+        """
+        before = caller.person.round if caller.person is not None else None
+        if before is None:
+            return None
+        return replace(await self._runs.get(before.run_id, actor=caller.sees), joined=before.joined)
+
+    def _telling(self, followed: Followed, *, named: bool = False, by_key: bool = False) -> Telling:
+        now = self._clock()
+        following = followed.cut_short
+        if followed.remark is not None:
+            usual = next_step(followed.view, now, by_key=by_key)
+            following = f"{followed.remark} {usual}" if usual else followed.remark
+        return Telling(now, named=named, by_key=by_key, next=following, database=self._database)
+
+    async def _told(self, view: RunView, caller: Caller) -> CallToolResult | InputRequiredResult:
+        """The run after it was told something, and waited for as its tool would."""
+        followed = await self._follower.follow(view, self._wait_of(view), caller)
+        return followed.asking or answer(run_object(followed.view, self._telling(followed)))
 
     async def _unknown(self, run_id: str, caller: Caller) -> CallToolResult:
         try:

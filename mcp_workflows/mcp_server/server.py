@@ -15,6 +15,7 @@ from mcp.server.models import InitializationOptions
 from mcp_types import (
     CallToolRequestParams,
     CallToolResult,
+    InputRequiredResult,
     ListToolsResult,
     NotificationParams,
     PaginatedRequestParams,
@@ -34,8 +35,10 @@ from mcp_workflows.mcp_server.calls import Calls
 from mcp_workflows.mcp_server.completions import Completions
 from mcp_workflows.mcp_server.gate import Gate
 from mcp_workflows.mcp_server.instructions import INSTRUCTIONS
+from mcp_workflows.mcp_server.person import KEY_PURPOSE, person_at, seal
 from mcp_workflows.mcp_server.prompts import CHECKED_BY_HAND, Prompts
 from mcp_workflows.mcp_server.resources import Resources
+from mcp_workflows.mcp_server.tasks import EXTENSION, Tasks, declares
 from mcp_workflows.mcp_server.toolbox import Toolbox
 from mcp_workflows.mcp_server.tools import RUN_TOOLS
 from mcp_workflows.runtime.runs import Runs
@@ -69,7 +72,6 @@ class WorkflowServer(Server[dict[str, Any]]):
             title="Durable workflows",
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
-            on_call_tool=self._call_tool,
             cache_hints=CACHE_HINTS,
             on_list_resources=self._resources.list,
             on_list_resource_templates=self._resources.templates,
@@ -81,11 +83,15 @@ class WorkflowServer(Server[dict[str, Any]]):
             on_completion=self._completions.complete,
             on_subscriptions_listen=self._announcer.on_listen,
         )
+        self.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
         self.add_notification_handler("notifications/initialized", NotificationParams, self._announcer.on_initialized)
         self._gate = Gate(rate)
         self.middleware.append(self._gate)
+        self.middleware.append(seal(runs.key(KEY_PURPOSE), lambda ctx: caller_of(ctx).actor))
         self.runs = runs
         self._calls = Calls(runs, clock, database)
+        self._tasks = Tasks(runs, self._calls, lambda: self._toolbox, clock)
+        self._tasks.install(self, self._announcer)
         runs.catalog.on_change(self._definitions_changed)
 
     @property
@@ -110,9 +116,10 @@ class WorkflowServer(Server[dict[str, Any]]):
         experimental_capabilities: dict[str, dict[str, Any]] | None = None,
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
-        """As the SDK makes them, saying which lists may change."""
+        """As the SDK makes them, saying which lists may change. The handshake era knows no tasks."""
         options = notification_options or NotificationOptions(tools_changed=True, resources_changed=True)
-        return super().create_initialization_options(options, experimental_capabilities, extensions)
+        served = {name: told for name, told in self.extensions.items() if name != EXTENSION}
+        return super().create_initialization_options(options, experimental_capabilities, extensions or served)
 
     def _definitions_changed(self) -> None:
         before, self._toolbox = self._toolbox, Toolbox(self.runs.catalog.definitions)
@@ -123,22 +130,29 @@ class WorkflowServer(Server[dict[str, Any]]):
     async def _list_tools(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=self._toolbox.tools)
 
-    async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+    async def _call_tool(
+        self, ctx: Context, params: CallToolRequestParams
+    ) -> CallToolResult | InputRequiredResult | dict[str, Any]:
         try:
             caller = caller_of(ctx)
             if refused := self._gate.too_many(caller):
                 return refusal(refused)
-            return await self._call(params.name, params.arguments or {}, caller)
+            caller.person = person_at(ctx, params) if caller.may_act else None
+            return await self._call(params.name, params.arguments or {}, caller, as_task=declares(ctx))
         except Exception:  # a defect must not take the connection down, nor show itself to the caller
             logger.exception("the call of %r failed", params.name)
             return refusal(refusals.internal(params.name))
 
-    async def _call(self, name: str, arguments: dict[str, Json], caller: Caller) -> CallToolResult:
+    async def _call(
+        self, name: str, arguments: dict[str, Json], caller: Caller, *, as_task: bool
+    ) -> CallToolResult | InputRequiredResult | dict[str, Any]:
         toolbox = self._toolbox
         definition = toolbox.definition(name)
         tool = _RUN_TOOLS.get(name)
         try:
             check_readable(arguments)
+            if definition is not None and as_task:
+                return await self._tasks.call(definition, toolbox, arguments, caller)
             if definition is not None:
                 return await self._calls.start(definition, toolbox, arguments, caller)
             if tool is None:
@@ -148,12 +162,16 @@ class WorkflowServer(Server[dict[str, Any]]):
             return refusal(refusals.start_refused(refused) if definition else refusals.arguments_refused(str(refused)))
         return await self._call_run_tool(name, arguments, caller)
 
-    async def _call_run_tool(self, name: str, arguments: dict[str, Json], caller: Caller) -> CallToolResult:
+    async def _call_run_tool(
+        self, name: str, arguments: dict[str, Json], caller: Caller
+    ) -> CallToolResult | InputRequiredResult:
         match name:
             case "get_run":
                 return await self._calls.get_run(arguments, caller)
             case "list_runs":
                 return await self._calls.list_runs(arguments, caller)
+            case _ if caller.person is not None and caller.person.round is not None:
+                return await self._calls.again(caller)
             case "signal_run":
                 return await self._calls.signal_run(arguments, caller)
             case "resume_run":

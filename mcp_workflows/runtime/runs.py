@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -55,6 +56,7 @@ class Runs:
     def __init__(
         self, catalog: Catalog, store: Store, node: Node, clock: Clock, callbacks: Callbacks | None = None,
         max_queued: int | None = None,
+        secret: bytes | None = None,
     ) -> None:  # fmt: skip
         self.catalog = catalog
         self.callbacks = callbacks
@@ -63,8 +65,14 @@ class Runs:
         self._node = node
         self._clock = clock
         self._max_queued = max_queued
+        self._secret = secret
         self._viewer = Viewer(catalog, store, node)
         self._following = Following(node, store)
+
+    def key(self, purpose: bytes) -> bytes:
+        """32 bytes that every node of this database has for this purpose, and nobody else."""
+        assert self._secret is not None, "this process serves nobody"
+        return hmac.digest(self._secret, b"mcp-workflows " + purpose + b"\0", "sha256")
 
     @property
     def unwell(self) -> str | None:
@@ -179,12 +187,14 @@ class Runs:
         given = Given(name, data, by or actor or LOCAL, via, person, decides)
         return await self._send(await self._run(run_id, actor), given)
 
-    async def answer(self, run_id: str, wait: str, data: Json, *, actor: str, via: str, person: bool) -> RunView:
+    async def answer(
+        self, run_id: str, wait: str, data: Json, *, actor: str | None, via: str, person: bool, by: str | None = None
+    ) -> RunView:
         """Answer one wait, which its ``Waiting.key`` names, and no other: as ``signal``, with the same refusals.
 
         That a wait is over, or was answered by somebody else meanwhile, is such a refusal, and changes nothing.
         """
-        given = Given(wait.rpartition("#")[0], data, actor, via, person, wait=wait)
+        given = Given(wait.rpartition("#")[0], data, by or actor or LOCAL, via, person, wait=wait)
         return await self._send(await self._run(run_id, actor), given)
 
     async def _send(self, run: Run, given: Given) -> RunView:

@@ -44,7 +44,9 @@ class Viewer:
         if record.status is RunStatus.PAUSED:
             definition = await self._catalog.definition_of(run.definition_id)
             rows = {row.path: row for row in await self._store.load_undoable(run.run_id)}
-            view = replace(view, would_undo=tuple(undo.path for undo in plan(definition, rows).todo))
+            undone = tuple(undo.path for undo in plan(definition, rows).todo)
+            resumed = await self._store.count_messages(run.run_id, "resume")
+            view = replace(view, would_undo=undone, resumed=resumed)
         return view
 
     async def _once_in_doubt(self, run: Run) -> bool:

@@ -212,6 +212,11 @@ def messages(connection: Connection, run_id: str, unconsumed_only: bool) -> list
     return _messages(connection, and_(_run.c.run_id == run_id, unread))
 
 
+def count_messages(connection: Connection, run_id: str, kind: str) -> int:
+    where = and_(_inbox.c.run == _key_of(run_id), _inbox.c.kind == kind)
+    return connection.execute(select(func.count()).where(where)).scalar_one()
+
+
 def unread(connection: Connection, run_id: str) -> tuple[int, int]:
     size = func.coalesce(func.sum(func.length(_inbox.c.body)), 0)
     where = and_(_inbox.c.run == _key_of(run_id), _inbox.c.consumed_at.is_(None))

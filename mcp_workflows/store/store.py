@@ -375,6 +375,10 @@ class Store:
         """In the order in which they were received."""
         return await self._reads(reads.messages, run_id, unconsumed_only)
 
+    async def count_messages(self, run_id: str, kind: MessageKind) -> int:
+        """How many messages of this kind the run was ever sent."""
+        return await self._reads(reads.count_messages, run_id, kind)
+
     async def unread(self, run_id: str) -> tuple[int, int]:
         """How many messages the run has not consumed, and how many characters they are."""
         return await self._reads(reads.unread, run_id)
