@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from mcp_workflows.definition.program import Json
@@ -83,6 +83,10 @@ class Stopping:
     in_flight: tuple[str, ...] = ()
     compensate: bool = True
     """Of a cancel."""
+
+
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+"""The instant that is past by whatever clock: for what is to go on now, on a node whose clock may be an hour behind."""
 
 
 @dataclass(frozen=True, slots=True)

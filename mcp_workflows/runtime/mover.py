@@ -19,7 +19,7 @@ from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import WorkflowWork
 from mcp_workflows.engine.machine import Machine
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall, StepError
-from mcp_workflows.engine.records import Message, Run, StepRecord, Turn
+from mcp_workflows.engine.records import AT_ONCE, Message, Run, StepRecord, Turn
 from mcp_workflows.errors import NodeLost, RecordRefused, StoreUnavailable
 from mcp_workflows.runtime.children import Children
 from mcp_workflows.runtime.loading import load_records
@@ -208,7 +208,7 @@ class Mover:
 
     async def _give_up(self) -> None:
         """Let the run go cleanly, for any node to go on at once."""
-        given_up = replace(self.machine.record, wake_at=self._clock())
+        given_up = replace(self.machine.record, wake_at=AT_ONCE)
         await self._record(Turn(self.run.run_id, run=given_up, release=True))
         self._end()
 

@@ -259,7 +259,7 @@ class Runs:
             idempotency_key=idempotency_key,
             join_key=None if idempotency_key else _join_key(definition, value, actor),
             join_since=now - timedelta(seconds=definition.mcp.join) if isinstance(definition.mcp.join, float) else None,
-            record=moves.started(definition, now) if own else RunRecord(RunStatus.PENDING, wake_at=now),
+            record=moves.started(definition, now) if own else RunRecord(RunStatus.PENDING),
             own=own,
             pins=pins_of(self.catalog, definition),
         )

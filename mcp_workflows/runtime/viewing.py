@@ -10,7 +10,7 @@ from dataclasses import replace
 from mcp_workflows.asking.resuming import once_in_doubt, resumable
 from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.engine.corrections import corrected
-from mcp_workflows.engine.records import Run
+from mcp_workflows.engine.records import AT_ONCE, Run
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.engine.undo_plan import plan
 from mcp_workflows.errors import DefinitionInvalid
@@ -80,7 +80,7 @@ def view_of(run: Run) -> RunView:
         compensation=record.compensation,
         undone=record.undone,
         not_undone=record.not_undone,
-        wake_at=record.wake_at if record.status is RunStatus.WAITING else None,
+        wake_at=record.wake_at if record.status is RunStatus.WAITING and record.wake_at != AT_ONCE else None,
         waits=record.waiting_for,
         started_at=record.started_at,
         finished_at=record.finished_at,

@@ -48,7 +48,7 @@ class Batch:
                 if statements.consume.run(cursor, message=message, run_key=job.key, now=now) != 1:
                     raise Refused(f"message {message} was consumed before")
             if job.children or job.outgoing:
-                self._write_others(cursor, statements, job, now)
+                self._write_others(cursor, statements, job)
             if job.run is not None and not job.release:
                 self._keep_run(cursor, statements, job)
         self._release_runs(cursor, statements, [job for job in turns if job.release], now)
@@ -124,14 +124,14 @@ class Batch:
         if statements.attempts.run(cursor, attempts) != len(attempts):
             raise Refused("an attempt was not taken")
 
-    def _write_others(self, cursor: Cursor, statements: Statements, job: TurnJob, now: int) -> None:
+    def _write_others(self, cursor: Cursor, statements: Statements, job: TurnJob) -> None:
         """What the turn means for other runs. Said before, it is not said again."""
         for child in job.children:
             if statements.start_child.run(cursor, run_key=job.key, **child) == 1:
                 self.claimable_now = True
         for message in job.outgoing:
             if statements.send.run(cursor, run_key=job.key, **message) == 1:
-                statements.wake_receiver.run(cursor, to=message["to"], kind=message["kind"], now=now)
+                statements.wake_receiver.run(cursor, to=message["to"], kind=message["kind"])
                 self.claimable_now = True  # or its owner, this node perhaps, is to look into the inbox
 
     def _keep_run(self, cursor: Cursor, statements: Statements, job: TurnJob) -> None:
@@ -146,7 +146,7 @@ class Batch:
         for job in jobs:
             assert job.status is not None
             assert job.run is not None
-            values = {"run_key": job.key, "me": self.holdings.node_id, "now": now, **job.run}
+            values = {"run_key": job.key, "me": self.holdings.node_id, **job.run}
             by_status.setdefault(job.status, []).append(values)
         for status, many in by_status.items():
             released = statements.each(cursor, statements.release_run[status], many)

@@ -14,7 +14,7 @@ from mcp_workflows.store import rows
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.rows import RECORD_COLUMNS
 from mcp_workflows.store.statements import Cursor, Prepared, RunRow, Statements, claim
-from mcp_workflows.store.tables import micros
+from mcp_workflows.store.tables import AT_ONCE, micros
 from mcp_workflows.store.values import Delivered, NewRun, StartResult
 
 FORGET_NODES_AFTER = timedelta(days=7)
@@ -55,7 +55,7 @@ class Start:
             "pins": rows.to_text({name: list(pin) for name, pin in new.pins.items()} or None),
             **rows.parent_values(new.parent),
             "owner": me if new.own else None,
-            "claim_at": micros(new.record.wake_at or new.created_at),
+            "claim_at": AT_ONCE,
             "recoveries": 0,
             "recovered_seq": -1,
             "interrupted": False,
@@ -133,14 +133,14 @@ class Deliver:
         self.concerns = [run_id] if rows.is_plain(run_id) else []
         self._message = message
 
-    def __call__(self, cursor: Cursor, now: int) -> Delivered:
+    def __call__(self, cursor: Cursor, now: int) -> Delivered:  # noqa: ARG002
         there = self._find(cursor)
         self._statements.deliver.run(cursor, run=there.key, **self._message)
         inserted = cursor.fetchall()
         if not inserted:
             self._statements.delivered.run(cursor, run_key=there.key, dedupe_key=self._message["dedupe_key"])
             return Delivered(cursor.fetchall()[0][0], new=False)
-        self._statements.wake.run(cursor, run_key=there.key, now=now)
+        self._statements.wake.run(cursor, run_key=there.key)
         return Delivered(inserted[0][0], new=True)
 
     def _find(self, cursor: Cursor) -> RunRow:
@@ -165,20 +165,23 @@ class Claim:
         self._due = due
 
     def __call__(self, cursor: Cursor, now: int) -> list[RunRow]:  # noqa: ARG002
-        claimed = self._claim(cursor, suspects=False, at_most=self._limit)
+        # Half for those whose time has come, so that however much may be claimed at any time keeps none of them waiting.
+        claimed = self._claim(cursor, suspects=False, at_most=(self._limit + 1) // 2, timed=True)
+        if len(claimed) < self._limit:
+            claimed += self._claim(cursor, suspects=False, at_most=self._limit - len(claimed))
         if len(claimed) < self._limit and not self._holdings.suspects:
             claimed += self._claim(cursor, suspects=True, at_most=1)
         return sorted(claimed, key=lambda row: (row.claim_at, row.key))
 
-    def _claim(self, cursor: Cursor, *, suspects: bool, at_most: int) -> list[RunRow]:
-        statement = _claims(self._statements, suspects, self._cannot)
+    def _claim(self, cursor: Cursor, *, suspects: bool, at_most: int, timed: bool = False) -> list[RunRow]:
+        statement = _claims(self._statements, suspects, timed, self._cannot)
         statement.run(cursor, me=self._holdings.node_id, now=self._due, at_most=at_most)
         return [RunRow.of(row) for row in cursor.fetchall()]
 
 
 @lru_cache(maxsize=32)
-def _claims(statements: Statements, suspects: bool, cannot: frozenset[int]) -> Prepared:
-    return claim(statements, suspects=suspects, cannot=cannot)
+def _claims(statements: Statements, suspects: bool, timed: bool, cannot: frozenset[int]) -> Prepared:
+    return claim(statements, suspects=suspects, timed=timed, cannot=cannot)
 
 
 def define(statements: Statements, name: str, digest: str, content: str) -> Callable[[Cursor, int], tuple[int, int]]:

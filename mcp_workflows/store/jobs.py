@@ -24,6 +24,7 @@ from mcp_workflows.store.rows import (
     to_text,
 )
 from mcp_workflows.store.statements import Cursor
+from mcp_workflows.store.tables import AT_ONCE
 
 T = TypeVar("T")
 
@@ -134,7 +135,7 @@ def turn_job(
 
 def _child_values(child: NewChild, now: datetime) -> dict[str, Any]:
     """The columns of ``run`` that a child does not inherit."""
-    record = RunRecord(RunStatus.PENDING, wake_at=now)
+    record = RunRecord(RunStatus.PENDING)
     return {
         **dict(zip(RECORD_COLUMNS, record_values(record), strict=True)),
         **parent_values(child.parent),
@@ -147,7 +148,7 @@ def _child_values(child: NewChild, now: datetime) -> dict[str, Any]:
         "join_key": None,
         "input": to_text(child.input) or "null",
         "owner": None,
-        "claim_at": micros(now),
+        "claim_at": AT_ONCE,
         "recoveries": 0,
         "recovered_seq": -1,
         "interrupted": False,

@@ -70,7 +70,7 @@ def take_over(statements: Statements, dead: Sequence[Dead], cursor: Cursor, now:
     taken: list[TakenOver] = []
     for node in dead:
         if _end(statements, node, cursor, now):
-            runs = statements.free_crashed.run(cursor, node=node.node_id, now=now)
+            runs = statements.free_crashed.run(cursor, node=node.node_id)
             taken.append(TakenOver(node.node_id, node.name, runs))
     return taken
 
@@ -83,7 +83,7 @@ def _end(statements: Statements, node: Dead, cursor: Cursor, now: int) -> bool:
 
 def leave(statements: Statements, node_id: str, cursor: Cursor, now: int) -> None:
     """A graceful end: everything is let go, and nothing counts as a crash."""
-    statements.free_left.run(cursor, node=node_id, now=now)
+    statements.free_left.run(cursor, node=node_id)
     statements.end_node.run(cursor, node=node_id, now=now, was_crash=False)
 
 

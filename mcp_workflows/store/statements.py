@@ -240,6 +240,7 @@ def _instant(name: str) -> BindParameter[int]:
 
 _MINE = and_(run.c.key == bindparam("run_key"), run.c.owner == bindparam("me"))
 _UNREAD = exists().where(inbox.c.run == run.c.key, inbox.c.consumed_at.is_(None), inbox.c.kept == false())
+_AT_ONCE = literal_column(str(tables.AT_ONCE), BigInteger)
 _LAST_SEQ = select(func.coalesce(func.max(step.c.seq), -1)).where(step.c.run == run.c.key).scalar_subquery()
 
 
@@ -254,7 +255,7 @@ def _update_run(status: RunStatus, *, release: bool) -> Update:
     if release:
         values |= {
             "owner": None,
-            "claim_at": case((_UNREAD, _instant("now")), else_=_instant("claim_at")),
+            "claim_at": case((_UNREAD, _AT_ONCE), else_=_instant("claim_at")),
             "interrupted": False,
         }
     return statement.values(values).returning(run.c.claim_at) if release else statement.values(values)
@@ -307,7 +308,7 @@ def _wake_receiver() -> Update:
             run.c.owner.is_(None),
             or_(run.c.status.not_in(_literals(FINISHED)), bindparam("kind") == literal_column("'undo'")),
         )
-        .values(claim_at=bindparam("now"))
+        .values(claim_at=_AT_ONCE)
     )
 
 
@@ -316,16 +317,19 @@ def _free(*extra: ColumnElement[bool], **values: Any) -> Update:
     return (
         update(run)
         .where(run.c.owner == bindparam("node"), *extra)
-        .values(owner=None, claim_at=bindparam("now"), interrupted=True, **values)
+        .values(owner=None, claim_at=_AT_ONCE, interrupted=True, **values)
     )
 
 
-def claimable(*, suspects: bool, cannot: Collection[int]) -> ColumnElement[bool]:
-    """Runs that may be claimed at ``:now``: suspects, or all others."""
+def claimable(*, suspects: bool, cannot: Collection[int], timed: bool = False) -> ColumnElement[bool]:
+    """Runs that may be claimed at ``:now``: suspects, or all others. ``timed``: only those whose time has come, and not those
+    that need no time to come.
+    """
     suspect = run.c.recoveries >= SUSPECT_AFTER
     return and_(
         run.c.owner.is_(None),
         run.c.claim_at <= _instant("now"),
+        run.c.claim_at > _AT_ONCE if timed else true(),
         suspect if suspects else ~suspect,
         run.c.definition_id.not_in([literal_column(str(int(which))) for which in sorted(cannot)]) if cannot else true(),
     )
@@ -339,10 +343,10 @@ def is_in(value: ColumnElement[Any], found: Select[Any]) -> ColumnElement[bool]:
     return value.in_(found)
 
 
-def claim(statements: Statements, *, suspects: bool, cannot: Collection[int]) -> Prepared:
+def claim(statements: Statements, *, suspects: bool, cannot: Collection[int], timed: bool = False) -> Prepared:
     due = (
         select(run.c.key)
-        .where(claimable(suspects=suspects, cannot=cannot))
+        .where(claimable(suspects=suspects, cannot=cannot, timed=timed))
         .order_by(run.c.claim_at, run.c.key)
         .limit(bindparam("at_most"))
         .with_for_update(skip_locked=True, key_share=True)
@@ -476,9 +480,7 @@ class Statements:
         )
         self.give_back = self._prepare(update(run).where(_MINE).values(owner=None))
         self.wake = self._prepare(
-            update(run)
-            .where(run.c.key == bindparam("run_key"), run.c.owner.is_(None))
-            .values(claim_at=bindparam("now"))
+            update(run).where(run.c.key == bindparam("run_key"), run.c.owner.is_(None)).values(claim_at=_AT_ONCE)
         )
         self.holds_suspect = self._prepare(
             select(run.c.key)

@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
+from mcp_workflows.engine import records
 from mcp_workflows.engine.states import RunStatus, StepStatus
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -77,6 +78,9 @@ def _one_of(column: str, members: Iterable[StrEnum]) -> CheckConstraint:
     allowed = ", ".join(f"'{member}'" for member in members)
     return CheckConstraint(f"{column} IN ({allowed})", name=f"{column}_known")
 
+
+AT_ONCE = micros(records.AT_ONCE)
+"""``claim_at`` of what any node may claim now, whatever the time is there."""
 
 # The conditions of indexes, which queries must repeat word by word to be served by them.
 FINISHED_ROOTS = "finished_at IS NOT NULL AND parent_run_id IS NULL"

@@ -366,3 +366,28 @@ async def test_nodes_say_who_they_are_and_what_they_own(open_store: OpenStore) -
         ended = next(node for node in await two.nodes() if node.node_id == one.node_id)
         assert ended.ended_at is not None
         assert not ended.crashed
+
+
+async def test_runs_whose_instant_has_come_are_not_kept_waiting_by_many_that_wait_for_none(
+    open_store: OpenStore,
+) -> None:
+    async with open_store() as store:
+        due = [await begin(store) for _ in range(3)]
+        for run_id in due:
+            await store.record(waiting(run_id, NOW))
+        for _ in range(20):
+            await begin(store, own=False)
+        got = {run.run_id for run in await store.claim_runs(NOW, 6, [])}
+        assert len(got) == 6
+        assert got >= set(due)
+
+
+async def test_what_need_not_wait_can_be_claimed_by_a_node_whose_clock_is_behind(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        async with open_store() as leaving:
+            left = await begin(leaving)
+        started = await begin(store, own=False)
+        told = await begin(store)
+        await store.record(waiting(told, None))
+        await store.deliver(told, "cancel", {}, actor="a", reason=None, now=NOW)
+        assert set(await claimed(store, NOW - timedelta(days=365))) == {left, started, told}

@@ -38,7 +38,7 @@ async def test_a_child_begins_with_the_turn_that_starts_it_and_takes_after_its_p
         assert run is not None
         assert (run.actor, run.pins, run.parent, run.input) == ("web:7", PINS, child.parent, {"amount": 3})
         assert (run.record.status, run.idempotency_key, run.owner) == (RunStatus.PENDING, None, None)
-        assert run.created_at == run.record.wake_at
+        assert run.record.wake_at is None
         assert run.created_at <= utc_now()
         assert [claim.run_id for claim in await other.claim_runs(utc_now(), 9, [])] == [child.run_id]
         started = await store.load_run(parent)
