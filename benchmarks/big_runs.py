@@ -19,10 +19,11 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import uvloop
 
+from benchmarks.memory import resident
 from benchmarks.trivial_server import trivial_server
 from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.clock import utc_now
@@ -109,11 +110,11 @@ async def whole(folder: Path, base: str, size: int) -> Whole:
     """One run of one step first, so that what any run needs is there."""
     async with built_app(settings(folder, base), role=Role.SERVER) as app, app.moving():
         await _run(app, 1)
-        before = rss()
+        before = resident()
         begun = time.perf_counter()
         await _run(app, size)
         took = time.perf_counter() - begun
-    return Whole(size / took, before, rss("VmHWM"))
+    return Whole(size / took, before, resident("VmHWM"))
 
 
 async def killed(folder: Path, base: str, size: int) -> None:
@@ -190,12 +191,6 @@ def _marking(marks: dict[str, float], name: str, verb: Callable[..., Coroutine[A
         return await verb(*arguments)
 
     return marked
-
-
-def rss(which: Literal["VmRSS", "VmHWM"] = "VmRSS") -> float:
-    """MiB: now, or at the highest. Linux only; ``getrusage`` would tell of the process that started this one, too."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
-    return int(status[which].split()[0]) / 1024
 
 
 _MODES: Mapping[str, Callable[[Path, str, int], Coroutine[Any, Any, Any]]] = {

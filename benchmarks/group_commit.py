@@ -12,21 +12,18 @@ import asyncio
 import json
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
 
 import uvloop
 
+from benchmarks.databases import DATABASES
 from mcp_workflows.clock import new_id, utc_now
 from mcp_workflows.definition.program import Definition
 from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.store import NewRun, Store
-from tests.postgres import postgres_server
 
 CONCURRENCIES = (1, 32, 256)
 STEPS = 10
@@ -86,23 +83,6 @@ async def _record_run(
         ended = RunRecord(RunStatus.COMPLETED, {"id": number}, started_at=now, finished_at=now) if last else None
         await store.record(Turn(new.run_id, [step], run=ended, release=last))
         latencies.append(time.perf_counter() - began)
-
-
-@contextmanager
-def sqlite_urls() -> Generator[Iterator[str]]:
-    """Fresh databases."""
-    with tempfile.TemporaryDirectory(prefix="mcp-workflows-bench-") as folder:
-        yield (f"sqlite:///{folder}/runs{number}.db" for number in count())
-
-
-@contextmanager
-def postgres_urls() -> Generator[Iterator[str]]:
-    """Fresh databases of a server that is there as long."""
-    with postgres_server() as server:
-        yield (server.new_database() for _ in count())
-
-
-DATABASES = {"sqlite": sqlite_urls, "postgres": postgres_urls}
 
 
 async def measure_all(

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.big_runs import rss
+from benchmarks.memory import resident
 from benchmarks.ten_steps import STEPS, definition, load
 from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.clock import new_id, utc_now
@@ -103,7 +103,7 @@ async def measure(folder: Path, seconds: float) -> Figure:
     """What a serving process takes once it has looked at its database, then what it moves."""
     async with built_app(settings(folder), role=Role.SERVER) as app, app.moving():
         await load(app.runs, "ten_set", 1, 0.5)
-        memory = rss()
+        memory = resident()
         begun = time.perf_counter()
         runs = await load(app.runs, "ten_set", CONCURRENCY, seconds)
         return Figure(memory, len(runs) * STEPS / (time.perf_counter() - begun))

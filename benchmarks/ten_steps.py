@@ -23,7 +23,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.group_commit import DATABASES
+from benchmarks.databases import DATABASES
 from benchmarks.trivial_server import trivial_server
 from mcp_workflows.app import Role, built_app, spare_collector
 from mcp_workflows.engine.states import RunStatus

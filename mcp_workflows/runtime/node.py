@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition
 from mcp_workflows.engine.bounds import MAX_OUTPUT_BYTES
 from mcp_workflows.engine.machine import Machine
 from mcp_workflows.engine.outcome import StepError
-from mcp_workflows.engine.records import Run, StepRecord
+from mcp_workflows.engine.records import Message, Run, StepRecord
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import DefinitionInvalid, NodeLost, SettingsInvalid, StoreUnavailable
 from mcp_workflows.runtime.abilities import Abilities, Limits
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.children import Children
-from mcp_workflows.runtime.loading import load_records
+from mcp_workflows.runtime.loading import load_records_of
 from mcp_workflows.runtime.mover import Doer, Mover
 from mcp_workflows.store import Store
 
@@ -32,7 +32,11 @@ logger = logging.getLogger(__name__)
 TICK = 1.0
 """Seconds between two looks at the database when nothing happens."""
 CLAIM = 100
-"""Runs claimed at once."""
+"""Runs claimed at the first of several looks."""
+BEGUN_AT_ONCE = 500
+"""Runs of which machines are built before others get their turn."""
+DEFECT = "a defect: see its log"
+"""Why a run is left to others that no node may be able to move."""
 MAX_RECOVERIES = 3
 """How many nodes a run may take down in a row before it is set aside for a person to look at."""
 
@@ -57,7 +61,7 @@ class Node:
         self._reserved = 0
         self._behind = False
         """When it last looked, there may have been more to claim than it has room for."""
-        self._claimed: deque[Run] = deque()
+        self._claimed: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._watches: dict[str, list[Watch]] = {}
         self._stir = asyncio.Event()
@@ -168,20 +172,31 @@ class Node:
         await self._take_claimed()
         self._abilities.look_again()
         await self._abilities.tell(self._store, self._catalog, self._limits)
-        while not self._leaving and self._room() > 0:
-            self._claimed += await self._store.claim_runs(now, min(self._room(), CLAIM), self._abilities.cannot)
-            if not self._claimed:
-                self._behind = False
-                break
-            await self._take_claimed()
-        else:
-            self._behind = True
+        await self._claim(now)
         for message in await self._store.owned_messages():
             mover = self._movers.get(message.run_id)
             if mover is not None:
                 mover.deliver([message])
         due_at = await self._store.next_claim(now) if self._room() > 0 else None
         return TICK if due_at is None else min(max((due_at - self._clock()).total_seconds(), 0.0), TICK)
+
+    async def _claim(self, now: datetime) -> None:
+        """All that is due and finds room: a few at first, so that they begin at once, then the rest.
+
+        The rest is read before any of it moves: a database is read slowly beside very many runs that move.
+        """
+        limit = CLAIM
+        while not self._leaving and self._room() > 0:
+            limit = min(limit, self._room())
+            claimed = await self._store.claim_runs(now, limit, self._abilities.cannot)
+            self._claimed = {run.run_id: run for run in claimed}
+            await self._take_claimed()
+            if len(claimed) < limit:
+                self._behind = False
+                break
+            limit = self._limits.runs
+        else:
+            self._behind = True
 
     def _room(self) -> int:
         return self._limits.runs - len(self._movers) - self._reserved
@@ -215,39 +230,72 @@ class Node:
 
     async def _take_claimed(self) -> None:
         """A claim is not forgotten when the database fails in the middle: the run is this node's, and its alone."""
-        while self._claimed:
-            await self._take(self._claimed[0])
-            self._claimed.popleft()
+        while self._claimed and not self._leaving:  # at leaving the store gives them to others, with all else
+            await self._take(list(self._claimed.values()))
 
-    async def _take(self, run: Run) -> None:
-        """Begin to move a claimed run, or leave it to nodes that can."""
-        if self._leaving:
-            return  # the store gives it to others, with all else that is this node's
+    async def _take(self, runs: Sequence[Run]) -> None:
+        """Begin to move claimed runs, or leave them to nodes that can. All together, as each look costs as much as its way."""
+        able = [(run, definition) for run in runs if (definition := await self._definition_of(run)) is not None]
+        try:
+            records, messages = await asyncio.gather(
+                load_records_of(self._store, able), self._messages_of([run for run, _ in able])
+            )
+        except (NodeLost, StoreUnavailable):
+            raise
+        except Exception:  # a defect that one run brings to light must not take the others of this node with it
+            if len(able) == 1:
+                logger.exception("run %s is left to other nodes", able[0][0].run_id)
+                await self._leave_to_others(able[0][0], None, DEFECT)
+                return
+            for run, _ in able:
+                await self._take([run])
+            return
+        for number, ((run, definition), steps) in enumerate(zip(able, records, strict=True), 1):
+            await self._begin_again(run, definition, steps, messages.get(run.run_id, ()))
+            if number % BEGUN_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _definition_of(self, run: Run) -> Definition | None:
+        """What the run is pinned to; ``None``: this node cannot move it, and has left it to others."""
         definition: Definition | None = None
         try:
             definition = await self._catalog.definition_of(run.definition_id)
             self.check(definition)
-            machine = await self._machine_of(run, definition)
-            messages = await self._store.load_messages(run.run_id, unconsumed_only=True)
         except (NodeLost, StoreUnavailable):
             raise
         except (DefinitionInvalid, SettingsInvalid) as unable:
             logger.warning("run %s is left to other nodes: %s", run.run_id, unable)
             await self._leave_to_others(run, definition, str(unable))
-        except Exception:  # a defect that one run brings to light must not take the others of this node with it
+        except Exception:
             logger.exception("run %s is left to other nodes", run.run_id)
-            await self._leave_to_others(run, None, "a defect: see its log")
+            await self._leave_to_others(run, None, DEFECT)
         else:
-            self._move(run, machine)
-            self._movers[run.run_id].deliver(messages)  # before its first turn, which may let the run go again
+            return definition
+        return None
 
-    async def _machine_of(self, run: Run, definition: Definition) -> Machine:
-        """The run's machine; of a run that has taken down one node after another it is set aside already."""
-        steps = await load_records(self._store, run, definition)
-        machine = self._machine(run, definition, steps)
-        if run.recoveries > MAX_RECOVERIES and run.record.status is not RunStatus.PAUSED:
-            machine.set_aside(_recoveries_error(run), self._clock())
-        return machine
+    async def _messages_of(self, runs: Sequence[Run]) -> dict[str, list[Message]]:
+        found: dict[str, list[Message]] = {}
+        for message in await self._store.load_unconsumed([run.run_id for run in runs]):
+            found.setdefault(message.run_id, []).append(message)
+        return found
+
+    async def _begin_again(
+        self, run: Run, definition: Definition, steps: Sequence[StepRecord], messages: Sequence[Message]
+    ) -> None:
+        """From its records. A run that has taken down one node after another is set aside."""
+        try:
+            machine = self._machine(run, definition, steps)
+            if run.recoveries > MAX_RECOVERIES and run.record.status is not RunStatus.PAUSED:
+                machine.set_aside(_recoveries_error(run), self._clock())
+        except Exception:
+            logger.exception("run %s is left to other nodes", run.run_id)
+            await self._leave_to_others(run, None, DEFECT)
+            return
+        if self._leaving:
+            return
+        self._claimed.pop(run.run_id)
+        self._move(run, machine)
+        self._movers[run.run_id].deliver(messages)  # before its first turn, which may let the run go again
 
     def _machine(self, run: Run, definition: Definition, steps: Iterable[StepRecord]) -> Machine:
         variables = self._abilities.vars_of(definition)
@@ -256,6 +304,7 @@ class Node:
     async def _leave_to_others(self, run: Run, definition: Definition | None, why: str) -> None:
         self._abilities.leave(run, definition, why)
         await self._store.give_back(run.run_id)
+        self._claimed.pop(run.run_id, None)
 
     def _move(self, run: Run, machine: Machine) -> None:
         mover = Mover(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from itertools import product
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, or_, select, text, true
@@ -27,8 +28,8 @@ T = TypeVar("T")
 
 THREADS = 4
 
-LISTS = 500
-"""How many lists one query asks for."""
+PORTION = 500
+"""How many lists, and how many runs, one query asks for."""
 
 OPEN = 100
 """How many open steps are named at most."""
@@ -110,8 +111,8 @@ def marks(connection: Connection, run_ids: Collection[str]) -> dict[str, Mark]:
     """Of each run that is there. What is counted here grows with a run's steps, but only while it has not ended."""
     wanted = sorted(one for one in set(run_ids) if rows.is_plain(one))
     found: dict[str, Mark] = {}
-    for start in range(0, len(wanted), LISTS):
-        found |= _marks(connection, wanted[start : start + LISTS])
+    for some in _portions(wanted):
+        found |= _marks(connection, some)
     return found
 
 
@@ -135,14 +136,39 @@ def _marks(connection: Connection, run_ids: Sequence[str]) -> dict[str, Mark]:
     return {row.run_id: (tuple(row), steps.get(row.key), told.get(row.key)) for row in runs}
 
 
-def steps(connection: Connection, run_id: str, lists: Collection[str] | None) -> list[StepRecord]:
-    if lists is None:
-        return _steps(connection, run_id)
-    wanted = sorted(set(lists))
-    found: list[StepRecord] = []
-    for start in range(0, len(wanted), LISTS):
-        found += _steps(connection, run_id, _step.c.parent.in_(wanted[start : start + LISTS]))
-    return found if len(wanted) <= LISTS else sorted(found, key=lambda record: (record.seq, record.path))
+def steps(connection: Connection, run_id: str) -> list[StepRecord]:
+    return _steps(connection, run_id)
+
+
+def steps_in(connection: Connection, wanted: Mapping[str, Collection[str]]) -> dict[str, list[StepRecord]]:
+    """Of each run those that stand in its lists. Runs that want the same lists are asked for together."""
+    alike: dict[frozenset[str], list[str]] = {}
+    for run_id, lists in wanted.items():
+        alike.setdefault(frozenset(lists), []).append(run_id)
+    found: dict[str, list[StepRecord]] = {run_id: [] for run_id in wanted}
+    for lists, run_ids in alike.items():
+        for some_lists, some_runs in product(_portions(sorted(lists)), _portions(run_ids)):
+            for run_id, record in _steps_in(connection, some_lists, some_runs):
+                found[run_id].append(record)
+        if len(lists) > PORTION:
+            for run_id in run_ids:
+                found[run_id].sort(key=lambda record: (record.seq, record.path))
+    return found
+
+
+def _steps_in(connection: Connection, lists: Sequence[str], run_ids: Sequence[str]) -> Iterator[tuple[str, StepRecord]]:
+    keys = select(_run.c.key, _run.c.run_id).where(_run.c.run_id.in_([one for one in run_ids if rows.is_plain(one)]))
+    run_id_of = {row.key: row.run_id for row in connection.execute(keys)}
+    found = connection.execute(
+        select(_step)
+        .where(_step.c.run.in_(list(run_id_of)), _step.c.parent.in_(lists))
+        .order_by(_step.c.seq, _step.c.path)
+    )
+    return ((run_id_of[row.run], rows.step_record(row)) for row in found)
+
+
+def _portions(of: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (of[start : start + PORTION] for start in range(0, len(of), PORTION))
 
 
 def undoable_steps(connection: Connection, run_id: str) -> list[StepRecord]:
@@ -215,6 +241,13 @@ def messages(connection: Connection, run_id: str, unconsumed_only: bool) -> list
 def count_messages(connection: Connection, run_id: str, kind: str) -> int:
     where = and_(_inbox.c.run == _key_of(run_id), _inbox.c.kind == kind)
     return connection.execute(select(func.count()).where(where)).scalar_one()
+
+
+def unconsumed(connection: Connection, run_ids: Sequence[str]) -> list[Message]:
+    found: list[Message] = []
+    for some in _portions(run_ids):
+        found += _messages(connection, and_(_run.c.run_id.in_(some), _inbox.c.consumed_at.is_(None)))
+    return found
 
 
 def unread(connection: Connection, run_id: str) -> tuple[int, int]:

@@ -316,7 +316,13 @@ class Store:
 
     async def load_steps(self, run_id: str, lists: Collection[str] | None = None) -> list[StepRecord]:
         """In the order in which they were settled: all, or those that ``paths.parent_of`` puts into one of ``lists``."""
-        return await self._reads(reads.steps, run_id, lists)
+        if lists is None:
+            return await self._reads(reads.steps, run_id)
+        return (await self.load_lists({run_id: lists}))[run_id]
+
+    async def load_lists(self, wanted: Mapping[str, Collection[str]]) -> dict[str, list[StepRecord]]:
+        """The same of many runs, each with its lists, at the cost of a few."""
+        return await self._reads(reads.steps_in, wanted)
 
     async def load_undoable(self, run_id: str) -> list[StepRecord]:
         """What undoing the run concerns, in the order in which it was settled."""
@@ -378,6 +384,10 @@ class Store:
     async def count_messages(self, run_id: str, kind: MessageKind) -> int:
         """How many messages of this kind the run was ever sent."""
         return await self._reads(reads.count_messages, run_id, kind)
+
+    async def load_unconsumed(self, run_ids: Sequence[str]) -> list[Message]:
+        """What these runs have not consumed, be it kept for later, in the order in which each run received it."""
+        return await self._reads(reads.unconsumed, run_ids)
 
     async def unread(self, run_id: str) -> tuple[int, int]:
         """How many messages the run has not consumed, and how many characters they are."""

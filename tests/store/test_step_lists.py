@@ -11,7 +11,7 @@ import pytest
 from mcp_workflows.engine.records import StepRecord, Turn
 from mcp_workflows.engine.states import StepStatus
 from mcp_workflows.store import Store
-from mcp_workflows.store.reads import LISTS
+from mcp_workflows.store.reads import PORTION
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, done
 from tests.store.plans import plan_of
@@ -52,10 +52,25 @@ async def test_the_steps_of_a_list_are_those_that_stand_in_it_directly(open_stor
 async def test_steps_of_more_lists_than_one_query_asks_for_come_in_order_too(open_store: OpenStore) -> None:
     async with open_store() as store:
         run_id = await begin(store)
-        count = 2 * LISTS + 10
+        count = 2 * PORTION + 10
         await store.record(Turn(run_id, [done(f"all[{n}].get", count - n) for n in range(count)]))
         found = await store.load_steps(run_id, [f"all[{n}]" for n in range(count)])
         assert [step.seq for step in found] == list(range(1, count + 1))
+
+
+async def test_of_many_runs_each_has_the_steps_of_its_own_lists(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        run_ids = [await begin(store) for _ in range(PORTION + 10)]
+        for number, run_id in enumerate(run_ids):
+            inside = [done(f"all[{one}].get", 5 - one, number) for one in range(3)]
+            await store.record(Turn(run_id, [*inside, done("all", 9, number)]))
+        wanted = {run_id: {"", f"all[{number % 3}]"} for number, run_id in enumerate(run_ids)}
+        found = await store.load_lists(wanted | {"r_none": {""}, "r_\0": {""}, run_ids[0]: set()})
+        assert found.pop("r_none") == found.pop("r_\0") == found.pop(run_ids[0]) == []
+        for number, run_id in list(enumerate(run_ids))[1:]:
+            one = number % 3
+            assert found.pop(run_id) == [done(f"all[{one}].get", 5 - one, number), done("all", 9, number)]
+        assert found == {}
 
 
 async def test_what_can_be_undone_is_known_by_itself(open_store: OpenStore) -> None:

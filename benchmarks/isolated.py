@@ -1,0 +1,46 @@
+"""What is measured in a process of its own: started, bounded in time, and gone afterwards with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+
+class Failed(Exception):
+    """The process failed or took too long; the message ends with the last lines that it wrote."""
+
+
+def isolated(module: str, *arguments: object, seconds: float = 600.0, killed: bool = False) -> Any:
+    """What ``python -m benchmarks.<module> <arguments>`` writes to its stdout, as JSON. ``killed``: it ends by ``kill -9``.
+
+    Raises ``Failed``.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        output, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        raise Failed(f"took longer than {seconds:.0f} s: {_last(process.communicate()[1])}") from None
+    finally:
+        _end(process)
+    if process.returncode != (-signal.SIGKILL if killed else 0):
+        raise Failed(f"ended with {process.returncode}: {_last(errors)}")
+    return None if killed else json.loads(output)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """It leads a process group of its own, in which its children are."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _last(text: str, lines: int = 5) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])
