@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format bench soak install node lock clean
+.PHONY: demo test check format bench peers soak install node lock clean
 
 install: $(VENV)/.installed
 
@@ -30,8 +30,17 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install         ## steps per second, with the bare HTTP client as the ceiling
+bench: install peers   ## everything docs/performance.md tells, written into it: side by side with DBOS and Restate
 	$(BIN)/python -m benchmarks
+
+peers: .peers/.installed   ## the Restate server for `make bench`; needs Node and npm
+
+.peers/.installed: Makefile
+	@if command -v npm >/dev/null; then \
+	  echo "Installing into .peers …" && mkdir -p .peers && \
+	  npm install --prefix .peers --no-save --no-package-lock --no-audit --no-fund --loglevel=error \
+	    @restatedev/restate-server@1.7.12 && touch $@; \
+	else echo "SKIPPED: there is no npm, so Restate will not be measured"; fi
 
 soak: install          ## the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600

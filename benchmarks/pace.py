@@ -11,6 +11,7 @@ from dataclasses import dataclass
 CONCURRENCIES = (1, 32, 256)
 """What every table of rates has columns for."""
 WARM_UP_SECONDS = 0.5
+WARM_UP_CONCURRENCY = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ async def pace(one: Callable[[], Awaitable[object]], concurrency: int, seconds: 
 
 
 async def warmed_pace(one: Callable[[], Awaitable[object]], concurrency: int, seconds: float) -> Pace:
-    """The same, after a while that does not count."""
-    await pace(one, concurrency, min(seconds, WARM_UP_SECONDS))
+    """The same, after a while that does not count, with not too many at a time: some are slow."""
+    await pace(one, min(concurrency, WARM_UP_CONCURRENCY), min(seconds, WARM_UP_SECONDS))
     return await pace(one, concurrency, seconds)
 
 

@@ -65,7 +65,7 @@ async def test_of_many_runs_each_has_the_steps_of_its_own_lists(open_store: Open
             inside = [done(f"all[{one}].get", 5 - one, number) for one in range(3)]
             await store.record(Turn(run_id, [*inside, done("all", 9, number)]))
         wanted = {run_id: {"", f"all[{number % 3}]"} for number, run_id in enumerate(run_ids)}
-        found = await store.load_lists(wanted | {"r_none": {""}, "r_\0": {""}, run_ids[0]: set()})
+        found = await store.load_lists(wanted | {"r_none": {""}, "r_\0": {""}, run_ids[0]: set[str]()})
         assert found.pop("r_none") == found.pop("r_\0") == found.pop(run_ids[0]) == []
         for number, run_id in list(enumerate(run_ids))[1:]:
             one = number % 3
