@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from typing import Any
 
 import uvloop
 
+from benchmarks.isolated import isolated
 from benchmarks.memory import resident
 from benchmarks.trivial_server import trivial_server
 from mcp_workflows.app import App, Role, built_app
@@ -209,16 +209,9 @@ def measure(kind: str, base: str, scale: float = 1.0) -> tuple[Whole, Again]:
     with tempfile.TemporaryDirectory(prefix="mcp-workflows-bench-") as one, tempfile.TemporaryDirectory() as two:
         for name in (one, two):
             (Path(name) / "big.yaml").write_text(HEAD + (VARS if "http" in kind else "") + text, "utf-8")
-        uninterrupted = Whole(**json.loads(_process("whole", one, base, size)))
-        _process("killed", two, base, size)
-        return uninterrupted, Again(**json.loads(_process("again", two, base, size)))
-
-
-def _process(mode: str, folder: str, base: str, size: int) -> str:
-    command = [sys.executable, "-m", "benchmarks.big_runs", "--process", mode, folder, base, str(size)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == (-signal.SIGKILL if mode == "killed" else 0), f"{mode}: {done.stderr}"
-    return done.stdout
+        uninterrupted = Whole(**isolated("big_runs", "--process", "whole", one, base, size))
+        isolated("big_runs", "--process", "killed", two, base, size, killed=True)
+        return uninterrupted, Again(**isolated("big_runs", "--process", "again", two, base, size))
 
 
 def run(scale: float = 1.0) -> dict[str, tuple[Whole, Again]]:
@@ -230,6 +223,7 @@ def run(scale: float = 1.0) -> dict[str, tuple[Whole, Again]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.big_runs", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of steps")
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("--process", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.process:
@@ -237,7 +231,11 @@ def main() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             json.dump(asdict(runner.run(_MODES[mode](Path(folder), base, int(size)))), sys.stdout)
         return
-    table(run(asked.scale))
+    figures = run(asked.scale)
+    if asked.json:
+        json.dump({kind: [asdict(one) for one in both] for kind, both in figures.items()}, sys.stdout)
+    else:
+        table(figures)
 
 
 def table(figures: Mapping[str, tuple[Whole, Again]]) -> None:

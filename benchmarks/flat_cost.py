@@ -6,10 +6,13 @@ counted, so that other processes on the machine disturb little.
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 import time
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from mcp_workflows.definition.expressions import Template
@@ -83,7 +86,13 @@ def run() -> list[Figure]:
 
 
 def main() -> None:
-    table(run())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.flat_cost", description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    figures = run()
+    if parser.parse_args().json:
+        json.dump([asdict(one) for one in figures], sys.stdout)
+    else:
+        table(figures)
 
 
 def table(figures: list[Figure]) -> None:

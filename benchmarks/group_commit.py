@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,15 +18,14 @@ from dataclasses import asdict, dataclass
 import uvloop
 
 from benchmarks.databases import DATABASES
+from benchmarks.pace import CONCURRENCIES, percentiles
+from benchmarks.workload import STEPS
 from mcp_workflows.clock import new_id, utc_now
 from mcp_workflows.definition.program import Definition
 from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.store import NewRun, Store
 
-CONCURRENCIES = (1, 32, 256)
-STEPS = 10
-"""Of each run."""
 DEFINITION = Definition("recorded", None, "Recorded by hand.", "{}", "digest", {}, None, {}, (), (), None)
 
 
@@ -56,13 +54,11 @@ async def measure(concurrency: int, url: str, *, seconds: float, output_bytes: i
 
         await asyncio.gather(*(one_after_another() for _ in range(concurrency)))
         took = time.perf_counter() - began
-    hundredths = statistics.quantiles(latencies, n=100)
     return Figures(
         url.partition(":")[0].partition("+")[0],
         concurrency,
         len(latencies) / took,
-        hundredths[49] * 1000,
-        hundredths[98] * 1000,
+        *percentiles(latencies),
     )
 
 

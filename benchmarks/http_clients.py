@@ -14,7 +14,6 @@ import asyncio
 import json
 import statistics
 import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
@@ -22,13 +21,13 @@ import aiohttp
 import httpx2
 import uvloop
 
+from benchmarks.pace import CONCURRENCIES, pace
 from benchmarks.trivial_server import trivial_server
 from mcp_workflows.definition.expressions import ROOTS, Template, Variables, compile_text
 from mcp_workflows.definition.program import Auth, HttpWork
 from mcp_workflows.engine.outcome import Completed, StepCall
 from mcp_workflows.steps import Environment, Steps
 
-CONCURRENCIES = (1, 32, 256)
 ROUNDS = 5
 DOCUMENT = {
     "email": "buyer@example.com",
@@ -87,42 +86,20 @@ async def contenders(base: str, stack: AsyncExitStack) -> Mapping[str, One]:
     return {"aiohttp": by_aiohttp, "httpx2": by_httpx2, "Steps.attempt": by_step}
 
 
-async def rate(one: One, concurrency: int, seconds: float) -> float:
-    """Requests per second with so many in flight."""
-    done = 0
-    end = time.perf_counter() + seconds
-
-    async def loop() -> None:
-        nonlocal done
-        while time.perf_counter() < end:
-            await one()
-            done += 1
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(loop() for _ in range(concurrency)))
-    return done / (time.perf_counter() - begun)
-
-
-async def cpu(one: One, concurrency: int, seconds: float) -> float:
-    """Microseconds of this process's processor time per request."""
-    used, begun = time.process_time(), time.perf_counter()
-    per_second = await rate(one, concurrency, seconds)
-    return (time.process_time() - used) / ((time.perf_counter() - begun) * per_second) * 1e6
-
-
 async def measure(base: str, seconds: float = 2.0, *, by_cpu: bool = False) -> dict[str, dict[int, float]]:
     """The median rate of each contender at each concurrency, in requests per second; or the least of its CPU time."""
-    figure, best = (cpu, min) if by_cpu else (rate, statistics.median)
+    best = min if by_cpu else statistics.median
     async with AsyncExitStack() as stack:
         candidates = await contenders(base, stack)
         found: dict[str, dict[int, float]] = {name: {} for name in candidates}
         for concurrency in CONCURRENCIES:
             rates: dict[str, list[float]] = {name: [] for name in candidates}
             for one in candidates.values():
-                await rate(one, concurrency, 0.2)
+                await pace(one, concurrency, 0.2)
             for _ in range(ROUNDS):
                 for name, one in candidates.items():
-                    rates[name].append(await figure(one, concurrency, seconds / ROUNDS))
+                    round_ = await pace(one, concurrency, seconds / ROUNDS)
+                    rates[name].append(round_.cpu if by_cpu else round_.per_second)
             for name, values in rates.items():
                 found[name][concurrency] = best(values)
         return found

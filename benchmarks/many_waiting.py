@@ -13,18 +13,17 @@ import asyncio
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import uvloop
 
+from benchmarks.isolated import isolated
 from benchmarks.memory import resident
-from benchmarks.ten_steps import STEPS, definition, load
+from benchmarks.ten_steps import definition, steps_per_second
 from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.clock import new_id, utc_now
 from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
@@ -102,11 +101,9 @@ async def _put(app: App, number: int) -> None:
 async def measure(folder: Path, seconds: float) -> Figure:
     """What a serving process takes once it has looked at its database, then what it moves."""
     async with built_app(settings(folder), role=Role.SERVER) as app, app.moving():
-        await load(app.runs, "ten_set", 1, 0.5)
+        await steps_per_second(app.runs, "ten_set", 1, 0.5)
         memory = resident()
-        begun = time.perf_counter()
-        runs = await load(app.runs, "ten_set", CONCURRENCY, seconds)
-        return Figure(memory, len(runs) * STEPS / (time.perf_counter() - begun))
+        return Figure(memory, await steps_per_second(app.runs, "ten_set", CONCURRENCY, seconds))
 
 
 def run(waiting: int = 100_000, rounds: int = 7, seconds: float = 2.0) -> Figures:
@@ -117,23 +114,16 @@ def run(waiting: int = 100_000, rounds: int = 7, seconds: float = 2.0) -> Figure
             (folder / "definitions").mkdir(parents=True)
             (folder / "definitions" / "waits.yaml").write_text(WAITS, "utf-8")
             (folder / "definitions" / "ten.yaml").write_text(definition("set"), "utf-8")
-        _process("fill", full, waiting)
-        _process("fill", empty, 0)
+        isolated("many_waiting", "--process", "fill", full, waiting)
+        isolated("many_waiting", "--process", "fill", empty, 0)
         found: dict[Path, list[Figure]] = {full: [], empty: []}
         for _ in range(rounds):
             for folder in (empty, full):
                 copy = Path(name) / "copy"
                 shutil.copytree(folder, copy)
-                found[folder].append(Figure(**json.loads(_process("measure", copy, seconds))))
+                found[folder].append(Figure(**isolated("many_waiting", "--process", "measure", copy, seconds)))
                 shutil.rmtree(copy)
     return Figures(waiting, found[empty], found[full])
-
-
-def _process(mode: str, folder: Path, number: float) -> str:
-    command = [sys.executable, "-m", "benchmarks.many_waiting", "--process", mode, str(folder), str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def main() -> None:
@@ -141,15 +131,20 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100_000, help="that wait")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each round, and database")
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("--process", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if not asked.process:
-        table(run(asked.runs, asked.rounds, asked.seconds))
+        figures = run(asked.runs, asked.rounds, asked.seconds)
+        if asked.json:
+            json.dump(asdict(figures), sys.stdout)
+        else:
+            table(figures)
         return
     mode, folder, number = asked.process
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if mode == "fill":
-            runner.run(fill(Path(folder), int(number)))
+            json.dump(runner.run(fill(Path(folder), int(number))), sys.stdout)
         else:
             json.dump(asdict(runner.run(measure(Path(folder), float(number)))), sys.stdout)
 

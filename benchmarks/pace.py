@@ -40,9 +40,13 @@ async def pace(one: Callable[[], Awaitable[object]], concurrency: int, seconds: 
     return Pace(len(latencies) / took, *percentiles(latencies), used / len(latencies) * 1e6)
 
 
-async def warmed_pace(one: Callable[[], Awaitable[object]], concurrency: int, seconds: float) -> Pace:
-    """The same, after a while that does not count, with not too many at a time: some are slow."""
+async def warm_up(one: Callable[[], Awaitable[object]], concurrency: int, seconds: float) -> None:
+    """A while that does not count, with not too many at a time: some are slow."""
     await pace(one, min(concurrency, WARM_UP_CONCURRENCY), min(seconds, WARM_UP_SECONDS))
+
+
+async def warmed_pace(one: Callable[[], Awaitable[object]], concurrency: int, seconds: float) -> Pace:
+    await warm_up(one, concurrency, seconds)
     return await pace(one, concurrency, seconds)
 
 

@@ -12,26 +12,26 @@ other things to do.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import cProfile
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
 from benchmarks.databases import DATABASES
+from benchmarks.pace import CONCURRENCIES, Pace, pace, percentiles, warm_up
 from benchmarks.trivial_server import trivial_server
+from benchmarks.workload import STEPS, Figure, posted, tell
 from mcp_workflows.app import Role, built_app, spare_collector
+from mcp_workflows.engine.records import Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.settings import Settings
+from mcp_workflows.store import NewRun, StartResult, Store
 
-STEPS = 10
-CONCURRENCIES = (1, 32, 256)
+ENGINE = "mcp-workflows"
 KINDS = ("set", "http", "async", "sync")
 
 HEAD = """
@@ -44,23 +44,9 @@ steps:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table. Latencies are of whole runs, in milliseconds."""
-
-    kind: str
-    concurrency: int
-    steps_per_second: float
-    p50: float
-    p99: float
-    cpu_us_per_step: float
-    """Of this process, all its threads."""
-
-
 def definition(kind: str) -> str:
-    """The YAML of the measured workflow."""
-    lines = [HEAD.format(name=f"ten_{kind}", vars="" if kind == "set" else 'vars: {BASE: "http://127.0.0.1:1"}\n')]
-    note = "x" * 120
+    """The YAML of the measured workflow, ``ten_<kind>``."""
+    lines = [HEAD.format(name=f"ten_{kind}", vars='vars: {BASE: "http://127.0.0.1:1"}\n' if kind == "http" else "")]
     for number in range(STEPS):
         before = "${input.n}" if number == 0 else f"${{steps.s{number - 1}.output.{'id' if kind == 'http' else 'n'}}}"
         if kind == "set":
@@ -68,10 +54,45 @@ def definition(kind: str) -> str:
         elif kind in ("async", "sync"):
             work = f'python: {{call: {kind}_echo, args: {{n: "{before}"}}}}'
         else:
-            body = f'{{n: "{before}", plan: enterprise, note: "{note}"}}'
-            work = f'http: {{method: POST, url: "${{vars.BASE}}/charges", json: {body}}}'
+            body = ", ".join(f'{name}: "{value}"' for name, value in posted(before).items())
+            work = f'http: {{method: POST, url: "${{vars.BASE}}/charges", json: {{{body}}}}}'
         lines.append(f"  - id: s{number}\n    {work}\n")
     return "".join(lines)
+
+
+class StepTimes:
+    """How long steps take: from when their run could go on until they are recorded, in seconds."""
+
+    def __init__(self, store: Store) -> None:
+        self.seconds: list[float] = []
+        self._since: dict[str, float] = {}
+        self._start, self._record = store.start, store.record
+        store.start, store.record = self._started, self._recorded
+
+    async def _started(self, new: NewRun, *, max_queued: int | None = None) -> StartResult:
+        result = await self._start(new, max_queued=max_queued)
+        self._since[new.run_id] = time.perf_counter()
+        return result
+
+    async def _recorded(self, turn: Turn) -> None:
+        await self._record(turn)
+        now = time.perf_counter()
+        since = self._since.pop(turn.run_id)
+        self.seconds += [now - since] * len(turn.steps)
+        if not turn.release:
+            self._since[turn.run_id] = now
+
+
+async def one_run(runs: Runs, workflow: str) -> None:
+    """From its start to its end."""
+    view = await runs.start(workflow, {"n": 1}, actor="bench")
+    if not view.status.finished:
+        view = await runs.wait(view.run_id, actor="bench", seconds=60)
+    assert view.status is RunStatus.COMPLETED, view
+
+
+async def steps_per_second(runs: Runs, workflow: str, concurrency: int, seconds: float) -> float:
+    return (await pace(lambda: one_run(runs, workflow), concurrency, seconds)).per_second * STEPS
 
 
 async def measure(
@@ -89,53 +110,37 @@ async def measure(
             max_attempts_per_host=1000,
         )
         async with built_app(settings, role=Role.SERVER) as app, app.moving():
-            await load(app.runs, f"ten_{kind}", concurrency, min(seconds, 0.5))
-            begun, used = time.perf_counter(), time.process_time()
-            if profile is not None:
-                profile.enable()
-            latencies = await load(app.runs, f"ten_{kind}", concurrency, seconds)
-            if profile is not None:
-                profile.disable()
-            elapsed, used = time.perf_counter() - begun, time.process_time() - used
-    cuts = statistics.quantiles(latencies, n=100)
-    steps = len(latencies) * STEPS
-    return Figure(kind, concurrency, steps / elapsed, cuts[49] * 1000, cuts[98] * 1000, used / steps * 1e6)
+            times = StepTimes(app.store)
 
+            async def profiled() -> Pace:
+                times.seconds.clear()
+                if profile is None:
+                    return await pace(one, concurrency, seconds)
+                with profile:
+                    return await pace(one, concurrency, seconds)
 
-async def load(runs: Runs, workflow: str, concurrency: int, seconds: float) -> list[float]:
-    """The duration of each run that was started within ``seconds``."""
-    latencies: list[float] = []
-    end = time.perf_counter() + seconds
+            async def one() -> None:
+                await one_run(app.runs, f"ten_{kind}")
 
-    async def one_after_the_other(number: int) -> None:
-        while (begun := time.perf_counter()) < end:
-            view = await runs.start(workflow, {"n": number}, actor="bench")
-            if not view.status.finished:
-                view = await runs.wait(view.run_id, actor="bench", seconds=60)
-            assert view.status is RunStatus.COMPLETED, view
-            latencies.append(time.perf_counter() - begun)
-
-    await asyncio.gather(*(one_after_the_other(number) for number in range(concurrency)))
-    return latencies
+            await warm_up(one, concurrency, seconds)
+            runs = await profiled()
+    database = url.partition(":")[0].partition("+")[0].replace("postgresql", "postgres")
+    return Figure.of(ENGINE, database, kind, concurrency, runs, percentiles(times.seconds)[1])
 
 
 def run(
     seconds: float = 3.0,
     *,
-    kinds: Sequence[str] = ("set", "http"),
+    kinds: Sequence[str] = KINDS,
     concurrencies: Sequence[int] = CONCURRENCIES,
     on: str = "sqlite",
     profile: cProfile.Profile | None = None,
 ) -> list[Figure]:
     """All figures, measured in this process on uvloop, set up as a server is."""
     spare_collector()
-    with (
-        trivial_server() as base,
-        DATABASES[on]() as urls,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
+    with trivial_server() as base, DATABASES[on]() as urls:
         return [
-            runner.run(measure(kind, concurrency, seconds, base, next(urls), profile))
+            uvloop.run(measure(kind, concurrency, seconds, base, next(urls), profile))
             for kind in kinds
             for concurrency in concurrencies
         ]
@@ -148,17 +153,11 @@ def main() -> None:
     parser.add_argument("--on", choices=DATABASES, default="sqlite")
     parser.add_argument("--seconds", type=float, default=3.0, help="per figure")
     parser.add_argument("--profile", type=Path, help="where to keep what cProfile saw of the event loop's thread")
+    parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     profile = cProfile.Profile() if asked.profile else None
     figures = run(asked.seconds, kinds=asked.kind, concurrencies=asked.concurrency, on=asked.on, profile=profile)
-    print(
-        f"{'steps':<8} {'runs at a time':>14} {'steps/s':>10} {'CPU µs/step':>12} {'p50 of a run, ms':>18} {'p99':>8}"
-    )
-    for one in figures:
-        print(
-            f"{one.kind:<8} {one.concurrency:>14} {one.steps_per_second:>10,.0f} {one.cpu_us_per_step:>12.0f} "
-            f"{one.p50:>18.1f} {one.p99:>8.1f}"
-        )
+    tell(figures, as_json=asked.json)
     if profile is not None:
         profile.dump_stats(asked.profile)
 
