@@ -7,13 +7,12 @@ the call has lasted as long as a call may; after that the run still waits, and t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 import anyio
 from mcp.shared.exceptions import MCPError
-from mcp_types import ElicitResult, InputRequiredResult
+from mcp_types import ElicitResult, InputRequiredResult, InputResponse
 from pydantic import ValidationError
 
 from mcp_workflows.asking.waiting import Waiting
@@ -28,6 +27,9 @@ from mcp_workflows.mcp_server.next_step import LONGEST_WAIT
 from mcp_workflows.mcp_server.person import VIA, Person, Round
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import RunView
+
+_TAKING_BACK_SECONDS = 1.0
+"""A client that does not take the notice is not waited for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class _Call:
         anew = False
         for wait in self.view.waiting_for:
             if wait.key in before.asked and wait.key in person.answers:
-                anew |= await self._take(person, wait, _result(person.answers[wait.key]))
+                anew |= await self._take(person, wait, _elicited(person.answers[wait.key]))
         return anew
 
     async def _take(self, person: Person, wait: Waiting, reply: ElicitResult | None) -> bool:
@@ -179,9 +181,9 @@ class _Call:
 
     async def _ask(self, person: Person, wait: Waiting) -> bool:
         """Ask until there is an answer, or none is needed any more. Answers whether to wait for the run anew."""
-        asking = asyncio.ensure_future(self._reply(person, wait))
         changed = asyncio.Event()
         stop = await self._runs.follow(self.view.run_id, changed.set, actor=self._caller.sees)
+        asking = asyncio.ensure_future(self._reply(person, wait))
         try:
             async with asyncio.timeout_at(self._times.last):
                 while wait.key in {each.key for each in self.view.waiting_for}:
@@ -197,8 +199,9 @@ class _Call:
         finally:
             stop()
             asking.cancel()  # an open question is taken back: its client is told that nobody waits for it
-            await asyncio.wait({asking})
-        if asking.cancelled():  # somebody else answered
+            with anyio.CancelScope(shield=True):  # also when the call itself was given up
+                await asyncio.wait({asking}, timeout=_TAKING_BACK_SECONDS)
+        if not asking.done() or asking.cancelled():  # somebody else answered
             anew = True
         else:
             again = wait.key in person.refused
@@ -228,10 +231,6 @@ async def _first(asking: asyncio.Future[ElicitResult | None], changed: asyncio.E
     return asking.done()
 
 
-def _result(given: Any) -> ElicitResult | None:
-    if isinstance(given, ElicitResult):
-        return given
-    try:
-        return ElicitResult.model_validate(given if isinstance(given, Mapping) else {}, by_name=False)
-    except ValidationError:
-        return None
+def _elicited(response: InputResponse) -> ElicitResult | None:
+    """``None``: this answers another kind of question."""
+    return response if isinstance(response, ElicitResult) else None

@@ -22,6 +22,7 @@ from mcp_types import (
     ElicitRequestFormParams,
     ElicitResult,
     InputRequiredResult,
+    InputResponse,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -67,8 +68,8 @@ class Person:
 
     elicit: Elicit | None = None
     round: Round | None = None
-    answers: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """By question; of what kind they are has been checked by nobody."""
+    answers: Mapping[str, InputResponse] = field(default_factory=dict[str, InputResponse])
+    """By question."""
     settled: set[str] = field(default_factory=set[str])
     """What need not be asked in this call any more."""
     refused: dict[str, str] = field(default_factory=dict[str, str])

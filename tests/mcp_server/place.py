@@ -33,6 +33,8 @@ class Place:
     world: World
     app: App
     server: WorkflowServer
+    urls: Mapping[str, str]
+    """Of the services."""
 
     def define(self, name: str, text: str) -> None:
         (self.folder / "definitions" / f"{name}.yaml").write_text(text, "utf-8")
@@ -89,7 +91,7 @@ async def place(folder: Path, definitions: Mapping[str, str], **options: Any) ->
     for name, text in definitions.items():
         (folder / "definitions" / f"{name}.yaml").write_text(text, "utf-8")
     async with serving({}) as (world, urls), installed(folder, urls, **options) as app:
-        yield Place(folder, world, app, WorkflowServer(app.runs, database=str(app.settings.database_file)))
+        yield Place(folder, world, app, WorkflowServer(app.runs, database=str(app.settings.database_file)), urls)
 
 
 @asynccontextmanager
