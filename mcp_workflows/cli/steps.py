@@ -101,6 +101,8 @@ def _decided(answer: Mapping[str, Any]) -> str:
     said = f"{answer.get('decision', 'decided')}"
     if answer.get("by"):
         said += f" by {answer['by']}"
+        if answer.get("via") and not str(answer["by"]).startswith(f"{answer['via']}:"):
+            said += f" through {answer['via']}"
     return said + (f": {answer['note']}" if answer.get("note") else "")
 
 

@@ -41,9 +41,9 @@ class Actors:
         self._file.write_text("\n".join(lines), "utf-8")
 
     @asynccontextmanager
-    async def client(self, url: str, actor: str, mode: Any = "auto") -> AsyncGenerator[Client]:
+    async def client(self, url: str, actor: str, mode: Any = "auto", **options: Any) -> AsyncGenerator[Client]:
         async with (
             httpx2.AsyncClient(headers=self.header(actor), trust_env=False, timeout=60) as http,
-            Client(streamable_http_client(url, http_client=http), mode=mode) as client,
+            Client(streamable_http_client(url, http_client=http), mode=mode, **options) as client,
         ):
             yield client

@@ -22,6 +22,7 @@ from mcp_types import (
 from mcp_workflows.mcp_server import follower
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.runtime.views import RunQuery
+from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import TRANSPORTS, Place, installed, place, refused, told
 from tests.mcp_server.test_people import CUSTOMER, ONBOARD, call
 
@@ -378,6 +379,35 @@ async def test_a_forged_state_and_one_of_another_call_are_refused_and_change_not
             await still_waits(here)
         view = told(await rounds.again({"approve#1": YES}, state))
         assert view["status"] == "completed"
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_who_only_may_look_is_not_asked_and_a_state_is_of_no_use_to_another_actor(
+    tmp_path: Path, mode: Any
+) -> None:
+    actors = Actors(tmp_path, {"anna": ("workflows:run",), "eve": ("workflows:run",), "boss": ("workflows:read",)})
+    asked = Person(YES) if mode == "legacy" else nobody
+    async with (
+        place(tmp_path, {"onboard": ONBOARD}) as here,
+        here.listening(authentication=actors.authentication) as url,
+        actors.client(url, "anna", mode, elicitation_callback=asked) as anna,
+        actors.client(url, "eve", mode, elicitation_callback=nobody) as eve,
+    ):
+        rounds = Rounds(anna, "onboard_customer", **CUSTOMER)
+        if mode == "legacy":
+            run = told(await rounds.again(None, None))
+        else:
+            first = await rounds.first()
+            with pytest.raises(MCPError) as error:
+                await Rounds(eve, "onboard_customer", **CUSTOMER).again({"approve#1": YES}, first.request_state)
+            assert error.value.message == "Invalid or expired requestState"
+            await still_waits(here)
+            run = told(await rounds.again({"approve#1": YES}, first.request_state))
+        assert run["result"]["approved_by"] == "anna"
+        view = await here.app.runs.start("onboard_customer", CUSTOMER, actor="boss")
+        async with actors.client(url, "boss", mode, elicitation_callback=nobody) as boss:
+            looked = await call(boss, "get_run", run_id=view.run_id, wait_seconds=1)
+        assert looked["status"] == "waiting"
 
 
 @pytest.mark.parametrize("transport", MODERN)

@@ -14,18 +14,31 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
+from mcp_types import ElicitResult
 
 from tests.mcp_server.place import refused, told
+from tests.mcp_server.task_client import TaskClient, TasksExtension
 from tests.mcp_server.test_conversations import LARGE, SLOW
 from tests.mcp_server.test_refusals import STRICT
 
 pytestmark = pytest.mark.anyio
 
 
+ASK = """
+name: ask_first
+description: Asks a person before it does anything.
+mcp: {wait: 20s}
+steps:
+  - id: agree
+    approval: {message: Go on?}
+output: ${steps.agree.output.via}
+"""
+
+
 def command(folder: Path) -> list[str]:
     definitions = folder / "definitions"
     definitions.mkdir(exist_ok=True)
-    for name, text in {"register": STRICT, "slow": SLOW, "large": LARGE}.items():
+    for name, text in {"register": STRICT, "slow": SLOW, "large": LARGE, "ask": ASK}.items():
         (definitions / f"{name}.yaml").write_text(text, "utf-8")
     return ["-m", "mcp_workflows", "serve", str(definitions), "--database", f"sqlite:///{folder / 'runs.db'}"]
 
@@ -37,7 +50,7 @@ async def test_a_client_starts_the_server_lists_starts_and_follows(tmp_path: Pat
         assert client.instructions is not None
         assert "get_run" in client.instructions
         tools = [tool.name for tool in (await client.list_tools()).tools]
-        assert tools[:3] == ["install_all_from_inventory", "register", "slow_one"]
+        assert tools[:4] == ["ask_first", "install_all_from_inventory", "register", "slow_one"]
         done = told(await client.call_tool("register", {"email": "a@b.org"}))
         assert done["result"] == {"seen": "a@b.org"}
         waiting = told(await client.call_tool("slow_one", {}))
@@ -49,6 +62,32 @@ async def test_a_client_starts_the_server_lists_starts_and_follows(tmp_path: Pat
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         assert len(told(await client.call_tool("list_runs", {}))["runs"]) == 1
+
+
+async def agreeing(context: Any, params: Any) -> ElicitResult:
+    return ElicitResult(action="accept", content={"decision": "approved"})
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_person_at_the_client_is_asked(tmp_path: Path, mode: Any) -> None:
+    parameters = StdioServerParameters(command=sys.executable, args=command(tmp_path))
+    async with Client(parameters, mode=mode, elicitation_callback=agreeing) as client:
+        assert told(await client.call_tool("ask_first", {}))["result"] == "elicitation"
+
+
+async def test_a_task_is_asked_for_again_at_the_server_that_is_started_next(tmp_path: Path) -> None:
+    parameters = StdioServerParameters(command=sys.executable, args=command(tmp_path))
+    async with Client(parameters, extensions=[TasksExtension()], elicitation_callback=agreeing) as client:
+        task_id = (await TaskClient(client, TasksExtension()).call("ask_first"))["taskId"]
+    extension = TasksExtension()
+    async with Client(parameters, extensions=[extension], elicitation_callback=agreeing) as client:
+        tasks = TaskClient(client, extension)
+        async with tasks.listening(task_id):
+            asked = await tasks.hears("input_required")
+            await tasks.update(task_id, **{key: {"decision": "approved"} for key in asked["inputRequests"]})
+            done = await tasks.hears("completed")
+        assert done["ttlMs"] is None, "null is said, and not left out"
+        assert done["result"]["structuredContent"] == {"run_id": task_id, "status": "completed", "result": "task"}
 
 
 class Wire:

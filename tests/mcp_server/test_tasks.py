@@ -17,6 +17,7 @@ from mcp_types import CallToolResult, ElicitResult
 
 from mcp_workflows.mcp_server.tasks import EXTENSION
 from mcp_workflows.samples.faults import Fault
+from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place, refused, told
 from tests.mcp_server.task_client import TaskClient, TasksExtension
 from tests.mcp_server.test_people import CUSTOMER, ONBOARD, TICKETS
@@ -513,3 +514,41 @@ async def test_a_task_that_nobody_waits_for_goes_on(tmp_path: Path) -> None:
         async with tasks(here, "in process, 2026") as later:
             done = await later.until(task_id, "completed")
         assert done["result"]["structuredContent"]["result"]["approved_by"] == "cli:anna"
+
+
+@pytest.mark.parametrize("reading", [True, False])
+async def test_tokens_say_whose_tasks_are_whose_and_who_may_answer_them(tmp_path: Path, reading: bool) -> None:
+    eve = ("workflows:read",) if reading else ("workflows:run",)
+    actors = Actors(tmp_path, {"anna": ("workflows:run",), "eve": eve, "boss": ("workflows:operate",)})
+
+    @asynccontextmanager
+    async def at(url: str, actor: str) -> AsyncGenerator[TaskClient]:
+        extension = TasksExtension()
+        async with actors.client(url, actor, extensions=[extension], elicitation_callback=person) as client:
+            yield TaskClient(client, extension)
+
+    async with (
+        place(tmp_path, {"onboard": ONBOARD}) as here,
+        here.listening(authentication=actors.authentication) as url,
+        at(url, "anna") as anna,
+        at(url, "eve") as eve_there,
+        at(url, "boss") as boss,
+    ):
+        task_id = (await anna.call("onboard_customer", **CUSTOMER))["taskId"]
+        await anna.until(task_id, "input_required")
+        approved = {"approve#1": {"decision": "approved"}}
+        assert await code_of(eve_there.get(task_id)) == (-32602, "No such task.")
+        for asking in (eve_there.update(task_id, **approved), eve_there.cancel(task_id)):
+            code, message = await code_of(asking)
+            if reading:
+                assert (code, "eve may not change runs" in message) == (-32600, True)
+            else:
+                assert (code, message) == (-32602, "No such task.")
+        async with eve_there.listening(task_id), boss.listening(task_id):
+            await boss.hears("input_required")
+        assert eve_there.told.empty()
+        assert (await here.app.runs.trace(task_id, actor=None)).messages == []
+
+        await boss.update(task_id, **approved)
+        done = await anna.until(task_id, "completed")
+        assert done["result"]["structuredContent"]["result"]["approved_by"] == "boss"
