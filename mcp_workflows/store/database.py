@@ -126,6 +126,10 @@ class Database(Protocol):
         """Another transaction was in the way; the same again will do."""
         ...
 
+    def is_blocked(self, error: BaseException) -> bool:
+        """Somebody kept locked what was asked for, for as long as one waits."""
+        ...
+
     def is_unwell(self, error: BaseException) -> bool:
         """The database cannot be used now, whatever is asked of it."""
         ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from importlib import import_module
 
 from sqlalchemy.engine import URL, make_url
@@ -17,6 +19,11 @@ from mcp_workflows.store.migrations import migrate
 from mcp_workflows.store.sqlite import Sqlite
 from mcp_workflows.store.tables import micros
 
+logger = logging.getLogger(__name__)
+
+MIGRATING_SECONDS = 120.0
+"""For which a migration is tried while somebody uses the tables."""
+PAUSE_SECONDS = 0.5
 EXAMPLES = "sqlite:///path/to/runs.db, or postgresql://user@host/database"
 
 
@@ -50,13 +57,25 @@ def _postgres(url: URL) -> Database:
 def prepare(database: Database, name: str, clock: Clock, lease_seconds: float) -> Holdings:
     """Everything that is done once, in a thread: the place, the schema, this node's row and its life."""
     database.prepare()
-    try:
-        with database.migrating() as connection:
-            migrate(connection, str(database))
-    except (*database.errors, DBAPIError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        raise StoreUnavailable(database.explain(cause)) from error
+    _bring_up_to_date(database)
     return join(database, name, clock, lease_seconds)
+
+
+def _bring_up_to_date(database: Database) -> None:
+    """Nodes that serve meanwhile are not held up for longer than a migration waits for a lock: it lets go and tries again."""
+    until = time.monotonic() + MIGRATING_SECONDS
+    while True:
+        try:
+            with database.migrating() as connection:
+                migrate(connection, str(database))
+        except (*database.errors, DBAPIError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+            if not database.is_blocked(cause) or time.monotonic() > until:
+                raise StoreUnavailable(database.explain(cause)) from error
+            logger.warning("the tables are in use, a migration waits: %s", cause)
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
 
 
 def join(database: Database, name: str, clock: Clock, lease_seconds: float) -> Holdings:

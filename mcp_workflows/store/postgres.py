@@ -57,6 +57,8 @@ DEAD_PEER_SECONDS = 15
 """After which a server that does not even acknowledge what is sent is given up."""
 MIGRATION_LOCK = 0x6D63702D7766
 """Of ``pg_advisory_xact_lock``."""
+MIGRATION_WAITS_SECONDS = 2.0
+"""For one table that somebody uses."""
 NAME_LOCKS = 1024
 """Into so many locks names are hashed: a server has a limited number of them."""
 
@@ -98,6 +100,18 @@ _REMEDIES = {
     "57P03": "The server is starting or stopping.",
 }
 _UNREACHABLE = "Check that the server runs and that DATABASE_URL is right."
+_NOT_LET_IN = {
+    "too many clients": _REMEDIES["53300"],
+    "connection slots": _REMEDIES["53300"],
+    "too many connections": _REMEDIES["53300"],
+    "starting up": _REMEDIES["57P03"],
+    "shutting down": _REMEDIES["57P03"],
+    "recovery mode": _REMEDIES["57P03"],
+    "authentication failed": "Check the user and the password of DATABASE_URL.",
+    "no pg_hba.conf entry": "The server's pg_hba.conf lets nobody in like this.",
+    "does not exist": "Create the database and its user, or check DATABASE_URL.",
+}
+"""What a server that lets nobody in says has no code here: it is known by words, where the server speaks English."""
 
 
 class Postgres:
@@ -202,13 +216,19 @@ class Postgres:
 
     @contextmanager
     def migrating(self) -> Generator[Connection]:
-        """A connection in a transaction that is committed at the end, all or nothing; one process at a time."""
+        """A connection in a transaction that is committed at the end, all or nothing; one process at a time.
+
+        Whatever the server's defaults, a migration may take its time, but not wait for a table for long: everybody who asks
+        for the table after it waits for it.
+        """
         engine = create_engine(
             "postgresql+psycopg://", creator=lambda: psycopg.connect(self.conninfo), poolclass=QueuePool, pool_size=1
         )
         try:
             with engine.begin() as connection:
+                _set(connection, statement_timeout=0, lock_timeout=0, idle_in_transaction_session_timeout=0)
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+                _set(connection, lock_timeout=int(MIGRATION_WAITS_SECONDS * 1000))
                 yield connection
         finally:
             engine.dispose()
@@ -237,6 +257,9 @@ class Postgres:
         """Two nodes waited for one another, and this one was told to yield."""
         return isinstance(error, psycopg.Error) and error.sqlstate in _COLLISIONS
 
+    def is_blocked(self, error: BaseException) -> bool:
+        return isinstance(error, psycopg.errors.LockNotAvailable)
+
     def is_unwell(self, error: BaseException) -> bool:
         """The database cannot be used now, whatever is asked of it."""
         return isinstance(error, self.errors) and not self.is_refusal(error)
@@ -245,9 +268,19 @@ class Postgres:
         """What is wrong and what to do, in one sentence or two."""
         state = getattr(error, "sqlstate", None)
         said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        remedy = _UNREACHABLE if state is None else _REMEDIES.get(state, "")
+        remedy = _at_the_door(said) if state is None else _REMEDIES.get(state, "")
         end = "" if said.endswith("?") else "."
         return f"The database {self} cannot be used now: {said}{end} {remedy}".rstrip()
+
+
+def _set(connection: Connection, **milliseconds: int) -> None:
+    """Until the transaction ends."""
+    for name, value in milliseconds.items():
+        connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": str(value)})
+
+
+def _at_the_door(said: str) -> str:
+    return next((remedy for words, remedy in _NOT_LET_IN.items() if words in said), _UNREACHABLE)
 
 
 def connection_arguments(url: URL) -> dict[str, Any]:

@@ -222,6 +222,10 @@ class Sqlite:
         """Nobody is in the way: one writes at a time."""
         return False
 
+    def is_blocked(self, error: BaseException) -> bool:  # noqa: ARG002
+        """Whoever uses the file by our lock is waited for."""
+        return False
+
     def is_unwell(self, error: BaseException) -> bool:
         """The database cannot be used now, whatever is asked of it."""
         return isinstance(error, self.errors) and not self.is_refusal(error)

@@ -22,10 +22,9 @@ from tests.postgres import Databases, PostgresServer
 from tests.proxy import Proxy, proxy
 from tests.store.material import NOW, begin, done
 from tests.store.raw import ask
+from tests.store.recording import recording, unwell
 
 pytestmark = pytest.mark.anyio
-
-BOUND = 60.0
 
 
 @pytest.fixture(params=["postgres", "postgres15"])
@@ -53,42 +52,6 @@ async def opened(url: str, *, lease_seconds: float = LEASE_SECONDS) -> AsyncGene
         yield store
 
 
-async def recording(store: Store, runs: dict[str, list[int]], enough: asyncio.Event) -> None:
-    """One step after the other in each of ``runs``, each again for as long as the database is unwell."""
-
-    async def of(run_id: str, seen: list[int]) -> None:
-        while not enough.is_set():
-            number = len(seen)
-            try:
-                await store.record(Turn(run_id, [done(f"s{number}", number, {"n": number})]))
-            except StoreUnavailable:
-                continue
-            seen.append(number)
-
-    await asyncio.gather(*(of(run_id, seen) for run_id, seen in runs.items()))
-
-
-async def more(runs: dict[str, list[int]], count: int = 100) -> None:
-    """Until ``count`` more steps are recorded."""
-    before = sum(map(len, runs.values()))
-    async with asyncio.timeout(BOUND):
-        while sum(map(len, runs.values())) < before + count:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-async def unwell(store: Store) -> str:
-    async with asyncio.timeout(BOUND):
-        while store.unwell is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-    return store.unwell
-
-
-async def assert_each_is_there_once(store: Store, runs: dict[str, list[int]]) -> None:
-    for run_id, seen in runs.items():
-        steps = await store.load_steps(run_id)
-        assert [(step.path, step.output) for step in steps] == [(f"s{number}", {"n": number}) for number in seen]
-
-
 def said(caplog: pytest.LogCaptureFixture, text: str) -> int:
     return sum(text in record.getMessage() for record in caplog.records)
 
@@ -98,20 +61,13 @@ async def refused_for(
 ) -> None:
     caplog.set_level(logging.INFO)
     async with opened(network.url(url), lease_seconds=lease_seconds) as store:
-        runs = {await begin(store): list[int]() for _ in range(20)}
-        enough = asyncio.Event()
-        busy = asyncio.create_task(recording(store, runs, enough))
-        await more(runs)
-        network.refuse()
-        assert "Check that the server runs" in await unwell(store)
-        with pytest.raises(StoreUnavailable, match="refused"):
-            await store.load_run(next(iter(runs)))
-        await asyncio.sleep(seconds)  # the outage itself
-        await network.start()
-        await more(runs)
-        enough.set()
-        await busy
-        await assert_each_is_there_once(store, runs)
+        async with recording(store) as recorder:
+            network.refuse()
+            assert "Check that the server runs" in await unwell(store)
+            with pytest.raises(StoreUnavailable, match="refused"):
+                await store.load_run(next(iter(recorder.runs)))
+            await asyncio.sleep(seconds)  # the outage itself
+            await network.start()
         assert store.unwell is None
     assert said(caplog, "cannot be used now") == said(caplog, "can be used again") == 1
 
@@ -130,39 +86,24 @@ async def test_a_failover_of_half_a_minute_is_waited_for(
 
 
 async def test_connections_reset_in_the_middle_of_batches_lose_and_repeat_nothing(network: Proxy, own_url: str) -> None:
-    async with opened(network.url(own_url)) as store:
-        runs = {await begin(store): list[int]() for _ in range(20)}
-        enough = asyncio.Event()
-        busy = asyncio.create_task(recording(store, runs, enough))
+    async with opened(network.url(own_url)) as store, recording(store) as recorder:
         for _ in range(10):
-            await more(runs, 40)
+            await recorder.more(40)
             network.reset()
-        await more(runs)
-        enough.set()
-        await busy
-        await assert_each_is_there_once(store, runs)
 
 
 async def test_a_network_that_swallows_everything_is_noticed_and_nothing_is_done_twice(
     network: Proxy, own_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "READ_SECONDS", 1.0)
-    async with opened(network.url(own_url), lease_seconds=1.0) as store:
-        runs = {await begin(store): list[int]() for _ in range(20)}
-        enough = asyncio.Event()
-        busy = asyncio.create_task(recording(store, runs, enough))
-        await more(runs)
+    async with opened(network.url(own_url), lease_seconds=1.0) as store, recording(store) as recorder:
         network.swallow()
         cut = time.monotonic()
         assert "has said nothing for" in await unwell(store)
         assert time.monotonic() - cut < 1.0 + LONGER + 2.0
         with pytest.raises(StoreUnavailable):
-            await store.load_run(next(iter(runs)))
+            await store.load_run(next(iter(recorder.runs)))
         network.pass_on()
-        await more(runs)
-        enough.set()
-        await busy
-        await assert_each_is_there_once(store, runs)
 
 
 async def test_a_process_that_ends_does_not_wait_for_a_network_that_swallows_everything(

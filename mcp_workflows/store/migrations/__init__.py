@@ -14,6 +14,7 @@ from mcp_workflows.errors import SettingsInvalid
 
 SCHEMA = 2
 """The number of the newest revision here: revision ids are these numbers, written with four digits."""
+SCRIPTS = Path(__file__).parent
 
 
 def migrate(connection: Connection, name: str) -> None:
@@ -48,7 +49,7 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
