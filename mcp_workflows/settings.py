@@ -37,6 +37,8 @@ _NAMED: Final = {"vars": "VAR_", "secrets": "SECRET_"}
 """Fields that gather every variable of a prefix, and that prefix."""
 _SHORTEST_RETENTION: Final = 3600.0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOOL_PREFIX = re.compile(r"[a-z][a-z0-9_]{0,15}")
+"""With the longest name of a workflow it makes the 64 characters that a client takes."""
 _BASE_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 
 
@@ -162,6 +164,15 @@ class Settings(BaseSettings):
         default=LEASE_SECONDS,
         description="Seconds of silence after which others take over what a process has; the same for all of a database.",
     )
+    max_tools: Annotated[int, Field(ge=0)] = Field(
+        default=30,
+        description="Workflows that are all tools of their own; of more, those with `mcp: {expose: tool}` are, and "
+        "`find_workflows` finds the others.",
+    )
+    tool_prefix: str = Field(
+        default="",
+        description="Put before the names of all tools: `crm_`. Lower-case letters, digits and `_`, at most 16.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         default=None, description="`debug`, `info`, `warning` or `error`; logs go to stderr."
     )
@@ -264,6 +275,15 @@ class Settings(BaseSettings):
     @classmethod
     def _must_be_a_file(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()
+
+    @field_validator("tool_prefix")
+    @classmethod
+    def _must_begin_a_name(cls, value: str) -> str:
+        if value and not _TOOL_PREFIX.fullmatch(value):
+            raise ValueError(
+                f'"{value}" cannot begin the name of a tool. Write at most 16 of a-z, 0-9 and _, beginning with a letter'
+            )
+        return value
 
     @field_validator("secrets_dir")
     @classmethod

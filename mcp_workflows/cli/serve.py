@@ -78,7 +78,11 @@ async def serve(
 def _server(app: App) -> WorkflowServer:
     per_minute = app.settings.max_calls_per_minute
     return WorkflowServer(
-        app.runs, database=app.settings.database_option, rate=Rate(per_minute) if per_minute else None
+        app.runs,
+        database=app.settings.database_option,
+        rate=Rate(per_minute) if per_minute else None,
+        max_tools=app.settings.max_tools,
+        tool_prefix=app.settings.tool_prefix,
     )
 
 

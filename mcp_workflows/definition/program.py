@@ -379,11 +379,12 @@ class Compensation:
 
 @dataclass(frozen=True, slots=True)
 class McpOptions:
-    """How the workflow shows itself as a tool. ``join`` is ``off``, ``running`` or a number of seconds."""
+    """How the workflow shows itself to agents. ``join`` is ``off``, ``running`` or a number of seconds."""
 
     wait: float = 10.0
     join: Literal["off", "running"] | float = "running"
-    expose: Literal["tool", "none"] = "tool"
+    expose: Literal["auto", "tool", "none"] = "auto"
+    """``auto``: a tool, unless there are too many of them."""
     destructive: bool | None = None
 
 

@@ -15,3 +15,13 @@ INSTRUCTIONS = (
     "can help. While a server is up, runs go on when you do not look; if you lost a run_id, call list_runs. Calling a "
     "tool again with the same input joins the run that is still going."
 )
+
+TO_BE_FOUND = (
+    "More workflows are not tools of their own: find_workflows gives their names and input schemas, "
+    "start_workflow starts one."
+)
+
+
+def instructions(*, searched: bool) -> str:
+    """``searched``: some workflows have to be found."""
+    return f"{INSTRUCTIONS} {TO_BE_FOUND}" if searched else INSTRUCTIONS

@@ -62,13 +62,15 @@ def too_many(per_minute: int, seconds: float) -> str:
     )
 
 
-def unknown_tool(name: str, names: Sequence[str], problems: Iterable[Problem]) -> str:
-    """A tool that is not served: perhaps misspelt, perhaps its file is broken."""
+def not_served(name: str, names: Sequence[str], problems: Iterable[Problem], *, tool: bool) -> str:
+    """A ``tool``, or a workflow to be started by name, that is not served: perhaps misspelt, perhaps its file is broken."""
     found = list(problems)
     if broken := _broken_file(name, found):
         return cut(f'Workflow "{name}" is not served: its file is broken, {broken}', LONGEST)
-    hint = did_you_mean(name, names) or f" Tools here: {', '.join(names)}."
-    return cut(f'No tool "{cut(name, 80)}", nothing was started.{_not_served(found)}{hint}', LONGEST)
+    listed = f" Tools here: {', '.join(names)}." if tool else " find_workflows finds others."
+    hint = did_you_mean(name, names) or listed
+    what = "tool" if tool else "workflow"
+    return cut(f'No {what} "{cut(name, 80)}", nothing was started.{_not_served(found)}{hint}', LONGEST)
 
 
 def unknown_run(run_id: str, own: Sequence[RunView], now: datetime, *, more: bool) -> str:

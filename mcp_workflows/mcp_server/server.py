@@ -24,8 +24,9 @@ from mcp_types import (
 from mcp_workflows import __version__
 from mcp_workflows.access.rate import Rate
 from mcp_workflows.clock import Clock, utc_now
+from mcp_workflows.definition.model.fields import BUILT_IN_TOOLS
 from mcp_workflows.definition.program import Json
-from mcp_workflows.mcp_server import refusals
+from mcp_workflows.mcp_server import discovery, refusals
 from mcp_workflows.mcp_server.announcer import Announcer
 from mcp_workflows.mcp_server.answers import refusal
 from mcp_workflows.mcp_server.arguments import ArgumentsRefused, check_against, check_readable
@@ -33,21 +34,21 @@ from mcp_workflows.mcp_server.caching import CACHE_HINTS
 from mcp_workflows.mcp_server.caller import Caller, caller_of
 from mcp_workflows.mcp_server.calls import Calls
 from mcp_workflows.mcp_server.completions import Completions
+from mcp_workflows.mcp_server.discovery import MAX_TOOLS, START, to_start
 from mcp_workflows.mcp_server.gate import Gate
-from mcp_workflows.mcp_server.instructions import INSTRUCTIONS
+from mcp_workflows.mcp_server.instructions import instructions
+from mcp_workflows.mcp_server.naming import Naming
+from mcp_workflows.mcp_server.pages import page_of
 from mcp_workflows.mcp_server.person import KEY_PURPOSE, person_at, seal
 from mcp_workflows.mcp_server.prompts import CHECKED_BY_HAND, Prompts
 from mcp_workflows.mcp_server.resources import Resources
 from mcp_workflows.mcp_server.tasks import EXTENSION, Tasks, declares
 from mcp_workflows.mcp_server.toolbox import Toolbox
-from mcp_workflows.mcp_server.tools import RUN_TOOLS
 from mcp_workflows.runtime.runs import Runs
 
 logger = logging.getLogger(__name__)
 
 Context = ServerRequestContext[dict[str, Any], Any]
-
-_RUN_TOOLS = {tool.name: tool for tool in RUN_TOOLS}
 
 
 class WorkflowServer(Server[dict[str, Any]]):
@@ -57,10 +58,13 @@ class WorkflowServer(Server[dict[str, Any]]):
     """
 
     def __init__(
-        self, runs: Runs, *, database: str | None = None, rate: Rate | None = None, clock: Clock = utc_now
-    ) -> None:
+        self, runs: Runs, *, database: str | None = None, rate: Rate | None = None, max_tools: int = MAX_TOOLS,
+        tool_prefix: str = "", clock: Clock = utc_now,
+    ) -> None:  # fmt: skip
         self._announcer = Announcer()
-        self._toolbox = Toolbox(runs.catalog.definitions)
+        self.runs = runs
+        self._max_tools = max_tools
+        self._toolbox = self._made()
         self._resources = Resources(runs, self._announcer, lambda: self._toolbox)
         self._prompts = Prompts(runs, clock, database, checking=CHECKED_BY_HAND)
         self._completions = Completions(runs, lambda: self._toolbox)
@@ -70,7 +74,7 @@ class WorkflowServer(Server[dict[str, Any]]):
             "mcp-workflows",
             version=__version__,
             title="Durable workflows",
-            instructions=INSTRUCTIONS,
+            instructions=instructions(searched=self._toolbox.searched),
             on_list_tools=self._list_tools,
             cache_hints=CACHE_HINTS,
             on_list_resources=self._resources.list,
@@ -88,7 +92,8 @@ class WorkflowServer(Server[dict[str, Any]]):
         self._gate = Gate(rate)
         self.middleware.append(self._gate)
         self.middleware.append(seal(runs.key(KEY_PURPOSE), lambda ctx: caller_of(ctx).actor))
-        self.runs = runs
+        if tool_prefix:
+            self.middleware.append(Naming(tool_prefix, BUILT_IN_TOOLS))
         self._calls = Calls(runs, clock, database)
         self._tasks = Tasks(runs, self._calls, lambda: self._toolbox, clock)
         self._tasks.install(self, self._announcer)
@@ -121,14 +126,20 @@ class WorkflowServer(Server[dict[str, Any]]):
         served = {name: told for name, told in self.extensions.items() if name != EXTENSION}
         return super().create_initialization_options(options, experimental_capabilities, extensions or served)
 
+    def _made(self) -> Toolbox:
+        return Toolbox(self.runs.catalog.definitions, max_tools=self._max_tools)
+
     def _definitions_changed(self) -> None:
-        before, self._toolbox = self._toolbox, Toolbox(self.runs.catalog.definitions)
+        before, self._toolbox = self._toolbox, self._made()
+        self.instructions = instructions(searched=self._toolbox.searched)
         if not self._toolbox.same_tools(before):
             self._announcer.list_changed("tools")
+        if not self._toolbox.same_workflows(before):
             self._announcer.list_changed("resources")
 
-    async def _list_tools(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=self._toolbox.tools)
+    async def _list_tools(self, _ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
+        page, following = page_of(self._toolbox.tools, lambda tool: tool.name, params, listed="tools/list")
+        return ListToolsResult(tools=page, next_cursor=following)
 
     async def _call_tool(
         self, ctx: Context, params: CallToolRequestParams
@@ -147,25 +158,30 @@ class WorkflowServer(Server[dict[str, Any]]):
         self, name: str, arguments: dict[str, Json], caller: Caller, *, as_task: bool
     ) -> CallToolResult | InputRequiredResult | dict[str, Any]:
         toolbox = self._toolbox
-        definition = toolbox.definition(name)
-        tool = _RUN_TOOLS.get(name)
+        tool = toolbox.built_in(name)
         try:
             check_readable(arguments)
-            if definition is not None and as_task:
-                return await self._tasks.call(definition, toolbox, arguments, caller)
-            if definition is not None:
-                return await self._calls.start(definition, toolbox, arguments, caller)
-            if tool is None:
-                return refusal(refusals.unknown_tool(name, toolbox.names, self.runs.catalog.problems))
-            check_against(tool, arguments)
+            if tool is not None:
+                check_against(tool, arguments)
         except ArgumentsRefused as refused:
-            return refusal(refusals.start_refused(refused) if definition else refusals.arguments_refused(str(refused)))
-        return await self._call_run_tool(name, arguments, caller)
+            return refusal(refusals.arguments_refused(str(refused)) if tool else refusals.start_refused(refused))
+        if tool is not None and name != START:
+            return await self._call_built_in(name, arguments, caller)
+        name, given = (name, arguments) if tool is None else to_start(arguments)
+        definition = toolbox.definition(name)
+        if definition is None:
+            names = toolbox.names if tool is None else list(toolbox.definitions)
+            return refusal(refusals.not_served(name, names, self.runs.catalog.problems, tool=tool is None))
+        if as_task:
+            return await self._tasks.call(definition, toolbox, given, caller)
+        return await self._calls.start(definition, toolbox, given, caller)
 
-    async def _call_run_tool(
+    async def _call_built_in(
         self, name: str, arguments: dict[str, Json], caller: Caller
     ) -> CallToolResult | InputRequiredResult:
         match name:
+            case discovery.FIND:
+                return discovery.find(self._toolbox.definitions, arguments["query"])
             case "get_run":
                 return await self._calls.get_run(arguments, caller)
             case "list_runs":

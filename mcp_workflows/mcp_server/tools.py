@@ -1,4 +1,4 @@
-"""The tool list: one tool per workflow, then the tools that follow runs.
+"""The tools: one per workflow, and those that follow runs.
 
 Descriptions are static and the order is stable: a changing list throws away what clients have cached of their prompts.
 """
@@ -20,13 +20,7 @@ DURABLE = "Durable: follow it with get_run."
 ASKS = "May ask a person for approval."
 
 _ANY_RESULT: Json = {"description": "What the workflow gives."}
-_KEY_SCHEMA: Json = {"type": "string", "description": "Same key, same run. Set it only to repeat on purpose."}
-
-
-def tool_list(definitions: Mapping[str, Definition]) -> list[Tool]:
-    """Workflows by name, then the run tools."""
-    shown = (definitions[name] for name in sorted(definitions) if definitions[name].mcp.expose == "tool")
-    return [*map(workflow_tool, shown), *RUN_TOOLS]
+KEY_SCHEMA: Json = {"type": "string", "description": "Same key, same run. Set it only to repeat on purpose."}
 
 
 def workflow_tool(definition: Definition) -> Tool:
@@ -43,7 +37,7 @@ def workflow_tool(definition: Definition) -> Tool:
 
 
 def _input_schema(schema: Mapping[str, Json]) -> dict[str, Json]:
-    properties = {**cast("Mapping[str, Json]", schema.get("properties", {})), IDEMPOTENCY_KEY: _KEY_SCHEMA}
+    properties = {**cast("Mapping[str, Json]", schema.get("properties", {})), IDEMPOTENCY_KEY: KEY_SCHEMA}
     return {**schema, "properties": properties}
 
 

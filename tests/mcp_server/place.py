@@ -91,7 +91,14 @@ async def place(folder: Path, definitions: Mapping[str, str], **options: Any) ->
     for name, text in definitions.items():
         (folder / "definitions" / f"{name}.yaml").write_text(text, "utf-8")
     async with serving({}) as (world, urls), installed(folder, urls, **options) as app:
-        yield Place(folder, world, app, WorkflowServer(app.runs, database=str(app.settings.database_file)), urls)
+        settings = app.settings
+        server = WorkflowServer(
+            app.runs,
+            database=str(settings.database_file),
+            max_tools=settings.max_tools,
+            tool_prefix=settings.tool_prefix,
+        )
+        yield Place(folder, world, app, server, urls)
 
 
 @asynccontextmanager

@@ -15,8 +15,8 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.next_step import nothing_to_cancel
 from mcp_workflows.mcp_server.run_object import LARGEST_RESULT, Telling, run_line, run_object
 from mcp_workflows.mcp_server.shape import size_of
-from mcp_workflows.runtime.views import Progress, RunView
-from tests.mcp_server.views import NOW, RUN_ID, STARTED, refused_booking, view
+from mcp_workflows.runtime.views import Progress
+from tests.mcp_server.views import NOW, RUN_ID, refused_booking, view
 
 TOLD_AT_ONCE = Telling(NOW)
 NAMED = Telling(NOW, named=True)
@@ -279,24 +279,3 @@ def test_however_much_was_undone_only_some_of_it_is_named() -> None:
 def test_a_child_that_was_undone_with_its_parent_says_so() -> None:
     told = run_object(view(RunStatus.COMPENSATED), TOLD_AT_ONCE)
     assert told["next"] == "It had completed, and was undone with the run that had started it."
-
-
-@pytest.mark.parametrize(
-    ("run", "most"),
-    [
-        (view(RunStatus.RUNNING, progress=Progress(2, ("ship",))), 50),
-        (view(RunStatus.COMPLETED, result={"order_id": "o1"}), 33),
-        (
-            view(
-                RunStatus.FAILED,
-                error=StepError("http_422", "POST /shipping/book answered 422", step="ship", attempts=1),
-                compensation="done",
-                undone=("charge", "reserve"),
-                created_at=STARTED,
-            ),
-            85,
-        ),
-    ],
-)
-def test_a_run_costs_a_model_few_tokens(run: RunView, most: int) -> None:
-    assert tokens(run_object(run, TOLD_AT_ONCE)) <= most

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from mcp_types import Tool
 
 from mcp_workflows.definition.program import Definition, McpOptions
-from mcp_workflows.mcp_server.instructions import INSTRUCTIONS
 from mcp_workflows.mcp_server.toolbox import Toolbox
-from mcp_workflows.mcp_server.tools import RUN_TOOLS, tool_list, workflow_tool
+from mcp_workflows.mcp_server.tools import workflow_tool
 
 ACCOUNT = {"type": "object", "properties": {"account_id": {"type": "string"}}, "required": ["account_id"]}
 
@@ -47,12 +45,6 @@ def definition(name: str = "onboard_customer", **fields: Any) -> Definition:
 
 def wire(tool: Tool) -> dict[str, Any]:
     return tool.model_dump(by_alias=True, mode="json", exclude_none=True)
-
-
-def tokens(tools: list[Tool]) -> int:
-    """Of what a model is given of a tool, at four characters a token."""
-    given = [{key: wire(tool)[key] for key in ("name", "description", "inputSchema")} for tool in tools]
-    return len(json.dumps(given, separators=(",", ":"))) // 4
 
 
 def test_a_workflow_becomes_a_tool_of_its_name_with_one_reserved_argument() -> None:
@@ -105,7 +97,7 @@ def test_the_annotations_say_what_the_workflow_does() -> None:
 
 def test_the_list_is_in_one_order_whatever_the_order_of_files() -> None:
     one, two = definition("a_first"), definition("b_second")
-    names = [tool.name for tool in tool_list({"b_second": two, "a_first": one})]
+    names = Toolbox({"b_second": two, "a_first": one}).names
     assert names == ["a_first", "b_second", "get_run", "list_runs", "signal_run", "resume_run", "cancel_run"]
 
 
@@ -138,20 +130,3 @@ def test_an_answer_that_breaks_the_promise_of_its_tool_is_noticed() -> None:
     assert toolbox.misfit("onboard_customer", good | {"result": {"account_id": 7}}) == (
         "result.account_id: 7 is an integer, expected string"
     )
-
-
-def test_no_schema_makes_a_model_api_refuse_the_whole_list() -> None:
-    for tool in [workflow_tool(definition()), *RUN_TOOLS]:
-        schema = tool.input_schema
-        Draft202012Validator.check_schema(schema)
-        assert schema["type"] == "object"
-        assert not {"oneOf", "anyOf", "allOf", "not", "$ref"} & set(schema)
-        for member in schema["properties"].values():
-            assert not isinstance(member.get("type"), list)
-            assert member.get("type") != "array" or "items" in member
-
-
-def test_the_list_and_the_instructions_cost_few_tokens() -> None:
-    assert tokens(list(RUN_TOOLS)) <= 632
-    assert tokens([workflow_tool(definition())]) <= 157
-    assert len(INSTRUCTIONS) // 4 <= 185

@@ -82,7 +82,8 @@ class Mcp(Language):
         description="Whether the same call joins the run that is still going: off, running, or for how long.",
     )
     expose: Maybe[Annotated[Literal["tool", "none"], one_of("value", "tool", "none")]] = Field(
-        default=None, description="none: no tool is published."
+        default=None,
+        description="none: agents do not see it. tool: a tool of its own, however many workflows there are.",
     )
     destructive: Maybe[bool] = Field(default=None, description="Whether clients should warn before they call it.")
 
