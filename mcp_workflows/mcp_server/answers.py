@@ -13,6 +13,7 @@ from typing import cast
 from mcp_types import CallToolResult, TextContent
 
 from mcp_workflows.definition.program import Json
+from mcp_workflows.mcp_server.wording import clean
 
 
 def answer(told: Mapping[str, Json], *, is_error: bool = False) -> CallToolResult:
@@ -34,10 +35,9 @@ def refusal(text: str) -> CallToolResult:
 
 
 def _without_surrogates(value: Json) -> Json:
-    """Half of a surrogate pair, as a variable of the environment may hold, is no text: no transport could carry it."""
     match value:
         case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return clean(value)
         case list():
             return [_without_surrogates(element) for element in cast("list[Json]", value)]
         case dict():

@@ -13,11 +13,12 @@ from typing import Any, Final, Literal, cast
 
 from mcp_workflows.asking.resuming import correctable
 from mcp_workflows.asking.waiting import DECISIONS, Waiting
+from mcp_workflows.definition.input_schema import check_json
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import Json
 from mcp_workflows.definition.violations import shown
 from mcp_workflows.errors import InputRefused
-from mcp_workflows.mcp_server.wording import cut, day_and_time
+from mcp_workflows.mcp_server.wording import clean, cut, day_and_time
 from mcp_workflows.runtime.views import RunView
 
 _LONGEST = 2000
@@ -82,7 +83,7 @@ def question(view: RunView, wait: Waiting, refused: str | None = None) -> Questi
     if wait.kind == "approval":
         properties["note"] = {"type": "string", "title": "Note"}
     schema = {"type": "object", "properties": properties, **({"required": required} if required else {})}
-    return Question(wait.key, "\n\n".join(said), schema)
+    return Question(wait.key, clean("\n\n".join(said)), schema)
 
 
 def answered(wait: Waiting, content: Mapping[str, Any]) -> Json:
@@ -170,12 +171,16 @@ def _from_json(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        meant = json.loads(value)
+        json.dumps(meant, ensure_ascii=False).encode("utf-8")  # no transport could carry halves of surrogate pairs
     except (ValueError, RecursionError):
         return value
+    return meant
 
 
 # A run that stands still: what ``resume`` and ``cancel`` can make of it
+
+_STILL: Final = "The run still stands still."
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +213,7 @@ def standstill(view: RunView) -> Question:
         properties["output"] = {"type": "string", "title": "Output", "description": f"JSON: taken for that of {step}"}
     properties["reason"] = {"type": "string", "title": "Reason"}
     schema = {"type": "object", "properties": properties, "required": ["choice"]}
-    return Question(f"#paused-{view.resumed + 1}", "\n\n".join(said), schema)
+    return Question(f"#paused-{view.resumed + 1}", clean("\n\n".join(said)), schema)
 
 
 def decided(content: Mapping[str, Any]) -> Decided:
@@ -217,6 +222,8 @@ def decided(content: Mapping[str, Any]) -> Decided:
     Raises ``InputRefused``.
     """
     choice, reason = content.get("choice"), content.get("reason") or None
+    if reason is not None and not isinstance(reason, str):
+        raise InputRefused(f"data refused: reason: {shown(reason)} is not a string. {_STILL}")
     given = {name: content[name] for name in ("input", "request", "output") if content.get(name) not in (None, "")}
     match choice:
         case "cancel":
@@ -226,11 +233,15 @@ def decided(content: Mapping[str, Any]) -> Decided:
         case "output" if "output" in given:
             correction = {"output": _from_json(given["output"])}
         case "output":
-            raise InputRefused("data refused: output: is missing. The run still stands still.")
+            raise InputRefused(f"data refused: output: is missing. {_STILL}")
         case "skip" | "again":
             correction = {choice: True}
         case _:
-            raise InputRefused(f"data refused: choice: {shown(choice)} is not known. The run still stands still.")
+            raise InputRefused(f"data refused: choice: {shown(choice)} is not known. {_STILL}")
+    try:
+        check_json(correction)
+    except InputRefused as refused:
+        raise InputRefused(f"data refused: {refused} {_STILL}") from None
     return Decided("resume", correction, reason)
 
 

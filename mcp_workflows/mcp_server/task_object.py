@@ -11,7 +11,7 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.forms import question, standstill
 from mcp_workflows.mcp_server.next_step import next_step
 from mcp_workflows.mcp_server.person import may_answer, request_of
-from mcp_workflows.mcp_server.wording import cut
+from mcp_workflows.mcp_server.wording import clean, cut
 from mcp_workflows.runtime.views import RunView
 
 _POLL_MS: Final = 1000
@@ -32,7 +32,7 @@ def task_object(view: RunView, changed_at: datetime, asked: Mapping[str, Waiting
     status = _ENDED.get(view.status, "input_required" if asked else "working")
     told: dict[str, Any] = {"taskId": view.run_id, "status": status}
     if (message := _message(view, changed_at)) is not None:
-        told["statusMessage"] = cut(message, _LONGEST_MESSAGE)
+        told["statusMessage"] = cut(clean(message), _LONGEST_MESSAGE)
     told |= {"createdAt": _instant(view.created_at), "lastUpdatedAt": _instant(changed_at), "ttlMs": None}
     if not view.status.finished:
         somebody = view.waiting_for or view.status is RunStatus.PAUSED

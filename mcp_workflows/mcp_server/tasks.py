@@ -7,7 +7,8 @@ ended is its ``result``, the same that the tool would have answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 from mcp.server.context import ServerRequestContext
@@ -39,6 +40,7 @@ from mcp_workflows.mcp_server.follower import Followed
 from mcp_workflows.mcp_server.forms import answered, decided
 from mcp_workflows.mcp_server.listener import Notice, Stop, Tell
 from mcp_workflows.mcp_server.person import shows_forms
+from mcp_workflows.mcp_server.refusals import bounded, unwell
 from mcp_workflows.mcp_server.task_object import asked_of, same_task, task_object
 from mcp_workflows.mcp_server.toolbox import Toolbox
 from mcp_workflows.runtime.runs import Runs
@@ -49,6 +51,7 @@ Context: TypeAlias = ServerRequestContext[Any, Any]
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
 VIA: Final = "task"
 """Through what an answer to a task's request came, as it is recorded."""
+_UNKNOWN: Final = "No such task."
 AT_ONCE: Final = 0.3
 """Seconds in which a run may end so that its call is answered with the result, and not with a task to be fetched."""
 
@@ -113,13 +116,12 @@ class Tasks:
             if reply.action != "accept":
                 continue  # which decides nothing
             try:
-                await self._calls.durably.finish(self._take(view, wait, reply.content or {}, caller))
+                with _as_protocol_errors():
+                    await self._calls.durably.finish(self._take(view, wait, reply.content or {}, caller))
             except InputRefused as error:
                 refused.append(str(error))
             except RunRefused:  # somebody else was faster, or the time is over
                 continue
-            except SystemUnwell as unwell:
-                raise MCPError(INTERNAL_ERROR, str(unwell)) from None
         if refused:
             raise MCPError(INVALID_PARAMS, " ".join(refused))
         return {"resultType": "complete"}
@@ -127,10 +129,8 @@ class Tasks:
     async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         caller = _admitted(ctx, params.task_id)
         view = await self._view(params.task_id, caller)
-        try:
+        with _as_protocol_errors():
             await self._calls.durably.finish(self._runs.cancel(view.run_id, actor=caller.sees, by=caller.actor))
-        except SystemUnwell as unwell:
-            raise MCPError(INTERNAL_ERROR, str(unwell)) from None
         return {"resultType": "complete"}
 
     async def _take(self, view: RunView, wait: Waiting | None, content: Mapping[str, Any], caller: Caller) -> RunView:
@@ -162,14 +162,10 @@ class Tasks:
 
     async def _view(self, task_id: str, caller: Caller) -> RunView:
         """By the whole id: a task that is not there, and one of somebody else, are refused alike."""
-        try:
+        with _as_protocol_errors():
             view = await self._runs.get(task_id, actor=caller.sees)
-        except UnknownRun:
-            view = None
-        except SystemUnwell as unwell:
-            raise MCPError(INTERNAL_ERROR, str(unwell)) from None
-        if view is None or view.run_id != task_id:
-            raise MCPError(INVALID_PARAMS, "No such task.")
+        if view.run_id != task_id:
+            raise MCPError(INVALID_PARAMS, _UNKNOWN)
         return view
 
     # What is told of it unasked
@@ -236,6 +232,21 @@ def _admitted(ctx: Context, task_id: str) -> Caller:
     if ctx.request is not None and decode_header_value(ctx.request.headers.get(MCP_NAME_HEADER)) != task_id:
         raise MCPError(HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header is not the task's id.")
     return caller
+
+
+@contextmanager
+def _as_protocol_errors() -> Generator[None]:
+    """What was asked in vain, but for what the run itself refuses."""
+    try:
+        yield
+    except (InputRefused, RunRefused):
+        raise
+    except UnknownRun:
+        raise MCPError(INVALID_PARAMS, _UNKNOWN) from None
+    except CallerError as refused:
+        raise MCPError(INVALID_PARAMS, bounded(refused)) from None
+    except SystemUnwell as error:
+        raise MCPError(INTERNAL_ERROR, unwell(error)) from None
 
 
 def _forms(ctx: Context) -> bool:

@@ -30,6 +30,11 @@ def day_and_time(when: datetime) -> str:
     return f"{when.astimezone(UTC):%d %b %H:%M} UTC"
 
 
+def clean(text: str) -> str:
+    """Without halves of surrogate pairs, as a variable of the environment may hold: no transport could carry them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def cut(text: str, limit: int) -> str:
     """At most ``limit`` characters; what was cut off is said to be."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp_types import ElicitResult
 from mcp_types._v2025_11_25 import ElicitRequestFormParams as Old  # what a client of that version takes
 from mcp_types._v2026_07_28 import ElicitRequestFormParams as New
@@ -65,6 +67,7 @@ def test_what_forms_can_show_is_shown_and_the_rest_is_left_to_the_check(schema: 
         ({"const": 7}, "7", 7),
         ({}, "no JSON", "no JSON"),
         ({"type": "array"}, "[" * 100_000, "[" * 100_000),
+        ({"type": "array"}, '["\\ud800"]', '["\\ud800"]'),
         ({"type": ["string", "null"]}, "null", None),
     ],
 )
@@ -154,6 +157,20 @@ def test_the_choice_says_which_of_the_corrections_count(content: Any, correction
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        {"choice": "resume", "reason": 7},
+        {"choice": "resume", "input": "[" * 100 + "]" * 100},
+        {"choice": "output", "output": "1e400"},
+        {"choice": "output", "output": str(1 << 63)},
+    ],
+)
+def test_what_no_run_could_hold_is_refused(content: Any) -> None:
+    with pytest.raises(InputRefused, match=r"data refused: .* The run still stands still\."):
+        decided(content)
+
+
+@pytest.mark.parametrize(
     "content", [{}, {"choice": None}, {"choice": "Resume"}, {"choice": ["skip"]}, {"choice": "output"}]
 )
 def test_a_form_that_says_nothing_decides_nothing(content: Any) -> None:
@@ -173,3 +190,28 @@ def test_what_clients_may_send_is_what_is_read() -> None:
     assert answered(approval(list={"type": "array", "items": {"type": "string", "enum": ["a"]}}), result.content or {}) == {
         "decision": "approved", "form": {"list": ["a"]},
     }  # fmt: skip
+
+
+WORDS = st.sampled_from(
+    ["type", "enum", "items", "default", "minLength", "maximum", "format", "title", "const", "$ref", "anyOf"]
+)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+    | st.sampled_from(["string", "number", "integer", "boolean", "array", "object", "email", "date"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+CONTENT = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.lists(st.text(max_size=3))
+
+
+@given(
+    schemas=st.dictionaries(st.sampled_from(["decision", "note", "a"]), st.dictionaries(WORDS, VALUES) | VALUES),
+    content=st.dictionaries(st.sampled_from(["decision", "note", "a", "b", "form_note", "form_decision"]), CONTENT),
+)  # fmt: skip
+def test_whatever_an_author_asks_for_has_a_form_and_whatever_comes_back_can_be_read(schemas: Any, content: Any) -> None:
+    wait = Waiting("approval", "agree", "agree", "person", "Agreed?", answer_schema({"properties": schemas}))
+    properties = asked(wait)["properties"]
+    assert len(properties) == len(schemas) + 2
+    answer = answered(wait, content)
+    assert set(answer) <= {"decision", "note", "form"}
+    assert set(answer.get("form", {})) <= set(schemas)

@@ -552,3 +552,19 @@ async def test_tokens_say_whose_tasks_are_whose_and_who_may_answer_them(tmp_path
         await boss.update(task_id, **approved)
         done = await anna.until(task_id, "completed")
         assert done["result"]["structuredContent"]["result"]["approved_by"] == "boss"
+
+
+@pytest.mark.parametrize("transport", MODERN)
+async def test_calls_given_up_at_any_moment_leave_whole_tasks_or_none(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"onboard": ONBOARD}) as here, tasks(here, transport) as client:
+        keys = [f"k{number}" for number in range(12)]
+        for number, key in enumerate(keys):
+            call = asyncio.create_task(client.call("onboard_customer", **CUSTOMER, _idempotency_key=key))
+            for _ in range(number * 2):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        for key in keys:
+            task_id = (await client.call("onboard_customer", **CUSTOMER, _idempotency_key=key))["taskId"]
+            await client.until(task_id, "input_required")
+        assert here.times_called("/accounts") == len(keys)
