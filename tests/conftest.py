@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -51,10 +51,16 @@ def postgres15() -> Iterator[Databases]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with the fixture ``url`` runs on each kind of database; where it pays, on an older server too."""
-    if "url" in metafunc.fixturenames:
+    own = {name.strip() for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
+    if "url" in metafunc.fixturenames and "url" not in own:
         path = metafunc.definition.path
         older = path.stem in ON_OLDER_TOO or (path.parent.name == "store" and path.stem not in NOT_ON_OLDER)
         metafunc.parametrize("url", ["sqlite", "postgres", *(["postgres15"] if older else [])], indirect=True)
+
+
+def _names(argument: str | Sequence[str]) -> Sequence[str]:
+    """Of the parameters that a test gives itself; what it calls ``url`` then is no database."""
+    return argument.split(",") if isinstance(argument, str) else argument
 
 
 @pytest.fixture
