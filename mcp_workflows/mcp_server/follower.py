@@ -68,8 +68,10 @@ class Follower:
         """
         if seconds <= 0 or view.status.finished or view.status is RunStatus.PAUSED:
             return Followed(view)
-        if self._stopping:
+        if self._stopping and not (caller.person is not None and caller.person.answers):
             return Followed(view, refusals.STOPPING)
+        if self._stopping:
+            seconds = 0.0  # what the person answered is still taken
         scope = anyio.CancelScope()
         self._waits.add(scope)
         try:
@@ -166,9 +168,9 @@ class _Call:
             person.refused[wait.key] = str(refused)
             return False
         except RunRefused as refused:  # somebody else was faster, or the time is over
-            person.settled.add(wait.key)
             self._remarks.append(str(refused))
             view = await self._runs.get(self.view.run_id, actor=self._caller.sees)
+        person.settled.add(wait.key)  # though its owner may be slow to take the answer in
         self.view = replace(view, joined=self.view.joined)
         return True
 

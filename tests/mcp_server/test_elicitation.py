@@ -254,6 +254,25 @@ async def test_a_client_that_fails_to_ask_has_decided_nothing(tmp_path: Path, tr
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_who_has_answered_is_not_asked_again_while_the_answer_is_taken_in(
+    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = Person(YES)
+    async with (
+        place(tmp_path, {"onboard": ONBOARD}) as here,
+        here.client(transport, elicitation_callback=anna) as client,
+    ):
+
+        async def slow(run_id: str, _wait: str, _data: Any, *, actor: str | None, **_how: Any) -> Any:
+            return await here.app.runs.get(run_id, actor=actor)  # as its owner left it
+
+        monkeypatch.setattr(here.app.runs, "answer", slow)
+        async with asyncio.timeout(20):
+            run = await call(client, "onboard_customer", **CUSTOMER)
+        assert (run["status"], len(anna.asked)) == ("waiting", 1)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize(
     ("why", "text"),
     [
@@ -344,6 +363,20 @@ async def test_the_state_outlives_the_server_and_is_good_at_every_node(tmp_path:
         assert (run["run_id"], run["status"], "joined" in run) == (run_id, "completed", False)
         assert await answers_of(here, run_id) == [("local", "elicitation", "approved")]
         assert len((await here.app.runs.list(_ANY)).runs) == 1
+
+
+async def test_an_answer_that_comes_while_the_service_stops_is_taken(tmp_path: Path) -> None:
+    async with (
+        place(tmp_path, {"onboard": ONBOARD}) as here,
+        here.client("in process, 2026", elicitation_callback=nobody) as client,
+    ):
+        rounds = Rounds(client, "onboard_customer", **CUSTOMER)
+        asked = await rounds.first()
+        run_id = await still_waits(here)
+        await here.server.stop()
+        async with asyncio.timeout(20):
+            await rounds.again({"approve#1": YES}, asked.request_state)
+        assert await answers_of(here, run_id) == [("local", "elicitation", "approved")]
 
 
 @pytest.mark.parametrize("transport", MODERN)
