@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     )
     lease_seconds: Annotated[float, Field(ge=2)] = Field(
         default=LEASE_SECONDS,
-        description="Seconds of silence after which others take over what a process has; the same for all of a database.",
+        description="Seconds within which others take over from a silent process; the same for all of a database.",
     )
     max_tools: Annotated[int, Field(ge=0)] = Field(
         default=30,

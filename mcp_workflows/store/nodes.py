@@ -1,4 +1,4 @@
-"""Who is alive: taking over from nodes whose process is gone, or which have not been seen to do anything for a lease.
+"""Who is alive: taking over from nodes whose process is gone, or which have not been seen to do anything for long.
 
 Death is observed. On SQLite a process that dies lets go of its lock file, whatever it dies of; one that hangs keeps it, but
 its beat stands still. On PostgreSQL the beat is all there is. No wall clocks are compared.
@@ -14,6 +14,10 @@ from mcp_workflows.store.database import Database
 from mcp_workflows.store.locks import Lock
 from mcp_workflows.store.statements import Cursor, Statements
 from mcp_workflows.store.values import TakenOver
+
+PATIENCE = 0.8
+"""Of the lease: after so much of it a silent node is dead. What is left is for looking now and then, so that its runs go on
+within the lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Observer:
         if seen is None or seen[0] != beat:
             self._seen[node_id] = (beat, now)
             return False
-        return now - seen[1] > self._lease_seconds
+        return now - seen[1] > PATIENCE * self._lease_seconds
 
 
 def take_over(statements: Statements, dead: Sequence[Dead], cursor: Cursor, now: int) -> list[TakenOver]:

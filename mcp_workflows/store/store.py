@@ -167,6 +167,7 @@ class Store:
                 await self._call(
                     lambda cursor, now: nodes.leave(statements, holdings.node_id, cursor, now),
                     committed=lambda _none: holdings.end(),
+                    notable=lambda _none: True,
                     last=True,
                 )
         except TimeoutError:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import NodeLost
-from mcp_workflows.store import Store
+from mcp_workflows.store import Store, listener
 from mcp_workflows.store.locks import Lock
 from mcp_workflows.store.nodes import Observer
 from tests.store.conftest import OpenStore
@@ -313,17 +314,17 @@ class _Silence:
         return bool(self._observer.find_dead([(self._node_id, "name", beat)], now))
 
 
-async def test_a_node_that_hangs_is_dead_after_a_lease_of_silence(open_store: OpenStore) -> None:
+async def test_a_node_that_hangs_is_dead_in_time_for_others_to_go_on_within_the_lease(open_store: OpenStore) -> None:
     async with open_store() as hanging:
         silence = _Silence(hanging, 15.0)
-        assert not any(silence.dead(5, float(second)) for second in range(16))
-        assert silence.dead(5, 15.5)
+        assert not any(silence.dead(5, float(second)) for second in range(13))
+        assert silence.dead(5, 12.5)
 
 
 async def test_a_node_that_beats_is_not_dead(open_store: OpenStore) -> None:
     async with open_store() as living:
         silence = _Silence(living, 15.0)
-        assert not any(silence.dead(second // 14, float(second)) for second in range(100))
+        assert not any(silence.dead(second // 12, float(second)) for second in range(100))
 
 
 async def test_an_observer_that_was_held_up_itself_has_seen_nothing(open_store: OpenStore) -> None:
@@ -354,6 +355,18 @@ async def test_nodes_that_ended_leave_no_lock_files(open_store: OpenStore, tmp_p
         (folder / "n_orphan").touch()
         async with open_store() as third:
             assert {path.name for path in folder.iterdir()} == {store.node_id, third.node_id}
+
+
+async def test_a_node_that_leaves_tells_the_others_that_its_runs_can_be_claimed(open_store: OpenStore) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listener, "LOOK_SECONDS", 3600.0)  # nobody looks by chance
+        async with open_store() as store, open_store() as leaving:
+            run_id = await begin(leaving)
+            seen = await store.wait_for_change(0)  # its listener is there
+            await leaving.leave()
+            async with asyncio.timeout(20):
+                await store.wait_for_change(seen)
+            assert await claimed(store, utc_now()) == [run_id]
 
 
 async def test_nodes_say_who_they_are_and_what_they_own(open_store: OpenStore) -> None:
