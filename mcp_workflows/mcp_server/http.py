@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
@@ -15,12 +14,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_workflows import __version__
 from mcp_workflows.errors import SettingsInvalid, SystemUnwell
 from mcp_workflows.mcp_server.authentication import Authentication
 from mcp_workflows.mcp_server.callbacks import callback_route
+from mcp_workflows.mcp_server.departure import EndStreams, LastAnswers, Uvicorn
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.runtime.views import RunQuery
 
@@ -68,7 +67,8 @@ def http_app(
         # Only what is asked of /mcp: the token of a service that calls back is none of ours, and goes nowhere.
         app.router.routes = [_guarded(route, authentication) for route in app.router.routes]
         app.router.routes += authentication.routes()
-    app.add_middleware(_EndStreams, stopping=server.stopping)
+    app.add_middleware(EndStreams, stopping=server.stopping)
+    app.add_middleware(LastAnswers, stopping=server.stopping)
     return app
 
 
@@ -101,14 +101,16 @@ async def serve_http(
         app, host=host, port=port, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
         proxy_headers=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
-    uvicorn_server = _Uvicorn(config)
+    uvicorn_server = Uvicorn(config)
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(uvicorn_server.serve(sockets=[listener]))
         listening(f"{base_url(host, listener)}{MCP_PATH}")
         stopped = tasks.create_task(stop.wait())
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
+        uvicorn_server.let_nobody_in()
         await server.stop()
+        await uvicorn_server.see_off()
         uvicorn_server.should_exit = True
 
 
@@ -179,45 +181,3 @@ def _health(server: WorkflowServer) -> Callable[[Request], Awaitable[JSONRespons
         return JSONResponse(told)
 
     return health
-
-
-class _Uvicorn(uvicorn.Server):
-    """Leaves signals to the application, which has more to end than this."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-class _EndStreams:
-    """Ends the streams that clients keep open for notices when the service stops: nothing else would, and it would wait."""
-
-    def __init__(self, app: ASGIApp, stopping: asyncio.Event) -> None:
-        self._app = app
-        self._stopping = stopping
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET":
-            await self._app(scope, receive, send)
-            return
-
-        unfinished = False
-
-        async def receive_or_stop() -> Message:
-            received = asyncio.ensure_future(receive())
-            stopped = asyncio.ensure_future(self._stopping.wait())
-            try:
-                await asyncio.wait({received, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                return received.result() if received.done() else {"type": "http.disconnect"}
-            finally:
-                received.cancel()
-                stopped.cancel()
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal unfinished
-            unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
-            await send(message)
-
-        await self._app(scope, receive_or_stop, send_and_note)
-        if unfinished and self._stopping.is_set():
-            await send({"type": "http.response.body", "body": b"", "more_body": False})

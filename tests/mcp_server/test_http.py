@@ -11,6 +11,7 @@ import pytest
 from mcp import Client
 
 from mcp_workflows.errors import SettingsInvalid
+from mcp_workflows.mcp_server import departure
 from mcp_workflows.mcp_server.http import serve_http
 from tests.mcp_server.place import place, told
 from tests.mcp_server.test_conversations import SLOW
@@ -156,6 +157,29 @@ async def test_the_server_ends_at_once_though_clients_keep_streams_open(
                 await serving
         assert answer["next"].startswith("The service is stopping")
         assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_server_that_stops_lets_nobody_in_and_tells_who_is_there_that_it_was_the_last_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client whose call comes while connections are closed could not know what became of it."""
+    monkeypatch.setattr(departure, "SEEING_OFF_SECONDS", 60.0)
+    async with place(tmp_path, {"register": STRICT}) as here:
+        stop, url = asyncio.Event(), asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(serve_http(here.server, "127.0.0.1", 0, stop=stop, listening=url.set_result))
+        health = (await url).replace("/mcp", "/healthz")
+        async with httpx2.AsyncClient(trust_env=False) as known, asyncio.timeout(20):
+            assert "connection" not in (await known.get(health)).headers
+            stop.set()
+            await here.server.stopping.wait()
+            async with httpx2.AsyncClient(trust_env=False) as late:
+                with pytest.raises(httpx2.ConnectError):
+                    await late.get(health)
+            answer = await known.get(health)
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+            with pytest.raises(httpx2.ConnectError):
+                await known.get(health)
+            await serving
 
 
 def _call(arguments: str) -> str:
