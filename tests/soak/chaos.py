@@ -41,9 +41,9 @@ class Monkey:
 
     async def play(self) -> None:
         """Until cancelled; then everything is as it should be again."""
-        deeds = [self.kill, self.kill, self.freeze_for_long, self.freeze_briefly, self.restart]
+        deeds = [self.kill, self.kill, self.freeze_for_long, self.freeze_for_long, self.freeze_briefly, self.restart]
         if self.wires:
-            deeds += [self.cut, self.cut_for_long, self.stall, self.end_connections]
+            deeds += [self.cut, self.cut_for_long, self.cut_for_long, self.stall, self.end_connections]
         if self.postgres is not None:
             deeds += [self.restart_database, self.crash_database]
         waiting: list[Callable[[Slot], Awaitable[None]]] = []

@@ -37,7 +37,7 @@ class Slot:
     port: int
     folder: Path
     settings: Mapping[str, str]
-    definitions: Sequence[Path] = (DEFINITIONS,)
+    definitions: Path
     label: str = ""
     pids: dict[int, str] = field(default_factory=dict[int, str])
     """Labels of all processes that ever ran here."""
@@ -85,12 +85,12 @@ class Slot:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    async def stop(self) -> int:
-        """Tells the process that runs now to stop; answers with its exit code."""
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Tells the process that runs now to stop, or kills it; answers with its exit code."""
         process = self._process
         if process is None:
             return 0
-        self.send(signal.SIGTERM)
+        self.send(how)
         async with asyncio.timeout(ENDING_SECONDS):
             return await process.wait()
 
@@ -111,7 +111,7 @@ class Slot:
             log.write(f"--- {label} at {time.time():.3f}\n".encode())
             log.flush()
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "mcp_workflows", "serve", *map(str, self.definitions), "--http",
+                sys.executable, "-m", "mcp_workflows", "serve", str(self.definitions), "--http",
                 f"127.0.0.1:{self.port}",
                 env=environment, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
@@ -120,12 +120,15 @@ class Slot:
 
 
 @asynccontextmanager
-async def slots(folder: Path, settings: Sequence[Mapping[str, str]]) -> AsyncGenerator[list[Slot]]:
-    """One for each of ``settings``, begun, until the block ends."""
+async def slots(
+    folder: Path, settings: Sequence[Mapping[str, str]], definitions: Sequence[Path] | None = None
+) -> AsyncGenerator[list[Slot]]:
+    """One for each of ``settings``, begun, until the block ends. ``definitions``: what each of them serves."""
     async with AsyncExitStack() as stack:
         all_of_them: list[Slot] = []
         for number, one in enumerate(settings):
-            slot = Slot(f"s{number}", free_port(), folder, one)
+            serves = DEFINITIONS if definitions is None else definitions[number]
+            slot = Slot(f"s{number}", free_port(), folder, one, serves)
             all_of_them.append(slot)
             slot.begin()
             stack.push_async_callback(slot.end)

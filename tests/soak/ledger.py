@@ -70,6 +70,8 @@ class Ledger:
     twice: list[str] = field(default_factory=list[str])
     """Complaints about undoings that make no sense."""
     call_back: CallBack | None = None
+    _called: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _released: asyncio.Event = field(default_factory=asyncio.Event)
     _faults: dict[str, int] = field(default_factory=dict[str, int])
     _tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
 
@@ -82,6 +84,20 @@ class Ledger:
             fault = self.dice.choice(FAULTS)
         self.calls.append(Call(time.time(), what, key, by, fault))
         return fault
+
+    def made(self, key: str) -> list[Call]:
+        return [call for call in self.calls if call.key == key]
+
+    async def called(self, key: str, times: int = 1, seconds: float = 120.0) -> Call:
+        """The last of so many calls under that key, once they came in."""
+        async with asyncio.timeout(seconds), self._called:
+            await self._called.wait_for(lambda: len(self.made(key)) >= times)
+        return self.made(key)[times - 1]
+
+    def let_go(self) -> None:
+        """What is held is answered."""
+        released, self._released = self._released, asyncio.Event()
+        released.set()
 
     def do(self, what: str, key: str, *, refuse: bool = False) -> tuple[int, dict[str, Any]]:
         """The answer for this key, which is the same each time."""
@@ -160,6 +176,13 @@ class Ledger:
                     return web.json_response({"error": "nobody knows"}, status=500)
                 refuse = bool(asked.get("refuse"))
                 return await self.act(what, key, by, lambda: self.do(what, key, refuse=refuse))
+            case ["hold", what]:
+                released = self._released
+                self.note(what, key, by)
+                async with self._called:
+                    self._called.notify_all()
+                await released.wait()
+                return web.json_response(self.do(what, key)[1])
             case ["undo"]:
                 asked = await request.json()
                 return await self.act("undo", key, by, lambda: self.undo(asked["key"], key))
