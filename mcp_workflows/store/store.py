@@ -117,6 +117,11 @@ class Store:
         return self._writer.holdings.node_id
 
     @property
+    def lease_seconds(self) -> float:
+        """Of silence after which others take a node for dead. Who looks more seldom than three times in it sees nothing."""
+        return self._lease_seconds
+
+    @property
     def unwell(self) -> str | None:
         """What is wrong with the database, while it cannot be written or read; else ``None``."""
         return self._trouble.text

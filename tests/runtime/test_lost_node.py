@@ -99,3 +99,17 @@ def _fails_first(rejoin: Callable[[], Awaitable[None]], rejoined: asyncio.Event)
         rejoined.set()
 
     return failing
+
+
+async def test_a_node_with_nothing_to_do_notices_that_another_has_fallen_silent(tmp_path: Path, url: str) -> None:
+    settings = Settings.load(definitions=(tmp_path,), lease_seconds=2)
+    async with (
+        Store.open(url, clock=utc_now, node_name="frozen", lease_seconds=2) as frozen,
+        built_app(settings, role=Role.SERVER) as app,
+        app.moving(),
+        asyncio.timeout(30),
+    ):
+        ended = None
+        while ended is None:
+            await app.store.wait_for_change(app.store.change)
+            ended = next(node.ended_at for node in await app.store.nodes() if node.node_id == frozen.node_id)
