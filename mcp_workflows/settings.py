@@ -173,6 +173,14 @@ class Settings(BaseSettings):
         default="",
         description="Put before the names of all tools: `crm_`. Lower-case letters, digits and `_`, at most 16.",
     )
+    authoring: bool = Field(
+        default=False,
+        description="Whether agents get tools to check and test definitions, and the guide and schema for them.",
+    )
+    authoring_folder: Path | None = Field(
+        default=None,
+        description="The folder into which agents may save definitions, with `AUTHORING`; one of those served.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         default=None, description="`debug`, `info`, `warning` or `error`; logs go to stderr."
     )
@@ -285,7 +293,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("secrets_dir")
+    @field_validator("secrets_dir", "authoring_folder")
     @classmethod
     def _must_be_a_folder(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():

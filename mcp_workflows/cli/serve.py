@@ -25,6 +25,7 @@ from mcp_workflows.cli.terminal import stderr
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.errors import InputRefused
 from mcp_workflows.mcp_server.authentication import Authentication
+from mcp_workflows.mcp_server.authoring import Authoring
 from mcp_workflows.mcp_server.http import MCP_PATH, base_url, listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.stdio import serve_stdio
@@ -83,6 +84,7 @@ def _server(app: App) -> WorkflowServer:
         rate=Rate(per_minute) if per_minute else None,
         max_tools=app.settings.max_tools,
         tool_prefix=app.settings.tool_prefix,
+        authoring=Authoring(app.catalog, app.settings.authoring_folder) if app.settings.authoring else None,
     )
 
 

@@ -32,6 +32,23 @@ output:
   invited: ${steps.invited.status == "completed"}
 """
 
+EXAMPLE_TESTS = """\
+steps: # what the services answer where a test says nothing else
+  account: {output: {id: a1}}
+  account:compensate: {status: 200}
+  invited: {status: 202}
+tests:
+  - name: a free trial is opened and the invitation is mailed
+    input: {email: ada@example.com}
+    expect:
+      output: {account: a1, invited: true}
+      calls: [{step: account, request: {json: {email: ada@example.com, plan: free}}}, invited]
+  - name: a pro trial that nobody agrees to is not opened
+    input: {email: ada@example.com, plan: pro}
+    signals: [{step: agreed, decision: rejected}]
+    expect: {status: failed, error: {code: rejected}, not_called: [account]}
+"""
+
 GUIDE = f"""\
 A workflow is one YAML 1.2 file. It becomes a tool of the same name. Each step's result is recorded before the next
 begins, failed requests are tried again with the same Idempotency-Key, and what cannot be finished is undone.

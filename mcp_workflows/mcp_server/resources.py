@@ -35,6 +35,7 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import SystemUnwell, UnknownRun
 from mcp_workflows.mcp_server import refusals
 from mcp_workflows.mcp_server.announcer import RESOURCES, Announcer
+from mcp_workflows.mcp_server.authoring import Authoring
 from mcp_workflows.mcp_server.caching import WHILE_THEY_LAST
 from mcp_workflows.mcp_server.caller import caller_of
 from mcp_workflows.mcp_server.listener import Topic
@@ -94,10 +95,13 @@ _TEMPLATES = [
 class Resources:
     """Lists, reads and offers them for listening. ``toolbox`` is asked for what is served at the moment."""
 
-    def __init__(self, runs: Runs, announcer: Announcer, toolbox: ToolboxNow) -> None:
+    def __init__(
+        self, runs: Runs, announcer: Announcer, toolbox: ToolboxNow, authoring: Authoring | None = None
+    ) -> None:
         self._runs = runs
         self._announcer = announcer
         self._toolbox = toolbox
+        self._authoring = authoring
         announcer.offer(RESOURCES, self._subject)
 
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
@@ -107,7 +111,8 @@ class Resources:
             runs = (await self._runs.list(query)).runs
         except SystemUnwell as unwell:
             raise MCPError(INTERNAL_ERROR, refusals.unwell(unwell)) from None
-        found = [*map(_workflow, self._shown().values()), *map(_run, runs)]
+        documents = self._authoring.resources if self._authoring is not None else ()
+        found = [*documents, *map(_workflow, self._shown().values()), *map(_run, runs)]
         page, following = page_of(found, lambda one: one.uri, params, listed="resources/list")
         return ListResourcesResult(resources=page, next_cursor=following)
 
@@ -117,6 +122,8 @@ class Resources:
 
     async def read(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         uri = params.uri
+        if self._authoring is not None and (document := self._authoring.read(uri)) is not None:
+            return _contents(uri, *document, ttl_ms=WHILE_THEY_LAST)
         try:
             match read_uri(uri):
                 case WorkflowAddress(name) if name in self._shown():

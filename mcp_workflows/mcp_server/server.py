@@ -30,6 +30,7 @@ from mcp_workflows.mcp_server import discovery, refusals
 from mcp_workflows.mcp_server.announcer import Announcer
 from mcp_workflows.mcp_server.answers import refusal
 from mcp_workflows.mcp_server.arguments import ArgumentsRefused, check_against, check_readable
+from mcp_workflows.mcp_server.authoring import Authoring
 from mcp_workflows.mcp_server.caching import CACHE_HINTS
 from mcp_workflows.mcp_server.caller import Caller, caller_of
 from mcp_workflows.mcp_server.calls import Calls
@@ -59,14 +60,17 @@ class WorkflowServer(Server[dict[str, Any]]):
 
     def __init__(
         self, runs: Runs, *, database: str | None = None, rate: Rate | None = None, max_tools: int = MAX_TOOLS,
-        tool_prefix: str = "", clock: Clock = utc_now,
+        tool_prefix: str = "", authoring: Authoring | None = None, clock: Clock = utc_now,
     ) -> None:  # fmt: skip
         self._announcer = Announcer()
         self.runs = runs
         self._max_tools = max_tools
+        self._authoring = authoring
         self._toolbox = self._made()
-        self._resources = Resources(runs, self._announcer, lambda: self._toolbox)
-        self._prompts = Prompts(runs, clock, database, checking=CHECKED_BY_HAND)
+        self._resources = Resources(runs, self._announcer, lambda: self._toolbox, authoring)
+        self._prompts = Prompts(
+            runs, clock, database, checking=authoring.checking if authoring is not None else CHECKED_BY_HAND
+        )
         self._completions = Completions(runs, lambda: self._toolbox)
         self.stopping = asyncio.Event()
         """Set once the service is about to go: streams that nothing else would end are to end."""
@@ -127,7 +131,8 @@ class WorkflowServer(Server[dict[str, Any]]):
         return super().create_initialization_options(options, experimental_capabilities, extensions or served)
 
     def _made(self) -> Toolbox:
-        return Toolbox(self.runs.catalog.definitions, max_tools=self._max_tools)
+        more = self._authoring.tools if self._authoring is not None else ()
+        return Toolbox(self.runs.catalog.definitions, max_tools=self._max_tools, more=more)
 
     def _definitions_changed(self) -> None:
         before, self._toolbox = self._toolbox, self._made()
@@ -182,6 +187,9 @@ class WorkflowServer(Server[dict[str, Any]]):
         match name:
             case discovery.FIND:
                 return discovery.find(self._toolbox.definitions, arguments["query"])
+            case "validate_definition" | "test_definition" | "save_definition":
+                assert self._authoring is not None, "its tools are served"
+                return await self._authoring.call(name, arguments, caller)
             case "get_run":
                 return await self._calls.get_run(arguments, caller)
             case "list_runs":

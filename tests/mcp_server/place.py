@@ -14,6 +14,7 @@ from mcp import Client
 from mcp_types import CallToolResult, TextContent
 
 from mcp_workflows.app import App, open_app
+from mcp_workflows.mcp_server.authoring import Authoring
 from mcp_workflows.mcp_server.http import serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.samples.server import World, serving
@@ -97,6 +98,7 @@ async def place(folder: Path, definitions: Mapping[str, str], **options: Any) ->
             database=str(settings.database_file),
             max_tools=settings.max_tools,
             tool_prefix=settings.tool_prefix,
+            authoring=Authoring(app.catalog, settings.authoring_folder) if settings.authoring else None,
         )
         yield Place(folder, world, app, server, urls)
 

@@ -12,6 +12,7 @@ from mcp_types import Tool
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.answers import answer
+from mcp_workflows.mcp_server.authoring import AUTHORING_TOOLS
 from mcp_workflows.mcp_server.discovery import DISCOVERY_TOOLS, find
 from mcp_workflows.mcp_server.instructions import instructions
 from mcp_workflows.mcp_server.run_object import Telling, run_line, run_object
@@ -42,6 +43,7 @@ def of_tools(tools: Sequence[Tool]) -> int:
 def test_the_tools_and_the_instructions_cost_few_tokens() -> None:
     assert of_tools(RUN_TOOLS) <= 632
     assert of_tools(DISCOVERY_TOOLS) <= 178
+    assert of_tools(AUTHORING_TOOLS) <= 265
     assert of_tools([workflow_tool(definition())]) <= 133
     assert tokens(instructions(searched=False)) <= 181
     assert tokens(instructions(searched=True)) - tokens(instructions(searched=False)) <= 32

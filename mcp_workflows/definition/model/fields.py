@@ -25,9 +25,13 @@ CEL_WORDS = frozenset(
 """What CEL reads as something other than a name."""
 
 BUILT_IN_TOOLS = frozenset(
-    {"get_run", "list_runs", "signal_run", "resume_run", "cancel_run", "find_workflows", "start_workflow"}
+    {
+        *("get_run", "list_runs", "signal_run", "resume_run", "cancel_run"),
+        *("find_workflows", "start_workflow"),
+        *("validate_definition", "test_definition", "save_definition"),
+    }
 )
-"""Names that no workflow can have, since tools of that name follow runs."""
+"""Names that no workflow can have, since a server may have tools of that name."""
 
 
 T = TypeVar("T")
