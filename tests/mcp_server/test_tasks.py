@@ -281,10 +281,12 @@ async def test_over_http_the_header_names_the_task_or_nothing_is_done(tmp_path: 
             assert (await here.app.runs.wait(run_id, actor="local", seconds=20)).status != "waiting"
 
 
-@pytest.mark.parametrize("transport", MODERN)
-async def test_no_key_of_a_task_is_ever_used_for_another_request(tmp_path: Path, transport: str) -> None:
+async def test_no_key_of_a_task_is_ever_used_for_another_request(tmp_path: Path, url: str) -> None:
     text = ROUNDS.replace("on_reject: continue", "on_reject: fail").replace("steps:", "on_failure: pause\nsteps:", 1)
-    async with place(tmp_path, {"rounds": text}) as here, tasks(here, transport) as client:
+    async with (
+        place(tmp_path, {"rounds": text}, database_url=url) as here,
+        tasks(here, "http, 2026") as client,
+    ):
         task_id = (await client.call("rounds"))["taskId"]
         seen: list[str] = []
 
