@@ -42,7 +42,7 @@ peers: .peers/.installed   ## the Restate server for `make bench`; needs Node an
 	    @restatedev/restate-server@1.7.12 && touch $@; \
 	else echo "SKIPPED: there is no npm, so Restate will not be measured"; fi
 
-soak: install          ## the long tests
+soak: install          ## the long tests: chaos for SOAK_SECONDS (600) each, with three seeds or SOAK_SEED, and more
 	$(BIN)/python -m pytest -m soak --timeout 3600
 	$(BIN)/python -m pytest tests/engine --hypothesis-profile=soak --timeout 3600 -m "not soak"
 
