@@ -570,3 +570,11 @@ async def test_calls_given_up_at_any_moment_leave_whole_tasks_or_none(tmp_path: 
             task_id = (await client.call("onboard_customer", **CUSTOMER, _idempotency_key=key))["taskId"]
             await client.until(task_id, "input_required")
         assert here.times_called("/accounts") == len(keys)
+
+
+async def test_a_workflow_that_had_to_be_found_is_a_task_like_any_other_and_under_a_prefix_too(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"max_tools": 0, "tool_prefix": "my_"}
+    async with place(tmp_path, {"slow": SLOW}, **options) as here, tasks(here, "in process, 2026") as client:
+        created = await client.call("my_start_workflow", name="slow", input={"what": "x"})
+        ended = await client.until(created["taskId"], "completed")
+        assert ended["result"]["structuredContent"]["result"] == {"seen": "x"}
