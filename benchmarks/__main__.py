@@ -1,77 +1,79 @@
-"""``python -m benchmarks`` (``make bench``): the tables of ``docs/performance.md``, and the same as JSON.
+"""``python -m benchmarks`` (``make bench``): measures everything, and writes ``docs/performance.md`` from what it found.
 
-Absolute figures say little on a machine that others use too: read the ratios, which are of one run.
+Each section runs in a process of its own; one that fails or takes too long is told as such, on the page too, and what it had
+started is ended. What is found is kept as it comes, in ``bench-results/results.json``. With ``--only``, or with less of
+anything, the page is left alone unless ``--page`` asks for it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import sqlite3
-from dataclasses import asdict
-from importlib.metadata import version
+import sys
+import time
+from pathlib import Path
+from typing import Any
 
-from benchmarks import big_runs, flat_cost, group_commit, http_clients, many_waiting, ten_steps
+from benchmarks import page
+from benchmarks.full_database import ROWS
+from benchmarks.goals import verdicts
+from benchmarks.isolated import Failed, isolated
+from benchmarks.machine import machine
+from benchmarks.recovery import RUNS
+from benchmarks.results import Results
+from benchmarks.sections import Section, sections
+
+SECONDS = 3.0
+PARTIAL = Path("bench-results/results.json")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3.0, help="per figure")
-    options = parser.parse_args()
-    commits = group_commit.run(options.seconds)
-    on_postgres = group_commit.run(options.seconds, on="postgres")
-    clients = http_clients.run(options.seconds)
-    figures = ten_steps.run(options.seconds)
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
-    print(f"{machine}, synchronous=FULL, uvloop, aiohttp {version('aiohttp')}\n")
-    print(f"{'':<44}" + "".join(f"{n:>12}" for n in ten_steps.CONCURRENCIES) + "   concurrent runs")
-    _row("recording alone (group commit), steps/s", [commits[n].steps_per_second for n in ten_steps.CONCURRENCIES])
-    _row("the same on PostgreSQL, steps/s", [on_postgres[n].steps_per_second for n in ten_steps.CONCURRENCIES])
-    for name in ("aiohttp", "httpx2"):
-        _row(f"bare {name}, requests/s", [clients[name][n] for n in ten_steps.CONCURRENCIES])
-    for kind in ("set", "http"):
-        of_kind = [figure for figure in figures if figure.kind == kind]
-        _row(f"10 {kind} steps, steps/s", [figure.steps_per_second for figure in of_kind])
-        _row("  p50 of a run, ms", [figure.p50 for figure in of_kind], 1)
-        _row("  p99 of a run, ms", [figure.p99 for figure in of_kind], 1)
-    rates = {(figure.kind, figure.concurrency): figure.steps_per_second for figure in figures}
+    asked = _asked()
+    chosen = [
+        one for one in sections(asked.seconds, asked.rows, asked.runs) if not asked.only or one.name in asked.only
+    ]
+    told = machine() | {"command": "make bench" if _whole(asked) else f"python -m benchmarks {' '.join(sys.argv[1:])}"}
+    found: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    results = Results(told, found, failed)
+    for section in chosen:
+        _measure(section, found, failed)
+        results.save(PARTIAL)
     print()
-    _ratio(
-        "set steps / recording alone", [rates["set", n] / commits[n].steps_per_second for n in ten_steps.CONCURRENCIES]
-    )
-    for name in ("aiohttp", "httpx2"):
-        _ratio(f"http steps / bare {name}", [rates["http", n] / clients[name][n] for n in ten_steps.CONCURRENCIES])
-    print()
-    deciding = flat_cost.run()
-    flat_cost.table(deciding)
-    print()
-    big = big_runs.run()
-    big_runs.table(big)
-    print()
-    waiting = many_waiting.run(seconds=options.seconds)
-    many_waiting.table(waiting)
-    print()
-    found = {
-        "machine": machine,
-        "recording": {n: asdict(figure) for n, figure in commits.items()},
-        "recording_on_postgres": {n: asdict(figure) for n, figure in on_postgres.items()},
-        "clients": clients,
-        "ten_steps": [asdict(figure) for figure in figures],
-        "deciding": [asdict(figure) for figure in deciding],
-        "big_runs": {kind: [asdict(figure) for figure in both] for kind, both in big.items()},
-        "many_waiting": asdict(waiting),
-    }
-    print(json.dumps(found))
+    for one in verdicts(results):
+        if one.found is not None:
+            print(f"{'reached' if one.reached else 'NOT REACHED':<12} {one.goal}: {one.found:.4g}{one.unit}")
+    if _whole(asked) or asked.page:
+        results.save(page.KEPT)
+        page.write(Results.load(page.KEPT))
+        print(f"\nWritten: {page.PAGE}")
+    sys.exit(1 if any("SKIPPED" not in why for why in failed.values()) else 0)
 
 
-def _row(name: str, values: list[float], digits: int = 0) -> None:
-    print(f"{name:<44}" + "".join(f"{value:>12,.{digits}f}" for value in values))
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="per figure")
+    parser.add_argument("--rows", type=int, default=ROWS, help="of finished steps, in the full database")
+    parser.add_argument("--runs", type=int, default=RUNS, help="that are interrupted")
+    names = [one.name for one in sections(SECONDS, ROWS, RUNS)]
+    parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="SECTION", help=", ".join(names))
+    parser.add_argument("--page", action="store_true", help="write the page all the same")
+    return parser.parse_args()
 
 
-def _ratio(name: str, values: list[float]) -> None:
-    print(f"{name:<44}" + "".join(f"{value:>12.2f}" for value in values))
+def _whole(asked: argparse.Namespace) -> bool:
+    return (asked.only, asked.seconds, asked.rows, asked.runs) == ([], SECONDS, ROWS, RUNS)
+
+
+def _measure(section: Section, found: dict[str, Any], failed: dict[str, str]) -> None:
+    print(f"{section.name:<18}", end="", flush=True)
+    began = time.monotonic()
+    try:
+        found[section.name] = isolated(section.module, *section.arguments, seconds=section.limit)
+    except Failed as why:
+        failed[section.name] = str(why)
+        print(f"NOT MEASURED: {why}")
+    else:
+        print(f"{time.monotonic() - began:4.0f} s")
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def main() -> None:
     if not asked.process:
         figures = run(asked.runs, asked.rounds, asked.seconds)
         if asked.json:
-            json.dump(asdict(figures), sys.stdout)
+            json.dump(asdict(figures) | {"memory": figures.memory, "pace": figures.pace}, sys.stdout)
         else:
             table(figures)
         return
