@@ -17,7 +17,7 @@ from typing import Protocol
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import WorkflowWork
-from mcp_workflows.engine.machine import Machine
+from mcp_workflows.engine.machine import Decisions, Machine
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall, StepError
 from mcp_workflows.engine.records import AT_ONCE, Message, Run, StepRecord, Turn
 from mcp_workflows.errors import NodeLost, RecordRefused, StoreUnavailable
@@ -78,11 +78,15 @@ class Mover:
         self.halted = True
         self._stir()
 
-    async def move(self) -> None:
-        """Until the run is released, or lost to another node. Never raises but when cancelled."""
+    async def move(self, decided: Decisions | None = None) -> None:
+        """Until the run is released, or lost to another node. Never raises but when cancelled.
+
+        ``decided``: the machine has begun already, and this is what it wants first.
+        """
         try:
-            self.machine.begin(self._clock())
-            call = await self._decide()
+            if decided is None:
+                self.machine.begin(self._clock())
+            call = await self._decide(decided)
             if call is not None:
                 self._start(call)
             await self._over
@@ -102,11 +106,12 @@ class Mover:
 
     # Deciding
 
-    async def _decide(self) -> StepCall | None:
+    async def _decide(self, decided: Decisions | None = None) -> StepCall | None:
         """Let everything take effect that has happened. Answers with an attempt to make; others are under way by then."""
         while True:
-            self._take_in()
-            decisions = self.machine.pump(self._clock())
+            if decided is None:
+                self._take_in()
+            decisions, decided = decided or self.machine.pump(self._clock()), None
             if decisions.turn is not None:
                 await self._record(decisions.turn)
                 if decisions.turn.release:

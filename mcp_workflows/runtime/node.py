@@ -11,13 +11,14 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import NamedTuple
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition
 from mcp_workflows.engine.bounds import MAX_OUTPUT_BYTES
-from mcp_workflows.engine.machine import Machine
+from mcp_workflows.engine.machine import Decisions, Machine
 from mcp_workflows.engine.outcome import StepError
-from mcp_workflows.engine.records import Message, Run, StepRecord
+from mcp_workflows.engine.records import Message, Run, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import DefinitionInvalid, NodeLost, SettingsInvalid, StoreUnavailable
 from mcp_workflows.runtime.abilities import Abilities, Limits
@@ -87,6 +88,7 @@ class Node:
 
     def unreserve(self) -> None:
         self._reserved -= 1
+        self._made_room()
 
     def mover_of(self, run_id: str) -> Mover | None:
         return self._movers.get(run_id)
@@ -119,12 +121,25 @@ class Node:
         if not watches:
             del self._watches[run_id]
 
-    def adopt(self, run: Run, definition: Definition) -> None:
+    def begin(self, run: Run, definition: Definition) -> Begun | None:
+        """What is decided first of a run that is not recorded yet. ``None``: it cannot be, and its mover finds out why."""
+        machine = self._machine(run, definition, ())
+        now = self._clock()
+        try:
+            machine.begin(now)
+            return Begun(machine, machine.pump(now))
+        except Exception:  # noqa: BLE001  # a defect in deciding is the run's trouble, which is to be there to have it
+            return None
+
+    def adopt(self, run: Run, definition: Definition, begun: Begun | None) -> None:
         """Move a run that was just begun here, in a reserved place."""
         self._reserved -= 1
         if self._leaving:
             return  # the store gives it to others, with all else that is this node's
-        self._move(run, self._machine(run, definition, ()))
+        if begun is None:
+            self._move(run, self._machine(run, definition, ()))
+        else:
+            self._move(run, begun.machine, begun.decisions)
 
     # Its life
 
@@ -310,25 +325,28 @@ class Node:
         await self._store.give_back(run.run_id)
         self._claimed.pop(run.run_id, None)
 
-    def _move(self, run: Run, machine: Machine) -> None:
+    def _move(self, run: Run, machine: Machine, decided: Decisions | None = None) -> None:
         mover = Mover(
             run, machine, store=self._store, doer=self._doer, children=self._children, slots=self._slots, clock=self._clock,
             recorded=lambda mover: self._notify(mover.run.run_id, mover.run),
         )  # fmt: skip
         self._movers[run.run_id] = mover
-        task = asyncio.create_task(self._keep_moving(mover))
+        task = asyncio.create_task(self._keep_moving(mover, decided))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _keep_moving(self, mover: Mover) -> None:
+    async def _keep_moving(self, mover: Mover, decided: Decisions | None) -> None:
         try:
-            await mover.move()
+            await mover.move(decided)
         finally:
             if self._movers.get(mover.run.run_id) is mover:
                 del self._movers[mover.run.run_id]
-            if self._room() <= 1:
-                self.stir()  # the node was full: what waits for a place can be claimed
+            self._made_room()
             self._notify(mover.run.run_id, mover.run)
+
+    def _made_room(self) -> None:
+        if self._room() <= 1:
+            self.stir()  # the node was full: what waits for a place can be claimed
 
     def _notify(self, run_id: str, run: Run | None = None) -> None:
         for watch in self._watches.get(run_id, ()):
@@ -338,6 +356,20 @@ class Node:
         for run_id in self._watches:
             if run_id not in self._movers:
                 self._notify(run_id)
+
+
+class Begun(NamedTuple):
+    """A run that has begun in memory."""
+
+    machine: Machine
+    decisions: Decisions
+
+    @property
+    def ended(self) -> Turn | None:
+        """All that is to be recorded of it, where it only computes and so has come to its end."""
+        turn = self.decisions.turn
+        done = turn is not None and turn.run is not None and turn.run.status.finished and not self.decisions.rebuild
+        return turn if done else None
 
 
 class Watch:

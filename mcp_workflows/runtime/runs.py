@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,9 +23,9 @@ from mcp_workflows.clock import Clock, new_id
 from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine import moves
-from mcp_workflows.engine.records import Message, Run, RunRecord
+from mcp_workflows.engine.records import Message, Run, RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import RunRefused, SettingsInvalid, Stopping, UnknownRun
+from mcp_workflows.errors import RecordRefused, RunRefused, SettingsInvalid, Stopping, UnknownRun
 from mcp_workflows.runtime.callbacks import Callbacks, Received
 from mcp_workflows.runtime.catalog import Catalog, Served
 from mcp_workflows.runtime.children import pins_of
@@ -34,7 +35,9 @@ from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.telling import Teller
 from mcp_workflows.runtime.viewing import Viewer, view_of
 from mcp_workflows.runtime.views import Progress, RunPage, RunQuery, RunView, Trace, TraceMessage
-from mcp_workflows.store import NewRun, Store
+from mcp_workflows.store import NewRun, StartResult, Store
+
+logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[RunView], Awaitable[None]]
 
@@ -99,16 +102,18 @@ class Runs:
         own = self._node.reserve()
         try:
             new = self._new_run(served, value, actor, idempotency_key, own=own)
-            started = await self._store.start(new, max_queued=self._max_queued)
-            if own and not started.joined:
-                self._node.adopt(started.run, definition)
+            begun = self._node.begin(new.run(None), definition) if own else None
+            started = await self._started(new, begun and begun.ended)
+            if own and not started.joined and not started.run.record.status.finished:
+                self._node.adopt(started.run, definition, begun)
                 own = False
         finally:
             if own:
                 self._node.unreserve()
         if started.joined:
             return replace(await self._viewer.view(started.run), joined=True)
-        return replace(view_of(started.run), progress=Progress(0))
+        view = view_of(started.run)
+        return view if view.status.finished else replace(view, progress=Progress(0))
 
     async def get(self, run_id: str, *, actor: str | None) -> RunView:
         """The run as it stands. Raises ``UnknownRun``."""
@@ -263,6 +268,15 @@ class Runs:
             own=own,
             pins=pins_of(self.catalog, definition),
         )
+
+    async def _started(self, new: NewRun, ended: Turn | None) -> StartResult:
+        """Recorded with its end, if it has come to it. One whose end cannot be recorded is begun, and set aside."""
+        if ended is not None:
+            try:
+                return await self._store.start(replace(new, ended=ended), max_queued=self._max_queued)
+            except RecordRefused as refused:
+                logger.warning("run %s cannot be recorded with its end: %s", new.run_id, refused)
+        return await self._store.start(new, max_queued=self._max_queued)
 
     async def _run(self, run_id: str, actor: str | None) -> Run:
         """By id, or by the beginning of one of the actor's own. A foreign run is as unknown as an absent one.

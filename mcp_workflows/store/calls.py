@@ -12,7 +12,7 @@ from mcp_workflows.engine.records import Run
 from mcp_workflows.errors import Busy, InputRefused, KeyConflict, UnknownRun
 from mcp_workflows.store import rows
 from mcp_workflows.store.holdings import Holdings
-from mcp_workflows.store.rows import RECORD_COLUMNS
+from mcp_workflows.store.rows import OUTPUT, RECORD_COLUMNS
 from mcp_workflows.store.statements import Cursor, Prepared, RunRow, Statements, claim
 from mcp_workflows.store.tables import AT_ONCE, micros
 from mcp_workflows.store.values import Delivered, NewRun, StartResult
@@ -41,7 +41,10 @@ class Start:
         self._statements = statements
         self._new = new
         self._max_queued = max_queued
-        values = dict(zip(RECORD_COLUMNS, rows.record_values(new.record), strict=True))
+        self._run = new.run(me if new.own and new.ended is None else None)
+        self._steps = [rows.step_values(0, record) for record in new.ended.steps] if new.ended else []
+        record = self._run.record
+        values = dict(zip(RECORD_COLUMNS, rows.record_values(record), strict=True))
         self._values: dict[str, Any] = values | {
             "run_id": new.run_id,
             "workflow": new.workflow,
@@ -54,13 +57,15 @@ class Start:
             "input": rows.to_text(new.input) or "null",
             "pins": rows.to_text({name: list(pin) for name, pin in new.pins.items()} or None),
             **rows.parent_values(new.parent),
-            "owner": me if new.own else None,
-            "claim_at": AT_ONCE,
+            "owner": self._run.owner,
+            "claim_at": None if new.ended else AT_ONCE,
             "recoveries": 0,
             "recovered_seq": -1,
             "interrupted": False,
         }
-        self.size = 400 + len(self._values["input"])
+        self.rows = 1 + len(self._steps)
+        self.size = 400 + len(self._values["input"]) + len(self._values["output"] or "")
+        self.size += sum(len(row[OUTPUT] or "") for row in self._steps)
         self.exclusive = [] if new.join_key is None else [json.dumps([new.actor, new.workflow, new.join_key])]
 
     def __call__(self, cursor: Cursor, now: int) -> tuple[RunRow, bool]:  # noqa: ARG002
@@ -71,7 +76,10 @@ class Start:
         self._statements.start.run(cursor, **self._values)
         begun = cursor.fetchall()
         if begun:
-            return RunRow(key=begun[0][0], **self._values), False
+            key = begun[0][0]
+            if self._steps:
+                self._statements.steps.run(cursor, [(key, *row[1:]) for row in self._steps])
+            return RunRow(key=key, **self._values), False
         there = self._by_key(cursor)
         assert there is not None
         return there, True
@@ -79,12 +87,7 @@ class Start:
     def result(self, row: RunRow, *, joined: bool) -> StartResult:
         if joined:
             return StartResult(rows.run(row), joined=True)
-        new = self._new
-        run = Run(
-            new.run_id, new.workflow, new.version, new.definition_id, new.input, new.actor, new.created_at, new.record,
-            new.idempotency_key, self._values["owner"], parent=new.parent, pins=new.pins,
-        )  # fmt: skip
-        return StartResult(run, joined=False)
+        return StartResult(self._run, joined=False)
 
     def _by_key(self, cursor: Cursor) -> RunRow | None:
         new = self._new

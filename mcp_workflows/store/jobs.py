@@ -13,6 +13,7 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.rows import (
     ATTEMPT_COLUMNS,
+    OUTPUT,
     RECORD_COLUMNS,
     STEP_COLUMNS,
     Values,
@@ -28,7 +29,7 @@ from mcp_workflows.store.tables import AT_ONCE
 
 T = TypeVar("T")
 
-_OUTPUT, _ERROR, _DECISION = map(STEP_COLUMNS.index, ("output", "error", "decision"))
+_ERROR, _DECISION = map(STEP_COLUMNS.index, ("error", "decision"))
 _ATTEMPT_ERROR = ATTEMPT_COLUMNS.index("error")
 
 
@@ -91,7 +92,7 @@ def turn_job(
     attempts = [attempt_values(key, record) for record in turn.attempts]
     size = 0
     for row in steps:
-        size += len(row[_OUTPUT] or "")
+        size += len(row[OUTPUT] or "")
         if len(row) == len(STEP_COLUMNS):
             size += len(row[_ERROR] or "") + len(row[_DECISION] or "")
     for row in attempts:

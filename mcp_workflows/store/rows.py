@@ -28,6 +28,7 @@ Values: TypeAlias = tuple[Any, ...]
 AnyRow: TypeAlias = SqlRow[Any] | Any
 
 STEP_COLUMNS = tuple(tables.step.columns.keys())
+OUTPUT = STEP_COLUMNS.index("output")
 SELDOM = STEP_COLUMNS[STEP_COLUMNS.index("error") :]
 """What most steps have none of. Binding a null costs the driver more than any other value, so it is not bound there."""
 ATTEMPT_COLUMNS = tuple(tables.attempt.columns.keys())

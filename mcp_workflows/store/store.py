@@ -225,6 +225,7 @@ class Store:
 
     async def start(self, new: NewRun, *, max_queued: int | None = None) -> StartResult:
         """The run is durable when this returns. ``KeyConflict``: its idempotency key belongs to a run with other input.
+        ``RecordRefused``: the input, or what the run came to at once, cannot be recorded.
 
         ``Busy``: ``max_queued`` runs have not begun yet, and this one would not either. One that is there already is found.
         """
@@ -233,16 +234,18 @@ class Store:
 
         def committed(result: tuple[Any, bool]) -> None:
             row, joined = result
-            if new.own and not joined:
+            if row.owner is not None and not joined:
                 holdings.take(row)
 
         def begun(result: tuple[Any, bool]) -> list[str]:
-            return [new.run_id] if new.own and not result[1] else []
+            row, joined = result
+            return [new.run_id] if row.owner is not None and not joined else []
 
         job = self._job(
             start,
             committed=committed,
             size=start.size,
+            rows=start.rows,
             notable=lambda result: not new.own and not result[1],
             exclusive=start.exclusive,
         )
@@ -451,13 +454,14 @@ class Store:
         notable: Callable[[T], bool] | None = None,
         last: bool = False,
         size: int = 0,
+        rows: int = 1,
         concerns: Sequence[str] = (),
         exclusive: Sequence[str] = (),
     ) -> asyncio.Future[T]:
         """Has ``call`` run in the writer's next transaction."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writer.put(
-            CallJob(self._writer.holdings, future, call, committed, notable, last, size, concerns, exclusive)
+            CallJob(self._writer.holdings, future, call, committed, notable, last, size, concerns, exclusive, rows=rows)
         )
         return future
 

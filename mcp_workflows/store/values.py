@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from mcp_workflows.definition.program import Json
-from mcp_workflows.engine.records import ParentRun, Run, RunRecord
+from mcp_workflows.engine.records import ParentRun, Run, RunRecord, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,16 @@ class NewRun:
     own: bool = True
     parent: ParentRun | None = None
     pins: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    ended: Turn | None = None
+    """The one turn of a run that comes to its end at once, for it only computes: recorded together with its row."""
+
+    def run(self, owner: str | None) -> Run:
+        """As it is once it is recorded."""
+        record = self.record if self.ended is None or self.ended.run is None else self.ended.run
+        return Run(
+            self.run_id, self.workflow, self.version, self.definition_id, self.input, self.actor, self.created_at, record,
+            self.idempotency_key, owner, parent=self.parent, pins=self.pins,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
