@@ -469,6 +469,9 @@ async def test_who_listens_is_told_the_whole_task_as_it_changes(tmp_path: Path, 
             done = await client.hears("completed")
             assert done == await client.get(task_id)
             assert client.told.empty()
+        async with asyncio.timeout(20):
+            while here.server.following:  # noqa: ASYNC110 (nobody is told that a client has gone)
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("transport", MODERN)
