@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.mcp_server.place import place
+from tests.mcp_server.place import edited, place
 from tests.mcp_server.test_conversations import LARGE, SLOW
 from tests.mcp_server.test_refusals import STRICT
 
@@ -28,7 +28,8 @@ pytestmark = [
 ]
 
 ERAS = ("modern", "legacy")
-DEFINITIONS = {"register": STRICT, "slow": SLOW, "large": LARGE}
+BRIEF = edited(SLOW, ("slow_one", "brief_one"), ("wait: 1h", "wait: 1s"))
+DEFINITIONS = {"register": STRICT, "brief": BRIEF, "large": LARGE}
 
 
 async def inspect(*arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -63,9 +64,9 @@ async def test_the_inspector_lists_starts_and_follows_over_http(tmp_path: Path, 
         assert code == 0, complaints
         assert "Error" not in complaints
         assert [tool["name"] for tool in listed["result"]["tools"]] == [
+            "brief_one",
             "install_all_from_inventory",
             "register",
-            "slow_one",
             "get_run",
             "list_runs",
             "signal_run",
@@ -73,14 +74,15 @@ async def test_the_inspector_lists_starts_and_follows_over_http(tmp_path: Path, 
             "cancel_run",
         ]
         call = (url, "--protocol-era", era, "--method", "tools/call", "--tool-name")
-        code, answer, _ = await inspect(*call, "slow_one")
+        code, answer, _ = await inspect(*call, "brief_one")
         started = called(answer)
-        assert (code, started["status"]) == (0, "waiting")
+        # Since 2026-07-28 the Inspector declares tasks, and follows the one it is answered with to its end.
+        assert (code, started["status"] == "completed") == (0, era == "modern")
         code, answer, _ = await inspect(
-            *call, "get_run", "--tool-arg", f"run_id={started['run_id']}", "--tool-arg", "wait_seconds=1"
+            *call, "get_run", "--tool-arg", f"run_id={started['run_id']}", "--tool-arg", "wait_seconds=20"
         )
         polled = called(answer)
-        assert (code, polled["run_id"], polled["status"]) == (0, started["run_id"], "waiting")
+        assert (code, polled["run_id"], polled["status"]) == (0, started["run_id"], "completed")
         code, answer, _ = await inspect(*call, "register", "--tool-arg", "email=nobody")
         assert code != 0
         assert answer["result"]["isError"]
