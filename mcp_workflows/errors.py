@@ -83,10 +83,10 @@ class RunRefused(CallerError):
 
 
 class PersonNeeded(RunRefused):
-    """A person must decide this approval, and it was not shown that one did. ``name`` and ``expires_at`` are the wait's."""
+    """A person must decide this approval, and it was not shown that one did. All but ``run_id`` is the wait's."""
 
-    def __init__(self, run_id: str, name: str, expires_at: datetime | None) -> None:
-        self.run_id, self.name, self.expires_at = run_id, name, expires_at
+    def __init__(self, run_id: str, name: str, wait: str, expires_at: datetime | None) -> None:
+        self.run_id, self.name, self.wait, self.expires_at = run_id, name, wait, expires_at
         super().__init__(f'approval "{name}" of {run_id} must be decided by a person.')
 
 

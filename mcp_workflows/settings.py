@@ -148,7 +148,7 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(
         default=None,
-        description="Where services reach a server of this database, for `callback`: `https://workflows.example.com`.",
+        description="Where services and people reach a server of this database: `https://workflows.example.com`.",
     )
     max_blob_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=64 << 20, description="The largest body that `response: blob` keeps, or one request sends, in bytes."

@@ -107,7 +107,7 @@ def _asked(run: Run, waits: Iterable[Waiting], name: str) -> Waiting | None:
 
 def _answer(run: Run, wait: Waiting, given: Given) -> Posting:
     if wait.by == "person" and not given.person:
-        raise PersonNeeded(run.run_id, wait.name, wait.expires_at)
+        raise PersonNeeded(run.run_id, wait.name, wait.key, wait.expires_at)
     if wait.approvers is not None and given.actor not in wait.approvers:
         may = listed(wait.approvers[:_NAMED], "or") or "nobody"
         raise RunRefused(
@@ -177,6 +177,11 @@ def not_taken(
     early = f'{run_id} does not wait for "{name}" yet: an approval can be answered once it is asked.'
     said = early if name in known else f'{run_id} does not wait for "{name}".'
     return RunRefused(f"{said} {_waits_for(waits)}{_takes(definition, waits)}")
+
+
+def answers(message: Message, wait: str) -> bool:
+    """Whether it is the answer to the approval that this ``Waiting.key`` names."""
+    return message.kind == "answer" and f"{message.body.get('path')}#{message.body.get('generation')}" == wait
 
 
 def answered(message: Message) -> str:

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
+from mcp_workflows.access.links import PURPOSE as LINKS_PURPOSE
+from mcp_workflows.access.links import Links
 from mcp_workflows.access.rate import Rate
 from mcp_workflows.app import App, open_app, spare_collector, verifier_of
 from mcp_workflows.cli.command import command
@@ -22,6 +24,7 @@ from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.given import load_settings
 from mcp_workflows.cli.options import Database
 from mcp_workflows.cli.terminal import stderr
+from mcp_workflows.clock import utc_now
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.errors import InputRefused
 from mcp_workflows.mcp_server.authentication import Authentication
@@ -30,6 +33,7 @@ from mcp_workflows.mcp_server.http import MCP_PATH, base_url, listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.stdio import serve_stdio
 from mcp_workflows.settings import PREFIX, Settings
+from mcp_workflows.web.pages import Pages
 
 
 @command
@@ -62,25 +66,28 @@ async def serve(
         served_at = base_url(address[0], listener)
         async with open_app(settings, served_at=served_at) as app, _authentication(settings, served_at) as who:
             spare_collector()
+            links = Links(app.runs.key(LINKS_PURPOSE), settings.public_url or served_at)
             await serve_http(
-                _server(app),
+                _server(app, links),
                 *address,
                 stop=stop,
                 allowed_hosts=settings.server_allowed_hosts,
                 allowed_origins=settings.server_allowed_origins,
                 public_host=settings.public_host,
                 authentication=who,
+                pages=Pages(app.runs, links, who and who.verifier, utc_now).app(),
                 listener=listener,
                 listening=lambda url: _welcome(app, url, stderr()),
             )
     return Exit.DONE
 
 
-def _server(app: App) -> WorkflowServer:
+def _server(app: App, links: Links | None = None) -> WorkflowServer:
     per_minute = app.settings.max_calls_per_minute
     return WorkflowServer(
         app.runs,
         database=app.settings.database_option,
+        links=links,
         rate=Rate(per_minute) if per_minute else None,
         max_tools=app.settings.max_tools,
         tool_prefix=app.settings.tool_prefix,

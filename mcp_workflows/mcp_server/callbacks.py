@@ -6,13 +6,14 @@ only the Host header is looked at, like everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mcp_workflows.errors import DefinitionInvalid, InputRefused, SystemUnwell
+from mcp_workflows.mcp_server.hosts import is_known
 from mcp_workflows.runtime.callbacks import PATH, Callbacks
 from mcp_workflows.runtime.runs import Runs
 
@@ -27,7 +28,7 @@ def callback_route(runs: Runs, callbacks: Callbacks, hosts: Sequence[str]) -> Ro
     known = frozenset(host.lower() for host in hosts)
 
     async def called(request: Request) -> Response:
-        if not _known(request.headers.get("host", ""), known):
+        if not is_known(request.headers.get("host", ""), known):
             return _said(421, "this is not the server of that host")
         meant = callbacks.meant(request.path_params["token"])
         if meant is None:
@@ -71,12 +72,6 @@ async def _body(request: Request) -> bytes | None:
         if size > MAX_BYTES:
             return None
     return b"".join(chunks)
-
-
-def _known(host: str, hosts: Collection[str]) -> bool:
-    host = host.lower()
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    return host in hosts or name in hosts
 
 
 def _said(status: int, why: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -26,7 +26,7 @@ from mcp_workflows.mcp_server.run_object import Telling, omitted, run_line, run_
 from mcp_workflows.mcp_server.selection import SelectRefused, root_of
 from mcp_workflows.mcp_server.toolbox import Toolbox
 from mcp_workflows.mcp_server.tools import IDEMPOTENCY_KEY
-from mcp_workflows.mcp_server.waits import signal_command
+from mcp_workflows.mcp_server.waits import Ways
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import RunQuery, RunView
 
@@ -41,10 +41,10 @@ _USUAL_WAIT = 10.0
 class Calls:
     """The tools. Arguments have been checked against the tools' schemas, but for a workflow's own."""
 
-    def __init__(self, runs: Runs, clock: Clock, database: str | None = None) -> None:
+    def __init__(self, runs: Runs, clock: Clock, ways: Ways) -> None:
         self._runs = runs
         self._clock = clock
-        self._database = database
+        self._ways = ways
         self.durably = Durably()
         self._follower = Follower(runs, self.durably, clock)
 
@@ -148,8 +148,7 @@ class Calls:
         try:
             view = await self.durably.finish(sending)
         except PersonNeeded as needed:
-            command = signal_command(needed.run_id, needed.name, self._database)
-            return refusal(refusals.person_needed(needed, command))
+            return refusal(refusals.person_needed(needed, *self._ways.way(needed.run_id, needed.name, needed.wait)))
         except UnknownRun:
             return await self._unknown(run_id, caller)
         except SystemUnwell as unwell:
@@ -226,9 +225,9 @@ class Calls:
         now = self._clock()
         following = followed.cut_short
         if followed.remark is not None:
-            usual = next_step(followed.view, now, by_key=by_key)
+            usual = next_step(followed.view, now, by_key=by_key, page=self._ways.links is not None)
             following = f"{followed.remark} {usual}" if usual else followed.remark
-        return Telling(now, named=named, by_key=by_key, next=following, database=self._database)
+        return Telling(now, named=named, by_key=by_key, next=following, ways=self._ways)
 
     async def _told(self, view: RunView, caller: Caller) -> CallToolResult | InputRequiredResult:
         """The run after it was told something, and waited for as its tool would."""

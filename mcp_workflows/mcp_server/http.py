@@ -13,13 +13,16 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
 
 from mcp_workflows import __version__
+from mcp_workflows.access.links import PATH as PAGES_PATH
 from mcp_workflows.errors import SettingsInvalid, SystemUnwell
 from mcp_workflows.mcp_server.authentication import Authentication
 from mcp_workflows.mcp_server.callbacks import callback_route
 from mcp_workflows.mcp_server.departure import EndStreams, LastAnswers, Uvicorn
+from mcp_workflows.mcp_server.hosts import KnownHosts
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.runtime.views import RunQuery
 
@@ -40,20 +43,22 @@ def http_app(
     allowed_origins: Sequence[str] = (),
     public_host: str | None = None,
     authentication: Authentication | None = None,
+    pages: ASGIApp | None = None,
 ) -> Starlette:
     """The app of this server; its lifespan must run.
 
     ``allowed_hosts`` are names of the Host header that are accepted besides the loopback's, with any port or with the
     one given; ``allowed_origins`` are origins of browser pages besides those of these hosts. Services call back at
     ``public_host`` too, and where clients have to authenticate, they may call there as well.
+    ``pages`` are those of people, below ``PAGES_PATH``.
     """
     hosts = [*_LOOPBACK, *allowed_hosts]
     if authentication is not None and public_host is not None:
         hosts.append(public_host)
     origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")] + list(allowed_origins)
     routes = [Route("/healthz", _health(server), methods=["GET"])]
+    called_at = [*hosts, public_host] if public_host else hosts
     if server.runs.callbacks is not None:
-        called_at = [*hosts, public_host] if public_host else hosts
         routes.append(callback_route(server.runs, server.runs.callbacks, called_at))
     app = server.streamable_http_app(
         streamable_http_path=MCP_PATH,
@@ -67,6 +72,8 @@ def http_app(
         # Only what is asked of /mcp: the token of a service that calls back is none of ours, and goes nowhere.
         app.router.routes = [_guarded(route, authentication) for route in app.router.routes]
         app.router.routes += authentication.routes()
+    if pages is not None:
+        app.router.routes.append(Mount(PAGES_PATH.rstrip("/"), KnownHosts(pages, called_at)))
     app.add_middleware(EndStreams, stopping=server.stopping)
     app.add_middleware(LastAnswers, stopping=server.stopping)
     return app
@@ -82,6 +89,7 @@ async def serve_http(
     allowed_origins: Sequence[str] = (),
     public_host: str | None = None,
     authentication: Authentication | None = None,
+    pages: ASGIApp | None = None,
     listener: socket.socket | None = None,
     listening: Callable[[str], None] = lambda url: None,  # noqa: ARG005
 ) -> None:
@@ -95,7 +103,7 @@ async def serve_http(
     listener = listener or listen(host, port, authenticated=authentication is not None)
     app = http_app(
         server, allowed_hosts=[*allowed_hosts, host], allowed_origins=allowed_origins, public_host=public_host,
-        authentication=authentication,
+        authentication=authentication, pages=pages,
     )  # fmt: skip
     config = uvicorn.Config(
         app, host=host, port=port, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",

@@ -22,8 +22,8 @@ _POLL = f"Call get_run with wait_seconds {LONGEST_WAIT}."
 _QUEUED = "Busy: the run is queued until a server has room for it, and begins by itself."
 
 
-def next_step(view: RunView, now: datetime, *, by_key: bool = False) -> str | None:
-    """``by_key``: the caller gave an ``_idempotency_key``, so joining came from that."""
+def next_step(view: RunView, now: datetime, *, by_key: bool = False, page: bool = False) -> str | None:
+    """``by_key``: the caller gave an ``_idempotency_key``, so joining came from that. ``page``: a person answers on one."""
     match view.status:
         case RunStatus.COMPLETED:
             return _joined(view, now, by_key) if view.joined else None
@@ -36,11 +36,11 @@ def next_step(view: RunView, now: datetime, *, by_key: bool = False) -> str | No
         case RunStatus.FAILED | RunStatus.CANCELLED:
             return _ended(view)
         case RunStatus.COMPENSATING if view.waiting_for:
-            return f"What was completed is being undone. {_asked(view.waiting_for)}"
+            return f"What was completed is being undone. {_asked(view.waiting_for, page)}"
         case RunStatus.COMPENSATING:
             return f"What was completed is being undone. {_POLL}"
         case _ if view.waiting_for:
-            return _with_joined(view, now, by_key, _asked(view.waiting_for))
+            return _with_joined(view, now, by_key, _asked(view.waiting_for, page))
         case RunStatus.WAITING if _far(view.wake_at, now):
             return _with_joined(view, now, by_key, _waiting(cast("datetime", view.wake_at), now))
         case _:
@@ -68,16 +68,17 @@ def _with_joined(view: RunView, now: datetime, by_key: bool, sentence: str) -> s
     return f"{_joined(view, now, by_key)} {sentence}" if view.joined else sentence
 
 
-def _asked(waits: Sequence[Waiting]) -> str:
+def _asked(waits: Sequence[Waiting], page: bool) -> str:
     """Somebody must answer: who, and how."""
     by = {wait.by for wait in waits}
+    way = "url" if page else "command"
     if by == {"person"}:
-        return f"A person decides: give the user the command, then call get_run with wait_seconds {LONGEST_WAIT}."
+        return f"A person decides: give the user the {way}, then call get_run with wait_seconds {LONGEST_WAIT}."
     answer = "signal_run with name and data (see schema)"
     if by == {"anyone"}:
         return f"Answer with {answer}; or call get_run with wait_seconds {LONGEST_WAIT} until somebody else does."
     return (
-        f'By "person": give the user the command; by "anyone": {answer}. '
+        f'By "person": give the user the {way}; by "anyone": {answer}. '
         f"Then call get_run with wait_seconds {LONGEST_WAIT}."
     )
 

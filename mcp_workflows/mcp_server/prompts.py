@@ -33,6 +33,7 @@ from mcp_workflows.mcp_server.guide import GUIDE
 from mcp_workflows.mcp_server.pages import page_of
 from mcp_workflows.mcp_server.run_object import Telling, run_object
 from mcp_workflows.mcp_server.trace_document import small, step_line, step_whole
+from mcp_workflows.mcp_server.waits import Ways
 from mcp_workflows.mcp_server.wording import cut
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import Trace, TraceMessage
@@ -74,10 +75,10 @@ PROMPTS = [
 class Prompts:
     """``checking``: a sentence that says how a definition is checked here."""
 
-    def __init__(self, runs: Runs, clock: Clock, database: str | None, checking: str) -> None:
+    def __init__(self, runs: Runs, clock: Clock, ways: Ways, checking: str) -> None:
         self._runs = runs
         self._clock = clock
-        self._database = database
+        self._ways = ways
         self._checking = checking
 
     async def list(self, _ctx: Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
@@ -100,7 +101,7 @@ class Prompts:
             raise MCPError(INVALID_PARAMS, f"No run {cut(run_id, 40)} that you may see.") from None
         except SystemUnwell as unwell:
             raise MCPError(INTERNAL_ERROR, refusals.unwell(unwell)) from None
-        told = run_object(view, Telling(self._clock(), named=True, database=self._database))
+        told = run_object(view, Telling(self._clock(), named=True, ways=self._ways))
         task = _TASKS.get(view.status, f"is {view.status}. Say how far it is and what it needs, if anything")
         steps = {step.path: step for step in trace.steps}
         failed = steps.get(view.error.step) if view.error is not None and view.error.step is not None else None

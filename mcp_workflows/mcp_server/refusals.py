@@ -35,14 +35,13 @@ def bounded(error: CallerError) -> str:
     return cut(str(error), LONGEST)
 
 
-def person_needed(needed: PersonNeeded, command: str) -> str:
+def person_needed(needed: PersonNeeded, kind: str, way: str) -> str:
     """An approval that is not an agent's to give: what the agent can tell its user."""
     until = f" (valid until {day_and_time(needed.expires_at)})" if needed.expires_at else ""
-    return cut(
-        f"Refused: {needed} Give the user this command for their terminal{until}: {command} "
-        f"Then call get_run with wait_seconds {LONGEST_WAIT}.",
-        LONGEST,
-    )
+    then = f"hen call get_run with wait_seconds {LONGEST_WAIT}."
+    if kind == "url":
+        return cut(f"Refused: {needed} Give the user {way}{until}, t{then}", LONGEST)
+    return cut(f"Refused: {needed} Give the user this command for their terminal{until}: {way} T{then}", LONGEST)
 
 
 def may_not(actor: str, what: str, scope: str) -> str:

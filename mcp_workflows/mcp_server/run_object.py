@@ -14,7 +14,7 @@ from mcp_workflows.mcp_server.next_step import next_step
 from mcp_workflows.mcp_server.selection import member_path
 from mcp_workflows.mcp_server.shape import shape_of, size_of
 from mcp_workflows.mcp_server.uris import result_uri
-from mcp_workflows.mcp_server.waits import waits_object
+from mcp_workflows.mcp_server.waits import NOT_HERE, Ways, waits_object
 from mcp_workflows.mcp_server.wording import age, cut
 from mcp_workflows.runtime.views import RunView
 
@@ -38,8 +38,8 @@ class Telling:
     by_key: bool = False
     next: str | None = None
     """Said in place of the usual sentence."""
-    database: str | None = None
-    """What a person's command for the run says of where it is kept."""
+    ways: Ways = NOT_HERE
+    """How a person can answer."""
 
 
 def run_object(view: RunView, telling: Telling) -> dict[str, Json]:
@@ -50,14 +50,14 @@ def run_object(view: RunView, telling: Telling) -> dict[str, Json]:
     told["status"] = str(view.status)
     if view.joined:
         told["joined"] = True
-    following = telling.next or next_step(view, telling.now, by_key=telling.by_key)
+    following = telling.next or next_step(view, telling.now, by_key=telling.by_key, page=telling.ways.links is not None)
     if view.status is RunStatus.COMPLETED and view.result is not None:
         told |= result_of(view)
         following = _read_a_part(view.result, following) if "result_omitted" in told else following
     if view.error is not None:
         told["error"] = error_object(view.error, retry_helps=view.retry_helps)
     if view.waiting_for:
-        told |= waits_object(view, telling.database)
+        told |= waits_object(view, telling.ways)
     told |= _course(view)
     if following:
         told["next"] = following

@@ -22,6 +22,7 @@ from mcp_types import (
 )
 
 from mcp_workflows import __version__
+from mcp_workflows.access.links import Links
 from mcp_workflows.access.rate import Rate
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.definition.model.fields import BUILT_IN_TOOLS
@@ -45,6 +46,7 @@ from mcp_workflows.mcp_server.prompts import CHECKED_BY_HAND, Prompts
 from mcp_workflows.mcp_server.resources import Resources
 from mcp_workflows.mcp_server.tasks import EXTENSION, Tasks, declares
 from mcp_workflows.mcp_server.toolbox import Toolbox
+from mcp_workflows.mcp_server.waits import Ways
 from mcp_workflows.runtime.runs import Runs
 
 logger = logging.getLogger(__name__)
@@ -55,13 +57,16 @@ Context = ServerRequestContext[dict[str, Any], Any]
 class WorkflowServer(Server[dict[str, Any]]):
     """Serves one node's workflows to any number of clients, over any transport.
 
-    ``database`` is where its runs are kept, as a person's commands for them must say; ``rate`` how often an actor may ask.
+    ``database`` is where its runs are kept, as a person's commands for them must say; ``links`` lead to the page on which
+    people answer, while one is served; ``rate`` is how often an actor may ask.
     """
 
     def __init__(
-        self, runs: Runs, *, database: str | None = None, rate: Rate | None = None, max_tools: int = MAX_TOOLS,
-        tool_prefix: str = "", authoring: Authoring | None = None, clock: Clock = utc_now,
+        self, runs: Runs, *, database: str | None = None, links: Links | None = None, rate: Rate | None = None,
+        max_tools: int = MAX_TOOLS, tool_prefix: str = "", authoring: Authoring | None = None,
+        clock: Clock = utc_now,
     ) -> None:  # fmt: skip
+        ways = Ways(database, links)
         self._announcer = Announcer()
         self.runs = runs
         self._max_tools = max_tools
@@ -69,7 +74,7 @@ class WorkflowServer(Server[dict[str, Any]]):
         self._toolbox = self._made()
         self._resources = Resources(runs, self._announcer, lambda: self._toolbox, authoring)
         self._prompts = Prompts(
-            runs, clock, database, checking=authoring.checking if authoring is not None else CHECKED_BY_HAND
+            runs, clock, ways, checking=authoring.checking if authoring is not None else CHECKED_BY_HAND
         )
         self._completions = Completions(runs, lambda: self._toolbox)
         self.stopping = asyncio.Event()
@@ -98,7 +103,7 @@ class WorkflowServer(Server[dict[str, Any]]):
         self.middleware.append(seal(runs.key(KEY_PURPOSE), lambda ctx: caller_of(ctx).actor))
         if tool_prefix:
             self.middleware.append(Naming(tool_prefix, BUILT_IN_TOOLS))
-        self._calls = Calls(runs, clock, database)
+        self._calls = Calls(runs, clock, ways)
         self._tasks = Tasks(runs, self._calls, lambda: self._toolbox, clock)
         self._tasks.install(self, self._announcer)
         runs.catalog.on_change(self._definitions_changed)

@@ -1,9 +1,11 @@
-"""What a run waits for from outside, as a model gets it, and the command by which a person answers."""
+"""What a run waits for from outside, as a model gets it, and how a person answers: on a page, or by a command."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 
+from mcp_workflows.access.links import Links
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.program import Json
 from mcp_workflows.mcp_server.shape import shape_of, size_of
@@ -15,7 +17,28 @@ _LONGEST_MESSAGE = 1000
 _LARGEST_SCHEMA = 4 * 1024
 
 
-def waits_object(view: RunView, database: str | None) -> dict[str, Json]:
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a person can answer: on the page that ``links`` lead to, while one is served, or else at the terminal.
+
+    ``database`` is where runs are kept, as a command for them must say.
+    """
+
+    database: str | None = None
+    links: Links | None = None
+
+    def way(self, run_id: str, name: str, wait: str) -> tuple[str, str]:
+        """``url`` or ``command``, and which one. ``wait`` is the wait's key."""
+        if self.links is not None:
+            return "url", self.links.url(run_id, wait)
+        return "command", signal_command(run_id, name, self.database)
+
+
+NOT_HERE = Ways()
+"""At the terminal, of the default database."""
+
+
+def waits_object(view: RunView, ways: Ways) -> dict[str, Json]:
     """``waiting_for``, and ``waiting_for_omitted`` where it is only the first of many.
 
     Several waits for the same signal are one here: a signal is taken by the first of them.
@@ -24,7 +47,7 @@ def waits_object(view: RunView, database: str | None) -> dict[str, Json]:
     for wait in view.waiting_for:
         different.setdefault((wait.kind, wait.name), wait)
     waits = list(different.values())
-    told: dict[str, Json] = {"waiting_for": [_told(wait, view.run_id, database) for wait in waits[:_SHOWN]]}
+    told: dict[str, Json] = {"waiting_for": [_told(wait, view.run_id, ways) for wait in waits[:_SHOWN]]}
     if len(waits) > _SHOWN:
         told["waiting_for_omitted"] = len(waits) - _SHOWN
     return told
@@ -36,7 +59,7 @@ def signal_command(run_id: str, name: str, database: str | None) -> str:
     return shlex.join(words)
 
 
-def _told(wait: Waiting, run_id: str, database: str | None) -> dict[str, Json]:
+def _told(wait: Waiting, run_id: str, ways: Ways) -> dict[str, Json]:
     told: dict[str, Json] = {"kind": wait.kind, "name": wait.name}
     if wait.message is not None:
         told["message"] = cut(wait.message, _LONGEST_MESSAGE)
@@ -48,7 +71,8 @@ def _told(wait: Waiting, run_id: str, database: str | None) -> dict[str, Json]:
     if wait.expires_at is not None:
         told["expires_at"] = instant(wait.expires_at)
     if wait.by == "person":
-        told["command"] = signal_command(run_id, wait.name, database)
+        kind, way = ways.way(run_id, wait.name, wait.key)
+        told[kind] = way
     return told
 
 

@@ -17,12 +17,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mcp_workflows.asking.resuming import resume_body
-from mcp_workflows.asking.signals import Given, Posting, answered, not_taken, past_lists, posting
+from mcp_workflows.asking.signals import Given, Posting, answered, answers, not_taken, past_lists, posting
 from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.clock import Clock, new_id
 from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine import moves
+from mcp_workflows.engine.paths import around
 from mcp_workflows.engine.records import Message, Run, RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import RecordRefused, RunRefused, SettingsInvalid, Stopping, UnknownRun
@@ -33,8 +34,8 @@ from mcp_workflows.runtime.following import Following, Stop, Tell
 from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.telling import Teller
-from mcp_workflows.runtime.viewing import Viewer, view_of
-from mcp_workflows.runtime.views import Progress, RunPage, RunQuery, RunView, Trace, TraceMessage
+from mcp_workflows.runtime.viewing import Viewer, told_of, view_of
+from mcp_workflows.runtime.views import Asking, Progress, RunPage, RunQuery, RunView, Trace
 from mcp_workflows.store import NewRun, StartResult, Store
 
 logger = logging.getLogger(__name__)
@@ -192,6 +193,22 @@ class Runs:
         given = Given(name, data, by or actor or LOCAL, via, person, decides)
         return await self._send(await self._run(run_id, actor), given)
 
+    async def asked(self, run_id: str, wait: str, *, actor: str | None) -> Asking:
+        """What the wait that its ``Waiting.key`` names is about, and what came of it. Raises ``UnknownRun``."""
+        run = await self._run(run_id, actor)
+        definition = await self.catalog.definition_of(run.definition_id)
+        view = await self._viewer.view(run)
+        path = wait.rpartition("#")[0]
+        messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
+        return Asking(
+            run=view,
+            title=definition.title or definition.name,
+            description=definition.description,
+            wait=next((one for one in view.waiting_for if one.key == wait), None),
+            answer=next((told_of(message) for message in messages if answers(message, wait)), None),
+            steps=await self._store.load_steps(run.run_id, {"", *around(path)}),
+        )
+
     async def answer(
         self, run_id: str, wait: str, data: Json, *, actor: str | None, via: str, person: bool, by: str | None = None
     ) -> RunView:
@@ -247,8 +264,7 @@ class Runs:
         attempts = await self._store.load_attempts(run.run_id)
         messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
         view = await self._viewer.view(run)
-        told = [TraceMessage(m.kind, m.actor, m.received_at, m.reason, m.body) for m in messages]
-        return Trace(view, steps, attempts, told)
+        return Trace(view, steps, attempts, [told_of(message) for message in messages])
 
     def _new_run(self, served: Served, value: Json, actor: str, idempotency_key: str | None, *, own: bool) -> NewRun:
         now = self._clock()

@@ -10,13 +10,13 @@ from dataclasses import replace
 from mcp_workflows.asking.resuming import once_in_doubt, resumable
 from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.engine.corrections import corrected
-from mcp_workflows.engine.records import AT_ONCE, Run
+from mcp_workflows.engine.records import AT_ONCE, Message, Run
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.engine.undo_plan import plan
 from mcp_workflows.errors import DefinitionInvalid
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node
-from mcp_workflows.runtime.views import Progress, RunView
+from mcp_workflows.runtime.views import Progress, RunView, TraceMessage
 from mcp_workflows.store import Store
 
 
@@ -88,3 +88,8 @@ def view_of(run: Run) -> RunView:
         owner=run.owner,
         retry_helps=record.error is not None and record.error.retryable,
     )
+
+
+def told_of(message: Message) -> TraceMessage:
+    """Who asked a run for what."""
+    return TraceMessage(message.kind, message.actor, message.received_at, message.reason, message.body)

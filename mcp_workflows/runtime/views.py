@@ -82,6 +82,21 @@ class TraceMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """One wait of a run, as the person who is to answer needs to see it."""
+
+    run: RunView
+    title: str
+    description: str
+    wait: Waiting | None
+    """``None``: the run does not wait for that any more, or never did."""
+    answer: TraceMessage | None
+    """What it was answered with."""
+    steps: Sequence[StepRecord]
+    """What happened so far in the lists that the step stands in, in the order in which it was settled."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunQuery:
     """What ``list_runs`` filters by. ``status``: ``open``, ``needs_input``, ``any`` or a status of a run."""
 

@@ -15,6 +15,7 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.next_step import nothing_to_cancel
 from mcp_workflows.mcp_server.run_object import LARGEST_RESULT, Telling, run_line, run_object
 from mcp_workflows.mcp_server.shape import size_of
+from mcp_workflows.mcp_server.waits import Ways
 from mcp_workflows.runtime.views import Progress
 from tests.mcp_server.views import NOW, RUN_ID, refused_booking, view
 
@@ -259,7 +260,7 @@ def test_waits_for_one_signal_are_told_once_and_of_many_waits_the_first() -> Non
 
 def test_the_command_for_a_person_survives_the_shell() -> None:
     wait = asks(0, by="person")
-    told = run_object(view(RunStatus.WAITING, waiting_for=(wait,)), Telling(NOW, database="/home/anna b/runs.db"))
+    told = run_object(view(RunStatus.WAITING, waiting_for=(wait,)), Telling(NOW, ways=Ways("/home/anna b/runs.db")))
     command = told["waiting_for"][0]["command"]
     assert shlex.split(command) == [
         "mcp-workflows", "signal", RUN_ID, "items[0].ok", "--database", "/home/anna b/runs.db"
