@@ -96,13 +96,12 @@ def _scale(results: Results) -> Iterator[Verdict]:
     yield Verdict("memory that 100,000 waiting runs take", 10, memory, " MiB", at_least=False)
     for database, name in DATABASES.items():
         figure = results.one(f"recovery_{database}", database=database)
-        for field, text, wanted in (
-            ("first_step", "10,000 interrupted runs: the first goes on, {}, after", 1),
-            ("all_moving", "10,000 interrupted runs: all go on, {}, after", 10),
-        ):
+        runs = 10_000 if figure is None else figure["runs"]
+        for field, which, wanted in (("first_step", "the first goes on", 1), ("all_moving", "all go on", 10)):
             found = None if figure is None else figure[field]
-            yield Verdict(text.format(name), wanted, found, " s", at_least=False)
+            yield Verdict(f"{runs:,} interrupted runs: {which}, {name}, after", wanted, found, " s", at_least=False)
     for database, name in DATABASES.items():
         figure = results.one(f"full_{database}", database=database)
         cost = None if figure is None else figure["empty_per_second"] / figure["full_per_second"]
-        yield Verdict(f"cost of a step in a full database, {name}", 1.3, cost, TIMES, at_least=False)
+        rows = 10_000_000 if figure is None else figure["rows"]
+        yield Verdict(f"cost of a step beside {rows:,} finished step rows, {name}", 1.3, cost, TIMES, at_least=False)
