@@ -17,6 +17,7 @@ from mcp_workflows.asking.resuming import correctable
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.cli.spans import clock_time, span
 from mcp_workflows.cli.steps import STEP_MARKS, note_of, style_of, told
+from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.engine.records import AttemptRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus, StepStatus
@@ -132,13 +133,9 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
     if run.status is RunStatus.COMPLETED and result:
         yield Text.assemble(("result ", "dim"), _json(run.result))
     if run.error is not None:
-        where = f"{run.error.step}: " if run.error.step else ""
-        yield Text.assemble(("error ", "bad"), f"{where}{run.error.message}", (f" ({run.error.code})", "dim"))
-        if run.error.in_doubt:
-            yield Text("in doubt: it is unknown whether that took effect", "doubt")
-        forward = run.status is RunStatus.PAUSED or run.compensation == "none"
-        if forward and (request := correctable(run.error.request)):
-            yield Text.assemble(("sent ", "dim"), _json(request))
+        yield from _failed(run, run.error)
+    if run.stranded is not None:
+        yield Text.assemble(("stranded ", "doubt"), f"no server that is up can go on with it: {run.stranded}")
     if run.undone:
         yield Text.assemble(("undone ", "doubt"), _some(run.undone))
     for path, why in run.not_undone[:_NAMED]:
@@ -155,6 +152,16 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
         yield Text.assemble(("decide ", "doubt"), f"{resume}{_found_out(run)}, or {cancel}{undoes}")
     elif run.not_undone or (run.status is RunStatus.FAILED and run.compensation == "none"):
         yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}{place}{_found_out(run)}")
+
+
+def _failed(run: RunView, error: StepError) -> Iterator[Text]:
+    where = f"{error.step}: " if error.step else ""
+    yield Text.assemble(("error ", "bad"), f"{where}{error.message}", (f" ({error.code})", "dim"))
+    if error.in_doubt:
+        yield Text("in doubt: it is unknown whether that took effect", "doubt")
+    forward = run.status is RunStatus.PAUSED or run.compensation == "none"
+    if forward and (request := correctable(error.request)):
+        yield Text.assemble(("sent ", "dim"), _json(request))
 
 
 def _found_out(run: RunView) -> str:

@@ -27,6 +27,8 @@ def next_step(view: RunView, now: datetime, *, by_key: bool = False, page: bool 
     match view.status:
         case RunStatus.COMPLETED:
             return _joined(view, now, by_key) if view.joined else None
+        case _ if view.stranded is not None:
+            return f"No server that is up can go on with it: {view.stranded}. Tell the user; it goes on by itself once one can."
         case RunStatus.PENDING:
             return _with_joined(view, now, by_key, f"{_QUEUED} {_POLL}")
         case RunStatus.PAUSED:

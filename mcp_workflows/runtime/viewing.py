@@ -19,6 +19,8 @@ from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.views import Progress, RunView, TraceMessage
 from mcp_workflows.store import Store
 
+_TO_BE_MOVED = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.COMPENSATING})
+
 
 class Viewer:
     """Looks at runs of this node and of others."""
@@ -37,6 +39,8 @@ class Viewer:
         if record.status.finished:
             return view
         view = replace(view, progress=await self._progress(run))
+        if run.owner is None and record.status in _TO_BE_MOVED:
+            view = replace(view, stranded=await self._stranded(run))
         if record.waiting_for:
             definition = await self._catalog.definition_of(run.definition_id)
             rows = {row.path: row for row in await self._store.load_waiting(run.run_id)}
@@ -48,6 +52,15 @@ class Viewer:
             resumed = await self._store.count_messages(run.run_id, "resume")
             view = replace(view, would_undo=undone, resumed=resumed)
         return view
+
+    async def _stranded(self, run: Run) -> str | None:
+        """What all nodes that are up lack, each by its own word, to move ``run``; ``None``: one of them may take it."""
+        reports = [
+            node.report for node in await self._store.nodes() if node.ended_at is None and node.report is not None
+        ]
+        wanted = (run.workflow, run.version)
+        lacking = [[unable.why for unable in report.cannot if unable[:2] == wanted] for report in reports]
+        return "; ".join(sorted({why for whys in lacking for why in whys})) if lacking and all(lacking) else None
 
     async def _once_in_doubt(self, run: Run) -> bool:
         try:

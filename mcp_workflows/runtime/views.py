@@ -56,6 +56,8 @@ class RunView:
     """Of a failed or paused run: its step must run at most once and may have; somebody must find out before it goes on."""
     would_undo: tuple[str, ...] = ()
     """Of a paused run: what ``cancel`` would undo, in that order."""
+    stranded: str | None = None
+    """Of a run that nobody moves now, and that no server which is up could: what they lack."""
     resumed: int = 0
     """Of a paused run: how often somebody asked for it to be resumed before."""
 
