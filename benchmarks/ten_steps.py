@@ -70,8 +70,13 @@ class StepTimes:
         store.start, store.record = self._started, self._recorded
 
     async def _started(self, new: NewRun, *, max_queued: int | None = None) -> StartResult:
+        began = time.perf_counter()
         result = await self._start(new, max_queued=max_queued)
-        self._since[new.run_id] = time.perf_counter()
+        now = time.perf_counter()
+        if new.ended is None:
+            self._since[new.run_id] = now
+        else:  # it only computes, and is recorded with its end
+            self.seconds += [now - began] * len(new.ended.steps)
         return result
 
     async def _recorded(self, turn: Turn) -> None:
