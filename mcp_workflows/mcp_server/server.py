@@ -95,6 +95,8 @@ class WorkflowServer(Server[dict[str, Any]]):
             on_get_prompt=self._prompts.get,
             on_completion=self._completions.complete,
             on_subscriptions_listen=self._announcer.on_listen,
+            # Without it the SDK has all tools listed before each call over HTTP, to look up this one's.
+            get_tool_input_schema=lambda name: self._toolbox.input_schema(name.removeprefix(tool_prefix)),
         )
         self.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
         self.add_notification_handler("notifications/initialized", NotificationParams, self._announcer.on_initialized)

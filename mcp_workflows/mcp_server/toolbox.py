@@ -29,6 +29,7 @@ class Toolbox:
         self._built_in = {tool.name: tool for tool in (*(DISCOVERY_TOOLS if self.searched else ()), *RUN_TOOLS, *more)}
         self.tools = [*own.values(), *self._built_in.values()]
         self.names = [tool.name for tool in self.tools]
+        self._inputs = {tool.name: tool.input_schema for tool in self.tools}
 
     def definition(self, name: str) -> Definition | None:
         """The workflow that the tool of this name starts, or would if it were listed."""
@@ -37,6 +38,10 @@ class Toolbox:
     def built_in(self, name: str) -> Tool | None:
         """The tool of this name that is no workflow."""
         return self._built_in.get(name)
+
+    def input_schema(self, name: str) -> Mapping[str, Json] | None:
+        """Of the listed tool of this name."""
+        return self._inputs.get(name)
 
     def how_to_start(self, name: str) -> str:
         """A sentence for whoever has found out about the workflow otherwise than by its tool."""
