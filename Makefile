@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format bench peers soak install node lock clean
+.PHONY: demo test check format bench peers soak conformance install node lock clean
 
 install: $(VENV)/.installed
 
@@ -46,11 +46,14 @@ soak: install          ## the long tests: chaos for SOAK_SECONDS (600) each, wit
 	$(BIN)/python -m pytest -m soak --timeout 3600
 	$(BIN)/python -m pytest tests/engine --hypothesis-profile=soak --timeout 3600 -m "not soak"
 
-node: node_modules/.installed   ## Node, the MCP Inspector and Mermaid, for the tests marked "node"; needs npm
+conformance: install node   ## the official conformance suite of MCP, which is a part of `make test` too
+	$(BIN)/python -m pytest tests/conformance
+
+node: node_modules/.installed   ## Node, the conformance suite, the MCP Inspector and Mermaid, for the tests marked "node"; needs npm
 
 node_modules/.installed: Makefile
 	@echo "Installing into node_modules …"
-	@npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@24 @modelcontextprotocol/inspector@2.12.0 jsdom@31.0.1 mermaid@12.3.0
+	@npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@24 @modelcontextprotocol/conformance@0.2.0-alpha.12 @modelcontextprotocol/inspector@2.12.0 jsdom@31.0.1 mermaid@12.3.0
 	@touch $@
 
 lock:                  ## resolve pyproject.toml anew into requirements.lock

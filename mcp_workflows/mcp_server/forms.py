@@ -129,7 +129,7 @@ def _shown(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     told = {word: schema[word] for word in ("title", "description") if isinstance(schema.get(word), str)}
     if kind == "array":
         items = schema.get("items")
-        choices = _choices(cast("Mapping[str, Any]", items)) if isinstance(items, Mapping) else None
+        choices = _choices(cast("Mapping[str, Any]", items), "anyOf") if isinstance(items, Mapping) else None
         bounds = {word: schema[word] for word in ("minItems", "maxItems") if word in schema}
         return None if choices is None else {"type": "array", **told, "items": choices, **bounds}
     if not isinstance(kind, str) or kind not in _WORDS or "const" in schema:
@@ -137,21 +137,35 @@ def _shown(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     default = schema.get("default")
     if isinstance(default, _DEFAULTS[kind]) and isinstance(default, bool) == (kind == "boolean"):
         told["default"] = default
-    if "enum" in schema:
-        choices = _choices(schema)
-        return None if choices is None else {**choices, **told}
+    choices = _choices(schema, "oneOf")
+    if choices is not None or "enum" in schema:
+        return None if choices is None else {"type": "string", **choices, **told}
     words = {word: schema[word] for word in _WORDS[kind] if word in schema}
     if schema.get("format") in _FORMATS:
         words["format"] = schema["format"]
     return {"type": kind, **told, **words}
 
 
-def _choices(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    choices = schema.get("enum")
-    if schema.get("type") != "string" or not isinstance(choices, list):
+def _choices(schema: Mapping[str, Any], titled: str) -> dict[str, Any] | None:
+    """``titled``: the keyword of choices that have titles, which forms know by another name in a list."""
+    if schema.get("type", "string") != "string":
         return None
-    texts = cast("list[Any]", choices)
-    return {"type": "string", "enum": texts} if all(isinstance(one, str) for one in texts) else None
+    choices = schema.get("enum")
+    if isinstance(choices, list):
+        texts = cast("list[Any]", choices)
+        return {"type": "string", "enum": texts} if all(isinstance(one, str) for one in texts) else None
+    ways = schema.get(titled)
+    told = [_titled(way) for way in cast("list[Any]", ways)] if isinstance(ways, list) else []
+    return None if not told or None in told else {titled: told}
+
+
+def _titled(way: Any) -> dict[str, str] | None:
+    if not isinstance(way, Mapping):
+        return None
+    shape = cast("Mapping[str, Any]", way)
+    value = shape.get("const")
+    title = shape.get("title", value)
+    return {"const": value, "title": title} if isinstance(value, str) and isinstance(title, str) else None
 
 
 def _as_json(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,16 @@ def asked(wait: Waiting) -> dict[str, Any]:
             {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}, "maxItems": 1},
             {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}, "maxItems": 1},
         ),
+        (
+            {"type": "string", "oneOf": [{"const": "a", "title": "A"}, {"const": "b"}], "default": "b"},
+            {"type": "string", "oneOf": [{"const": "a", "title": "A"}, {"const": "b", "title": "b"}], "default": "b"},
+        ),
+        (
+            {"type": "array", "items": {"anyOf": [{"const": "a", "title": "A"}]}},
+            {"type": "array", "items": {"anyOf": [{"const": "a", "title": "A"}]}},
+        ),
+        ({"type": "string", "oneOf": [{"const": "a"}, {"pattern": "^b"}]}, {"type": "string"}),
+        ({"type": "integer", "oneOf": [{"const": 1, "title": "One"}]}, {"type": "integer"}),
     ],
 )
 def test_what_forms_can_show_is_shown_and_the_rest_is_left_to_the_check(schema: Any, shown: Any) -> None:
@@ -64,6 +74,7 @@ def test_what_forms_can_show_is_shown_and_the_rest_is_left_to_the_check(schema: 
         ({"type": "array", "items": {"type": "string"}}, '["a"]', ["a"]),
         ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1}', {"a": 1}),
         ({"type": "integer", "enum": [1, 2]}, "2", 2),
+        ({"type": "array", "items": {"anyOf": [{"const": 1, "title": "One"}]}}, "[1]", [1]),
         ({"const": 7}, "7", 7),
         ({}, "no JSON", "no JSON"),
         ({"type": "array"}, "[" * 100_000, "[" * 100_000),
@@ -193,7 +204,7 @@ def test_what_clients_may_send_is_what_is_read() -> None:
 
 
 WORDS = st.sampled_from(
-    ["type", "enum", "items", "default", "minLength", "maximum", "format", "title", "const", "$ref", "anyOf"]
+    ["type", "enum", "items", "default", "minLength", "maximum", "format", "title", "const", "$ref", "anyOf", "oneOf"]
 )
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5)
