@@ -49,11 +49,11 @@ soak: install          ## the long tests: chaos for SOAK_SECONDS (600) each, wit
 conformance: install node   ## the official conformance suite of MCP, which is a part of `make test` too
 	$(BIN)/python -m pytest tests/conformance
 
-node: node_modules/.installed   ## Node, the conformance suite, the MCP Inspector and Mermaid, for the tests marked "node"; needs npm
+node: node_modules/.installed   ## Node, the TypeScript SDK, the conformance suite, the MCP Inspector and Mermaid, for the tests marked "node"; needs npm
 
 node_modules/.installed: Makefile
 	@echo "Installing into node_modules …"
-	@npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@24 @modelcontextprotocol/conformance@0.2.0-alpha.12 @modelcontextprotocol/inspector@2.12.0 jsdom@31.0.1 mermaid@12.3.0
+	@npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@24 @modelcontextprotocol/client@2.4.0 @modelcontextprotocol/conformance@0.2.0-alpha.12 @modelcontextprotocol/inspector@2.12.0 jsdom@31.0.1 mermaid@12.3.0
 	@touch $@
 
 lock:                  ## resolve pyproject.toml anew into requirements.lock
