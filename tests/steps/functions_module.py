@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import threading
 from datetime import date
@@ -16,6 +17,7 @@ import mcp_workflows
 gate = threading.Event()
 begun = threading.Semaphore(0)
 calls: list[Any] = []
+on_behalf_of: contextvars.ContextVar[str] = contextvars.ContextVar("on_behalf_of", default="nobody")
 
 
 class Address(BaseModel):
@@ -40,6 +42,12 @@ def print_label(address: Address, copies: int = 1, *, printed: date) -> Label:
 async def _greet(name: str) -> str:
     await asyncio.sleep(0)
     return f"Hello {name}"
+
+
+@mcp_workflows.function
+async def whose_async() -> str:
+    await asyncio.sleep(0)
+    return on_behalf_of.get()
 
 
 @mcp_workflows.function

@@ -239,6 +239,32 @@ async def test_an_async_function_is_cancelled_when_its_time_is_up() -> None:
     assert "cancelled" in module.calls
 
 
+async def test_each_of_many_async_functions_at_once_is_called_in_the_context_of_its_own_attempt() -> None:
+    async def attempt(whose: str) -> Any:
+        module.on_behalf_of.set(whose)  # of this task alone
+        return await c.completed(call("whose_async"))
+
+    names = [f"caller {number}" for number in range(50)]
+    async with calling(functions=FUNCTIONS) as c:
+        assert await asyncio.gather(*(attempt(name) for name in names)) == names
+
+
+async def test_a_cancelled_attempt_in_a_crowd_cancels_its_own_async_function_alone() -> None:
+    async with calling(functions=FUNCTIONS) as c:
+        lingering = asyncio.create_task(c.attempt(call("linger")))
+        await _begun()
+        crowd = [asyncio.create_task(c.completed(call("greet", name=str(number)))) for number in range(50)]
+        unbegun = asyncio.create_task(c.attempt(call("linger")))
+        await asyncio.sleep(0)
+        unbegun.cancel()
+        lingering.cancel()
+        assert await asyncio.gather(*crowd) == [f"Hello {number}" for number in range(50)]
+        ended = await asyncio.gather(lingering, unbegun, return_exceptions=True)
+        assert all(isinstance(one, asyncio.CancelledError) for one in ended)
+        assert await c.completed(call("greet", name="next")) == "Hello next"  # after whatever was handed over before
+    assert module.calls.count("cancelled") >= 1
+
+
 async def test_an_async_function_that_blocks_holds_up_only_its_own_kind(caplog: pytest.LogCaptureFixture) -> None:
     async with calling(functions=FUNCTIONS) as c:
         blocker = asyncio.create_task(c.completed(call("block_the_loop")))

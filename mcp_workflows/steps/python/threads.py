@@ -8,7 +8,7 @@ of their own, in one thread. All threads are daemons: a stuck one does not keep 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import contextvars
 import logging
 import queue
 import sys
@@ -18,7 +18,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import CodeType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+from mcp_workflows.steps.python.handover import Handover, tell
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -92,7 +94,7 @@ class Threads:
 
     def _work(self, call: Callable[[], _T], done: asyncio.Future[_T]) -> None:
         outcome = call()
-        _tell(done.get_loop(), self._done, done, outcome)
+        tell(done.get_loop(), self._done, done, outcome)
 
     def _begin(self, work: Callable[[], None]) -> None:
         if self._idle:
@@ -163,11 +165,57 @@ class Threads:
             self._queue.put(None)
 
 
+class _Visit(Generic[_T]):
+    """A coroutine in another event loop, in the context of whoever asks for it, and what it gives in this one."""
+
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, _T]], there: Handover, here: Handover) -> None:
+        self._call = call
+        self._context = contextvars.copy_context()
+        self._there = there
+        self._here = here
+        self._task: asyncio.Task[_T] | None = None
+        self._left = False
+        self._ended = False
+        self.done: asyncio.Future[_T] = here.loop.create_future()
+        there.put(self._start)
+
+    def leave(self) -> None:
+        """Cancels the coroutine, unless it has ended."""
+        if not self._ended:
+            self._there.put(self._cancel)
+
+    # In the other loop
+
+    def _start(self) -> None:
+        if not self._left:
+            self._task = self._there.loop.create_task(self._call(), context=self._context)
+            self._task.add_done_callback(lambda task: self._here.put(partial(self._settle, task)))
+
+    def _cancel(self) -> None:
+        self._left = True
+        if self._task is not None:
+            self._task.cancel()
+
+    # In this loop
+
+    def _settle(self, task: asyncio.Task[_T]) -> None:
+        self._ended = True
+        if self.done.done():
+            return
+        if task.cancelled():
+            self.done.cancel()
+        elif (error := task.exception()) is not None:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(task.result())
+
+
 class LoopThread:
-    """One event loop in a thread of its own, started at first use."""
+    """One event loop in a thread of its own, started at first use. Used from one event loop."""
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._there: Handover | None = None
+        self._here: Handover | None = None
         self._thread: threading.Thread | None = None
 
     async def run(
@@ -178,21 +226,27 @@ class LoopThread:
 
         Raises ``Busy`` when it has not begun after ``patience`` seconds: some function blocks the loop.
         """
-        loop = self._loop or self._start()
-        future = asyncio.run_coroutine_threadsafe(call(), loop)
-        done = asyncio.wrap_future(future)
+        if self._here is None:
+            self._here = Handover(asyncio.get_running_loop())
+        visit = _Visit(call, self._there or self._start(), self._here)
+        timer = self._here.loop.call_later(patience, self._lose_patience, visit, beginning, called_from)
         try:
-            if not (await asyncio.wait([done], timeout=patience))[0] and beginning.give_up():
-                raise Busy(f"an async function blocks the event loop that all of them share{self._where(called_from)}")
-            return await done
+            return await visit.done
         finally:
-            future.cancel()
+            timer.cancel()
+            visit.leave()
 
-    def _start(self) -> asyncio.AbstractEventLoop:
-        loop = self._loop = asyncio.new_event_loop()
+    def _lose_patience(self, visit: _Visit[Any], beginning: Beginning, called_from: CodeType) -> None:
+        if not visit.done.done() and beginning.give_up():
+            where = self._where(called_from)
+            visit.done.set_exception(Busy(f"an async function blocks the event loop that all of them share{where}"))
+
+    def _start(self) -> Handover:
+        loop = asyncio.new_event_loop()
+        self._there = Handover(loop)
         self._thread = threading.Thread(target=_serve_loop, args=(loop,), name="mcp-workflows-async", daemon=True)
         self._thread.start()
-        return loop
+        return self._there
 
     def _where(self, called_from: CodeType) -> str:
         """What blocks the loop, also for the log: what was called by ``called_from``."""
@@ -207,10 +261,10 @@ class LoopThread:
 
     async def close(self, grace: float = 1.0) -> None:
         """Cancels what runs, and gives it ``grace`` seconds."""
-        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is None or thread is None:
+        there, thread, self._there, self._thread = self._there, self._thread, None, None
+        if there is None or thread is None:
             return
-        _tell(loop, loop.stop)
+        tell(there.loop, there.loop.stop)
         await asyncio.to_thread(thread.join, grace)
         if thread.is_alive():
             _log.warning("an async function did not let itself be cancelled; it ends with the process")
@@ -229,8 +283,3 @@ def _serve_loop(loop: asyncio.AbstractEventLoop) -> None:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-
-
-def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to be told
-        loop.call_soon_threadsafe(callback, *args)
