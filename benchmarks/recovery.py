@@ -26,7 +26,7 @@ from benchmarks.databases import DATABASES
 from benchmarks.isolated import isolated
 from benchmarks.memory import resident
 from benchmarks.ten_steps import definition
-from mcp_workflows.app import App, Role, built_app
+from mcp_workflows.app import App, Role, built_app, spare_collector
 from mcp_workflows.engine.records import Turn
 from mcp_workflows.settings import Settings
 
@@ -103,6 +103,7 @@ async def recovered(folder: Path, url: str, runs: int) -> dict[str, float]:
                 all_moving.set()
 
         app.store.take_over, app.store.record = taking_over, record_and_count  # pyright: ignore[reportAttributeAccessIssue]
+        spare_collector()  # as a server does
         async with app.moving():
             await asyncio.wait_for(all_moving.wait(), BOUND)
     assert began is not None

@@ -34,8 +34,10 @@ TICK = 1.0
 """Seconds between two looks at the database when nothing happens; fewer where the lease is short."""
 CLAIM = 100
 """Runs claimed at the first of several looks."""
-BEGUN_AT_ONCE = 500
+BUILT_AT_ONCE = 500
 """Runs of which machines are built before others get their turn."""
+BEGUN_AT_ONCE = 500
+"""Runs that begin to move before others get their turn."""
 DEFECT = "a defect: see its log"
 """Why a run is left to others that no node may be able to move."""
 MAX_RECOVERIES = 3
@@ -269,8 +271,16 @@ class Node:
             for run, _ in able:
                 await self._take([run])
             return
+        machines: list[tuple[Run, Machine]] = []
         for number, ((run, definition), steps) in enumerate(zip(able, records, strict=True), 1):
-            await self._begin_again(run, definition, steps, messages.get(run.run_id, ()))
+            machine = await self._rebuilt(run, definition, steps)
+            if machine is not None:
+                machines.append((run, machine))
+            if number % BUILT_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        # Only now, so that each takes its first step before any of them takes another.
+        for number, (run, machine) in enumerate(machines, 1):
+            self._begin_again(run, machine, messages.get(run.run_id, ()))
             if number % BEGUN_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -298,9 +308,7 @@ class Node:
             found.setdefault(message.run_id, []).append(message)
         return found
 
-    async def _begin_again(
-        self, run: Run, definition: Definition, steps: Sequence[StepRecord], messages: Sequence[Message]
-    ) -> None:
+    async def _rebuilt(self, run: Run, definition: Definition, steps: Sequence[StepRecord]) -> Machine | None:
         """From its records. A run that has taken down one node after another is set aside."""
         try:
             machine = self._machine(run, definition, steps)
@@ -309,7 +317,10 @@ class Node:
         except Exception:
             logger.exception("run %s is left to other nodes", run.run_id)
             await self._leave_to_others(run, None, DEFECT)
-            return
+            return None
+        return machine
+
+    def _begin_again(self, run: Run, machine: Machine, messages: Sequence[Message]) -> None:
         if self._leaving:
             return
         self._claimed.pop(run.run_id)
