@@ -17,8 +17,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 demo: install          ## the main job, killed in the middle and finished all the same
 	@$(BIN)/mcp-workflows demo
 
-test: install          ## the whole suite
-	$(BIN)/python -m pytest
+test: install          ## the whole suite, a file at a time on each core
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: install         ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
