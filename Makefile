@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format bench peers soak conformance install node lock clean
+.PHONY: demo test check format bench peers soak conformance clients install node lock clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,14 @@ soak: install          ## the long tests: chaos for SOAK_SECONDS (600) each, wit
 conformance: install node   ## the official conformance suite of MCP, which is a part of `make test` too
 	$(BIN)/python -m pytest tests/conformance
 
+clients: .clients/.installed   ## MCP clients of others, FastMCP's and pydantic-ai's, for the tests that need them
+
+.clients/.installed: requirements-clients.lock
+	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
+	@echo "Installing into .clients …"
+	@.clients/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
 node: node_modules/.installed   ## Node, the TypeScript SDK, the conformance suite, the MCP Inspector and Mermaid, for the tests marked "node"; needs npm
 
 node_modules/.installed: Makefile
@@ -60,6 +68,7 @@ lock:                  ## resolve pyproject.toml anew into requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --group bench pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group clients --constraint requirements.lock -o requirements-clients.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -225,11 +225,16 @@ def _declaring(ctx: Context) -> Caller:
 
 
 def _admitted(ctx: Context, task_id: str) -> Caller:
-    """What the extension wants of a request for a task, which the SDK checks for requests of the core alone."""
+    """What the extension wants of a request for a task, which the SDK checks for requests of the core alone.
+
+    A header that names another task is refused. One that is missing is not, though clients must send it: it is for those in
+    between that route by it, every node here knows every task, and clients at large leave it out.
+    """
     if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
     caller = _declaring(ctx)
-    if ctx.request is not None and decode_header_value(ctx.request.headers.get(MCP_NAME_HEADER)) != task_id:
+    named = None if ctx.request is None else ctx.request.headers.get(MCP_NAME_HEADER)
+    if named is not None and decode_header_value(named) != task_id:
         raise MCPError(HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header is not the task's id.")
     return caller
 

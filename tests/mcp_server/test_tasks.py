@@ -256,14 +256,18 @@ async def post(url: str, method: str, header: str | None, **params: Any) -> tupl
     return answer.status_code, answer.json()
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
-async def test_over_http_the_header_names_the_task_or_nothing_is_done(tmp_path: Path, method: str) -> None:
+async def test_over_http_the_header_names_no_other_task_or_nothing_is_done(
+    tmp_path: Path, method: str, named: bool
+) -> None:
+    """Not every client sends it; see ``tests.clients.test_fastmcp``."""
     async with place(tmp_path, {"onboard": ONBOARD}) as here, here.listening() as url:
         run_id = (await here.app.runs.start("onboard_customer", CUSTOMER, actor="local")).run_id
         await here.app.runs.wait(run_id, actor="local", seconds=20, known=())
         answer = {"approve#1": {"action": "accept", "content": {"decision": "approved"}}}
         more: dict[str, Any] = {"inputResponses": answer} if method == "tasks/update" else {}
-        for header in (None, "r_other"):
+        for header in ("", "r_other"):
             status, reply = await post(url, method, header, taskId=run_id, **more)
             assert (status, reply["error"]["code"]) == (400, -32020)
         broken: list[dict[str, Any]] = [{"taskId": 7, **more}, {**more}]
@@ -273,7 +277,7 @@ async def test_over_http_the_header_names_the_task_or_nothing_is_done(tmp_path: 
             status, reply = await post(url, method, run_id, **params)
             assert (status, reply["error"]["code"]) == (400, -32602)
         assert (await here.app.runs.get(run_id, actor="local")).status == "waiting"
-        status, reply = await post(url, method, run_id, taskId=run_id, **more)
+        status, reply = await post(url, method, run_id if named else None, taskId=run_id, **more)
         assert (status, reply["result"]["resultType"]) == (200, "complete")
         if method == "tasks/get":
             assert reply["result"]["ttlMs"] is None, "null is said, and not left out"
