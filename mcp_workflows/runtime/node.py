@@ -34,6 +34,8 @@ TICK = 1.0
 """Seconds between two looks at the database when nothing happens; fewer where the lease is short."""
 CLAIM = 100
 """Runs claimed at the first of several looks."""
+HEAD_START = 0.1
+"""Seconds in which those move alone: to claim very many more is one long transaction, and what is recorded waits for it."""
 BUILT_AT_ONCE = 500
 """Runs of which machines are built before others get their turn."""
 BEGUN_AT_ONCE = 500
@@ -215,6 +217,8 @@ class Node:
             if len(claimed) < limit:
                 self._behind = False
                 break
+            if limit == CLAIM:
+                await asyncio.sleep(HEAD_START)
             limit = self._limits.runs
         else:
             self._behind = True
