@@ -143,6 +143,7 @@ async def built_app(
                 vars_of=lambda definition: environment.vars_over(definition.vars),
                 lacks_secrets=lambda definition: environment.missing(definition.secrets),
                 lacks=steps.lacks if role in _MOVING else lambda _: (),
+                served_at=None if served_at is None else settings.public_url or served_at,
             ),
             limits=Limits(
                 {Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0),

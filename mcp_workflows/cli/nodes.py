@@ -44,6 +44,8 @@ def _print(found: Sequence[NodeRow], queued: int) -> None:
     console = stdout()
     console.print(table if found else "No process has moved runs of this database yet.")
     for node in found:
+        if node.report is not None and node.ended_at is None and node.report.served_at is not None:
+            console.print(f"{node.name} is served at {escape(node.report.served_at)}", soft_wrap=True)
         for unable in node.report.cannot if node.report is not None and node.ended_at is None else ():
             console.print(
                 f"[doubt]{node.name} cannot run {unable.workflow} version {unable.version}:[/] {escape(unable.why)}",

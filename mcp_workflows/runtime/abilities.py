@@ -27,16 +27,17 @@ class Limits:
 
 class Abilities:
     """``vars_of`` gives what ``vars`` are in a definition on this node; ``lacks_secrets`` says which of a definition's secrets
-    have no value on this node, ``lacks`` what else it needs and is not here.
+    have no value on this node, ``lacks`` what else it needs and is not here. ``served_at``: where this node can be called.
     """
 
     def __init__(
         self, *, vars_of: Callable[[Definition], Mapping[str, Json]], lacks_secrets: Callable[[Definition], Collection[str]],
-        lacks: Callable[[Definition], Sequence[str]] = lambda _: (),
+        lacks: Callable[[Definition], Sequence[str]] = lambda _: (), served_at: str | None = None,
     ) -> None:  # fmt: skip
         self.vars_of = vars_of
         self._lacks_secrets = lacks_secrets
         self._lacks = lacks
+        self._served_at = served_at
         self._left: dict[int, tuple[Definition | None, Unable]] = {}
         self._told: tuple[str, NodeReport] | None = None
         self._looked = -LOOK_AGAIN
@@ -76,7 +77,9 @@ class Abilities:
         if told_by_this_one and time.monotonic() - self._looked < LOOK_AGAIN:
             return
         cannot = {unable[:2]: unable for _, unable in self._left.values()} | self._of_served(catalog)
-        report = NodeReport(limits.runs, limits.attempts, limits.attempts_per_host, tuple(sorted(cannot.values())))
+        report = NodeReport(
+            limits.runs, limits.attempts, limits.attempts_per_host, tuple(sorted(cannot.values())), self._served_at
+        )
         if self._told != (store.node_id, report):
             await store.report(report)
             self._told = (store.node_id, report)

@@ -263,7 +263,9 @@ def node_report(text: str | None) -> NodeReport | None:
         return None
     told = json.loads(text)
     cannot = tuple(Unable(*one[:3]) for one in told["cannot"])
-    return NodeReport(told["max_runs"], told["max_attempts"], told["max_attempts_per_host"], cannot)
+    return NodeReport(
+        told["max_runs"], told["max_attempts"], told["max_attempts_per_host"], cannot, told.get("served_at")
+    )
 
 
 def named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:

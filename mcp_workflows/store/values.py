@@ -136,12 +136,14 @@ class Unable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What a node that moves runs says of itself: its limits, and what it leaves to others."""
+    """What a node that moves runs says of itself: its limits, what it leaves to others, and where it can be called."""
 
     max_runs: int
     max_attempts: int
     max_attempts_per_host: int
     cannot: tuple[Unable, ...] = ()
+    served_at: str | None = None
+    """Its address for others, while it serves over HTTP; ``None``: nobody can call it, as on stdio."""
 
 
 @dataclass(frozen=True, slots=True)

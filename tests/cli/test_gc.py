@@ -79,6 +79,8 @@ def test_nodes_tell_what_a_server_takes_and_what_it_cannot_run(quick: Place, mon
         assert cannot["why"].endswith("set MCP_WORKFLOWS_SECRET_TOKEN")
         told = quick.call("nodes").stdout
         assert "0 of 7" in told
+        assert f"{server['name']} is served at {server['served_at']}\n" in told
+        assert server["served_at"].startswith("http://127.0.0.1:")
         assert "cannot run charge version 1: this server has no value for the secrets of charge" in told
     told = quick.call("nodes", "--json").json
     assert told["queued"] == 0
