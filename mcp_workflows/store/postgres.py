@@ -221,14 +221,22 @@ class Postgres:
         Whatever the server's defaults, a migration may take its time, but not wait for a table for long: everybody who asks
         for the table after it waits for it.
         """
-        engine = create_engine(
-            "postgresql+psycopg://", creator=lambda: psycopg.connect(self.conninfo), poolclass=QueuePool, pool_size=1
-        )
+
+        def connect() -> psycopg.Connection[Any]:
+            connection = psycopg.connect(self.conninfo, autocommit=True)  # before SQLAlchemy asks for anything
+            connection.execute(
+                "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false), "
+                "set_config('idle_in_transaction_session_timeout', '0', false)"
+            )
+            connection.autocommit = False
+            return connection
+
+        engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=QueuePool, pool_size=1)
         try:
             with engine.begin() as connection:
-                _set(connection, statement_timeout=0, lock_timeout=0, idle_in_transaction_session_timeout=0)
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-                _set(connection, lock_timeout=int(MIGRATION_WAITS_SECONDS * 1000))
+                waits = str(int(MIGRATION_WAITS_SECONDS * 1000))
+                connection.execute(text("SELECT set_config('lock_timeout', :waits, true)"), {"waits": waits})
                 yield connection
         finally:
             engine.dispose()
@@ -271,12 +279,6 @@ class Postgres:
         remedy = _at_the_door(said) if state is None else _REMEDIES.get(state, "")
         end = "" if said.endswith("?") else "."
         return f"The database {self} cannot be used now: {said}{end} {remedy}".rstrip()
-
-
-def _set(connection: Connection, **milliseconds: int) -> None:
-    """Until the transaction ends."""
-    for name, value in milliseconds.items():
-        connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": str(value)})
 
 
 def _at_the_door(said: str) -> str:

@@ -344,10 +344,12 @@ def is_in(value: ColumnElement[Any], found: Select[Any]) -> ColumnElement[bool]:
 
 
 def claim(statements: Statements, *, suspects: bool, cannot: Collection[int], timed: bool = False) -> Prepared:
+    """Of suspects those that were there at fewer deaths come first: whoever is first in line would be there at all of them."""
+    in_order = [run.c.recoveries] if suspects else []
     due = (
         select(run.c.key)
         .where(claimable(suspects=suspects, cannot=cannot, timed=timed))
-        .order_by(run.c.claim_at, run.c.key)
+        .order_by(*in_order, run.c.claim_at, run.c.key)
         .limit(bindparam("at_most"))
         .with_for_update(skip_locked=True, key_share=True)
         .cte("due")  # a subquery might be run more than once, and lock more than the limit

@@ -89,10 +89,8 @@ async def test_of_many_answers_at_once_one_counts(server: Server) -> None:
 async def test_an_agent_does_not_decide_for_a_person(server: Server) -> None:
     run_id = await asked(server, "people")
     said = await server.refused("signal_run", run_id=run_id, name="agree", data=FITS)
-    assert said.startswith(
-        f'Refused: approval "agree" of {run_id} must be decided by a person. Give the user this command'
-    )
-    assert f"mcp-workflows signal {run_id} agree --database {server.database}" in said
+    page = f"{server.base}/a/{run_id}."
+    assert said.startswith(f'Refused: approval "agree" of {run_id} must be decided by a person. Give the user {page}')
     await still_asks(server, run_id, "agree")
 
 

@@ -234,6 +234,14 @@ async def test_suspects_are_tried_one_at_a_time_and_the_next_once_one_has_record
         assert len(await claimed(store, FAR)) == 1
 
 
+async def test_of_suspects_none_is_there_at_all_deaths(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        for _ in range(3):
+            await begin(store, own=False)
+        seen = [await _die(open_store, store) for _ in range(6)]
+        assert seen[2:] == [[2], [2], [2], [3]]
+
+
 async def test_a_person_who_resumes_a_suspect_has_it_tried_afresh(open_store: OpenStore) -> None:
     async with open_store() as store:
         run_id = await begin(store, own=False)
