@@ -62,10 +62,12 @@ async def test_the_next_run_is_found_among_a_hundred_thousand_that_wait(store: S
     due = [await begin(store) for _ in range(3)]
     for number, run_id in enumerate(due):
         await store.record(waiting(run_id, NOW + timedelta(minutes=3 - number)))
-    for suspects in (False, True):
-        plan = _plan(server_url, claim(store._database.statements, suspects=suspects, cannot=[5]))
+    for suspects, timed in [(False, False), (False, True), (True, False)]:
+        plan = _plan(server_url, claim(store._database.statements, suspects=suspects, timed=timed, cannot=[5]))
         assert "run_claimable" in plan
         assert "Seq Scan" not in plan
+        # Of one instant by their keys, as far as the limit goes. Suspects are few, and do not come by their time.
+        assert ("Incremental Sort" in plan) is not suspects
     assert await store.next_claim(NOW) == NOW + timedelta(minutes=1)
     assert await claimed(store, NOW + timedelta(hours=1)) == due[::-1]
     assert await store.next_claim(NOW) == FAR
