@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mcp_workflows.access.links import Links
+from mcp_workflows.access.links import PURPOSE, Links
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.program import Json
 from mcp_workflows.mcp_server.shape import shape_of, size_of
 from mcp_workflows.mcp_server.wording import cut, instant
+from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import RunView
 
 _SHOWN = 5
@@ -32,6 +33,13 @@ class Ways:
         if self.links is not None:
             return "url", self.links.url(run_id, wait)
         return "command", signal_command(run_id, name, self.database)
+
+    async def now(self, runs: Runs) -> Ways:
+        """A server that serves no page, as on stdio, sends people to that of another one, while such a one is up."""
+        if self.links is not None:
+            return self
+        address = await runs.served_at()
+        return self if address is None else replace(self, links=Links(runs.key(PURPOSE), address))
 
 
 NOT_HERE = Ways()

@@ -26,7 +26,7 @@ from mcp_workflows.engine import moves
 from mcp_workflows.engine.paths import around
 from mcp_workflows.engine.records import Message, Run, RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import RecordRefused, RunRefused, SettingsInvalid, Stopping, UnknownRun
+from mcp_workflows.errors import RecordRefused, RunRefused, SettingsInvalid, Stopping, StoreUnavailable, UnknownRun
 from mcp_workflows.runtime.callbacks import Callbacks, Received
 from mcp_workflows.runtime.catalog import Catalog, Served
 from mcp_workflows.runtime.children import pins_of
@@ -77,6 +77,15 @@ class Runs:
         """32 bytes that every node of this database has for this purpose, and nobody else."""
         assert self._secret is not None, "this process serves nobody"
         return hmac.digest(self._secret, b"mcp-workflows " + purpose + b"\0", "sha256")
+
+    async def served_at(self) -> str | None:
+        """Where a server that is up serves over HTTP, the longest-running of them; ``None``: none does, or nobody can say."""
+        try:
+            up = [node for node in await self._store.nodes() if node.ended_at is None and node.report is not None]
+        except StoreUnavailable:
+            return None
+        addresses = [node.report.served_at for node in up if node.report is not None and node.report.served_at]
+        return addresses[-1] if addresses else None
 
     @property
     def unwell(self) -> str | None:
