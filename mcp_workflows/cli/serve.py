@@ -27,11 +27,11 @@ from mcp_workflows.cli.terminal import stderr
 from mcp_workflows.clock import utc_now
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.errors import InputRefused
-from mcp_workflows.mcp_server.authentication import Authentication
-from mcp_workflows.mcp_server.authoring import Authoring
-from mcp_workflows.mcp_server.http import MCP_PATH, base_url, listen, serve_http
+from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.server import WorkflowServer
-from mcp_workflows.mcp_server.stdio import serve_stdio
+from mcp_workflows.mcp_server.transport.authentication import Authentication
+from mcp_workflows.mcp_server.transport.http import MCP_PATH, base_url, listen, serve_http
+from mcp_workflows.mcp_server.transport.stdio import serve_stdio
 from mcp_workflows.settings import PREFIX, Settings
 from mcp_workflows.web.pages import Pages
 

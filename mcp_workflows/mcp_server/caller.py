@@ -10,7 +10,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import ServerRequestContext
 
 from mcp_workflows.access.principal import OPERATE, Principal
-from mcp_workflows.mcp_server.person import Person
+from mcp_workflows.mcp_server.people.person import Person
 from mcp_workflows.runtime.runs import LOCAL
 from mcp_workflows.runtime.views import RunView
 

@@ -17,12 +17,12 @@ from mcp_types import (
 
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import SystemUnwell
-from mcp_workflows.mcp_server import refusals
 from mcp_workflows.mcp_server.caller import caller_of
 from mcp_workflows.mcp_server.prompts import DIAGNOSE, PROMPTS, RUN_ID
-from mcp_workflows.mcp_server.toolbox import ToolboxNow
-from mcp_workflows.mcp_server.uris import RESULT_TEMPLATE, RUN_TEMPLATE, WORKFLOW_TEMPLATE
-from mcp_workflows.mcp_server.wording import cut
+from mcp_workflows.mcp_server.tools.toolbox import ToolboxNow
+from mcp_workflows.mcp_server.views import refusals
+from mcp_workflows.mcp_server.views.uris import RESULT_TEMPLATE, RUN_TEMPLATE, WORKFLOW_TEMPLATE
+from mcp_workflows.mcp_server.views.wording import cut
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import RunQuery, RunView
 

@@ -14,8 +14,8 @@ from mcp_types import INVALID_REQUEST
 
 from mcp_workflows.access.principal import RUN
 from mcp_workflows.access.rate import Rate
-from mcp_workflows.mcp_server import refusals
 from mcp_workflows.mcp_server.caller import Caller, caller_of
+from mcp_workflows.mcp_server.views import refusals
 
 _UNCOUNTED = frozenset({"initialize", "ping", "server/discover", "tools/list", "tools/call"})
 """What every connection begins with; and the tools, which are counted where they can be refused in words."""

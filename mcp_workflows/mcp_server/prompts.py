@@ -27,14 +27,14 @@ from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import SystemUnwell, UnknownRun
-from mcp_workflows.mcp_server import refusals
+from mcp_workflows.mcp_server.authoring.guide import GUIDE
 from mcp_workflows.mcp_server.caller import caller_of
-from mcp_workflows.mcp_server.guide import GUIDE
 from mcp_workflows.mcp_server.pages import page_of
-from mcp_workflows.mcp_server.run_object import Telling, run_object
-from mcp_workflows.mcp_server.trace_document import small, step_line, step_whole
-from mcp_workflows.mcp_server.waits import Ways
-from mcp_workflows.mcp_server.wording import cut
+from mcp_workflows.mcp_server.views import refusals
+from mcp_workflows.mcp_server.views.run_object import Telling, run_object
+from mcp_workflows.mcp_server.views.trace_document import small, step_line, step_whole
+from mcp_workflows.mcp_server.views.waits import Ways
+from mcp_workflows.mcp_server.views.wording import cut
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import Trace, TraceMessage
 

@@ -27,26 +27,27 @@ from mcp_workflows.access.rate import Rate
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.definition.model.fields import BUILT_IN_TOOLS
 from mcp_workflows.definition.program import Json
-from mcp_workflows.mcp_server import discovery, refusals
-from mcp_workflows.mcp_server.announcer import Announcer
-from mcp_workflows.mcp_server.answers import refusal
-from mcp_workflows.mcp_server.arguments import ArgumentsRefused, check_against, check_readable
-from mcp_workflows.mcp_server.authoring import Authoring
+from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.caching import CACHE_HINTS
 from mcp_workflows.mcp_server.caller import Caller, caller_of
-from mcp_workflows.mcp_server.calls import Calls
 from mcp_workflows.mcp_server.completions import Completions
-from mcp_workflows.mcp_server.discovery import MAX_TOOLS, START, to_start
 from mcp_workflows.mcp_server.gate import Gate
 from mcp_workflows.mcp_server.instructions import instructions
-from mcp_workflows.mcp_server.naming import Naming
 from mcp_workflows.mcp_server.pages import page_of
-from mcp_workflows.mcp_server.person import KEY_PURPOSE, person_at, seal
+from mcp_workflows.mcp_server.people.person import KEY_PURPOSE, person_at, seal
 from mcp_workflows.mcp_server.prompts import CHECKED_BY_HAND, Prompts
-from mcp_workflows.mcp_server.resources import Resources
-from mcp_workflows.mcp_server.tasks import EXTENSION, Tasks, declares
-from mcp_workflows.mcp_server.toolbox import Toolbox
-from mcp_workflows.mcp_server.waits import Ways
+from mcp_workflows.mcp_server.resources.handlers import Resources
+from mcp_workflows.mcp_server.subscriptions.announcer import Announcer
+from mcp_workflows.mcp_server.tasks.extension import EXTENSION, Tasks, declares
+from mcp_workflows.mcp_server.tools import discovery
+from mcp_workflows.mcp_server.tools.answers import refusal
+from mcp_workflows.mcp_server.tools.arguments import ArgumentsRefused, check_against, check_readable
+from mcp_workflows.mcp_server.tools.calls import Calls
+from mcp_workflows.mcp_server.tools.discovery import MAX_TOOLS, START, to_start
+from mcp_workflows.mcp_server.tools.naming import Naming
+from mcp_workflows.mcp_server.tools.toolbox import Toolbox
+from mcp_workflows.mcp_server.views import refusals
+from mcp_workflows.mcp_server.views.waits import Ways
 from mcp_workflows.runtime.runs import Runs
 
 logger = logging.getLogger(__name__)

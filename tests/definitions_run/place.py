@@ -13,8 +13,8 @@ import httpx2
 from pydantic import SecretStr
 
 from mcp_workflows.app import App, open_app
-from mcp_workflows.mcp_server.http import base_url, listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.mcp_server.transport.http import base_url, listen, serve_http
 from mcp_workflows.runtime.views import RunView
 from mcp_workflows.samples.calls import Call
 from mcp_workflows.samples.faults import Fault

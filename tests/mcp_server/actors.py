@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcp_workflows.access.token_file import TokenFile, line_for, new_token
-from mcp_workflows.mcp_server.authentication import Authentication
+from mcp_workflows.mcp_server.transport.authentication import Authentication
 
 ERAS = ("auto", "legacy")
 RESOURCE = "http://127.0.0.1/mcp"

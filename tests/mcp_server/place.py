@@ -14,9 +14,9 @@ from mcp import Client
 from mcp_types import CallToolResult, TextContent
 
 from mcp_workflows.app import App, open_app
-from mcp_workflows.mcp_server.authoring import Authoring
-from mcp_workflows.mcp_server.http import serve_http
+from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.mcp_server.transport.http import serve_http
 from mcp_workflows.samples.server import World, serving
 from mcp_workflows.samples.services import variables
 from mcp_workflows.settings import Settings

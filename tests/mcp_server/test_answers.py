@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_workflows.mcp_server.answers import answer, refusal
+from mcp_workflows.mcp_server.tools.answers import answer, refusal
 from tests.mcp_server.place import TRANSPORTS, place, text_of, told
 from tests.services.misbehaving import misbehaving
 

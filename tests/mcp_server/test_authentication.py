@@ -12,8 +12,8 @@ from mcp.shared.exceptions import MCPError
 
 from mcp_workflows.access.rate import Rate
 from mcp_workflows.access.token_file import new_token
-from mcp_workflows.mcp_server.http import listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.mcp_server.transport.http import listen, serve_http
 from mcp_workflows.runtime.views import RunQuery
 from tests.mcp_server.actors import ERAS, Actors
 from tests.mcp_server.place import place, refused, told

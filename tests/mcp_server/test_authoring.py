@@ -15,11 +15,11 @@ from mcp_types import ToolListChangedNotification
 from mcp_workflows.access.principal import OPERATE, RUN, Principal
 from mcp_workflows.definition.loader import load_text
 from mcp_workflows.errors import InputRefused
-from mcp_workflows.mcp_server import drafts
-from mcp_workflows.mcp_server.authoring import Authoring
+from mcp_workflows.mcp_server.authoring import drafts
+from mcp_workflows.mcp_server.authoring.guide import EXAMPLE, EXAMPLE_TESTS
+from mcp_workflows.mcp_server.authoring.saving import save
+from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.caller import Caller
-from mcp_workflows.mcp_server.guide import EXAMPLE, EXAMPLE_TESTS
-from mcp_workflows.mcp_server.saving import save
 from tests.mcp_server.model_apis import complaints
 from tests.mcp_server.place import TRANSPORTS, edited, place, refused, told
 from tests.mcp_server.test_discovery import RUN_NAMES, names_of

@@ -14,7 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from mcp_workflows.app import verifier_of
 from mcp_workflows.clock import utc_now
-from mcp_workflows.mcp_server.authentication import Authentication
+from mcp_workflows.mcp_server.transport.authentication import Authentication
 from mcp_workflows.settings import Settings
 from tests.access.issuer import AUDIENCE, Issuer
 from tests.mcp_server.actors import ERAS

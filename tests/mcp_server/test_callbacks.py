@@ -16,8 +16,8 @@ from mcp_workflows.clock import new_id, utc_now
 from mcp_workflows.engine.records import Message, RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import DefinitionInvalid, StoreUnavailable
-from mcp_workflows.mcp_server.http import http_app
 from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.mcp_server.transport.http import http_app
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.settings import Settings
 from mcp_workflows.steps.callback import CallbackTokens

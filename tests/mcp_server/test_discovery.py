@@ -14,10 +14,10 @@ from mcp_types import Tool
 
 from mcp_workflows.definition.loader import load_paths
 from mcp_workflows.definition.program import Definition, McpOptions
-from mcp_workflows.mcp_server.discovery import DISCOVERY_TOOLS, find
 from mcp_workflows.mcp_server.pages import PAGE
-from mcp_workflows.mcp_server.toolbox import Toolbox
-from mcp_workflows.mcp_server.tools import RUN_TOOLS, workflow_tool
+from mcp_workflows.mcp_server.tools.discovery import DISCOVERY_TOOLS, find
+from mcp_workflows.mcp_server.tools.tool_objects import RUN_TOOLS, workflow_tool
+from mcp_workflows.mcp_server.tools.toolbox import Toolbox
 from tests.mcp_server.model_apis import complaints
 from tests.mcp_server.place import EXAMPLES, TRANSPORTS, edited, place, refused, told
 from tests.mcp_server.test_changes import MODERN

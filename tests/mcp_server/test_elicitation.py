@@ -19,8 +19,8 @@ from mcp_types import (
     ListRootsResult,
 )
 
-from mcp_workflows.mcp_server import follower
 from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.mcp_server.tools import follower
 from mcp_workflows.runtime.views import RunQuery
 from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import TRANSPORTS, Place, installed, place, refused, told

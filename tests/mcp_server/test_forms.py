@@ -17,7 +17,7 @@ from mcp_workflows.definition.input_schema import published
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import InputRefused
-from mcp_workflows.mcp_server.forms import answered, decided, question, standstill
+from mcp_workflows.mcp_server.people.forms import answered, decided, question, standstill
 from tests.mcp_server.views import RUN_ID, refused_booking, view
 
 WAITING = view(RunStatus.WAITING)

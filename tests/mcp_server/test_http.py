@@ -11,8 +11,8 @@ import pytest
 from mcp import Client
 
 from mcp_workflows.errors import SettingsInvalid
-from mcp_workflows.mcp_server import departure
-from mcp_workflows.mcp_server.http import serve_http
+from mcp_workflows.mcp_server.transport import departure
+from mcp_workflows.mcp_server.transport.http import serve_http
 from tests.mcp_server.place import place, told
 from tests.mcp_server.test_conversations import SLOW
 from tests.mcp_server.test_refusals import STRICT

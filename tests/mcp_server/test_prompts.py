@@ -13,7 +13,7 @@ from mcp.types import GetPromptResult, PromptReference, ResourceTemplateReferenc
 
 from mcp_workflows.definition.loader import load_paths
 from mcp_workflows.definition.model.step import KINDS
-from mcp_workflows.mcp_server.guide import EXAMPLE, GUIDE
+from mcp_workflows.mcp_server.authoring.guide import EXAMPLE, GUIDE
 from tests.mcp_server.place import TRANSPORTS, place, told
 from tests.mcp_server.test_conversations import ORDER, PAUSING, SLOW
 from tests.mcp_server.test_refusals import STRICT

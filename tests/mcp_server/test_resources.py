@@ -11,7 +11,7 @@ from mcp import Client, MCPError
 from mcp.types import TextResourceContents
 
 from mcp_workflows.mcp_server.pages import PAGE
-from mcp_workflows.mcp_server.trace_document import LARGEST_TRACE
+from mcp_workflows.mcp_server.views.trace_document import LARGEST_TRACE
 from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place, told
 from tests.mcp_server.test_conversations import LARGE, SLOW
 from tests.mcp_server.test_refusals import STRICT

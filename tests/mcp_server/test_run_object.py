@@ -12,10 +12,10 @@ import pytest
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.mcp_server.next_step import nothing_to_cancel
-from mcp_workflows.mcp_server.run_object import LARGEST_RESULT, Telling, run_line, run_object
-from mcp_workflows.mcp_server.shape import size_of
-from mcp_workflows.mcp_server.waits import Ways
+from mcp_workflows.mcp_server.views.next_step import nothing_to_cancel
+from mcp_workflows.mcp_server.views.run_object import LARGEST_RESULT, Telling, run_line, run_object
+from mcp_workflows.mcp_server.views.shape import size_of
+from mcp_workflows.mcp_server.views.waits import Ways
 from mcp_workflows.runtime.views import Progress
 from tests.mcp_server.views import NOW, RUN_ID, refused_booking, view
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mcp_workflows.mcp_server.selection import Selected, SelectRefused, root_of, select_from, step_path
+from mcp_workflows.mcp_server.views.selection import Selected, SelectRefused, root_of, select_from, step_path
 
 RESULT = {"installed": [{"device": "d1"}, {"device": "d2"}, {"device": "d3"}], "my key": {"a": "text"}, "n": None}
 

@@ -22,7 +22,7 @@ from mcp_types import (
 )
 
 from mcp_workflows.app import Role, built_app
-from mcp_workflows.mcp_server.announcer import MAX_NAMED
+from mcp_workflows.mcp_server.subscriptions.announcer import MAX_NAMED
 from mcp_workflows.samples.faults import Fault
 from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place
 from tests.mcp_server.test_changes import LEGACY, MODERN

@@ -15,7 +15,7 @@ import pytest
 from mcp import MCPError
 from mcp_types import CallToolResult, ElicitResult
 
-from mcp_workflows.mcp_server.tasks import EXTENSION
+from mcp_workflows.mcp_server.tasks.extension import EXTENSION
 from mcp_workflows.samples.faults import Fault
 from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place, refused, told

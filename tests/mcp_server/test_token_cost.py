@@ -11,12 +11,12 @@ from mcp_types import Tool
 
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.mcp_server.answers import answer
-from mcp_workflows.mcp_server.authoring import AUTHORING_TOOLS
-from mcp_workflows.mcp_server.discovery import DISCOVERY_TOOLS, find
+from mcp_workflows.mcp_server.authoring.toolset import AUTHORING_TOOLS
 from mcp_workflows.mcp_server.instructions import instructions
-from mcp_workflows.mcp_server.run_object import Telling, run_line, run_object
-from mcp_workflows.mcp_server.tools import RUN_TOOLS, workflow_tool
+from mcp_workflows.mcp_server.tools.answers import answer
+from mcp_workflows.mcp_server.tools.discovery import DISCOVERY_TOOLS, find
+from mcp_workflows.mcp_server.tools.tool_objects import RUN_TOOLS, workflow_tool
+from mcp_workflows.mcp_server.views.run_object import Telling, run_line, run_object
 from mcp_workflows.runtime.views import Progress
 from tests.mcp_server.place import text_of
 from tests.mcp_server.test_tools import definition, wire

@@ -8,8 +8,8 @@ from jsonschema import Draft202012Validator
 from mcp_types import Tool
 
 from mcp_workflows.definition.program import Definition, McpOptions
-from mcp_workflows.mcp_server.toolbox import Toolbox
-from mcp_workflows.mcp_server.tools import workflow_tool
+from mcp_workflows.mcp_server.tools.tool_objects import workflow_tool
+from mcp_workflows.mcp_server.tools.toolbox import Toolbox
 
 ACCOUNT = {"type": "object", "properties": {"account_id": {"type": "string"}}, "required": ["account_id"]}
 

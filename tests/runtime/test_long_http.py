@@ -14,8 +14,8 @@ import httpx2
 import pytest
 
 from mcp_workflows.app import App, open_app
-from mcp_workflows.mcp_server.http import base_url, listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.mcp_server.transport.http import base_url, listen, serve_http
 from mcp_workflows.settings import Settings
 from tests.docs.place import blocks, page
 from tests.services.scripted import Answer, Scripted, scripted

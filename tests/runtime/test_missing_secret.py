@@ -12,7 +12,7 @@ from mcp_workflows.app import Role, built_app
 from mcp_workflows.cli.timeline import ending
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.mcp_server.next_step import next_step
+from mcp_workflows.mcp_server.views.next_step import next_step
 from mcp_workflows.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,8 @@ import httpx2
 
 from mcp_workflows.access.links import PURPOSE, Links
 from mcp_workflows.clock import utc_now
-from mcp_workflows.mcp_server.http import base_url, listen, serve_http
 from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.mcp_server.transport.http import base_url, listen, serve_http
 from mcp_workflows.web.pages import Pages
 from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import Place, place

@@ -1,0 +1,1 @@
+"""The authoring toolset: checking, testing and saving definitions from within a client."""

@@ -1,0 +1,1 @@
+"""The person at the client of a call: forms, and asking them."""

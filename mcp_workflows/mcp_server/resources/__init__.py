@@ -1,0 +1,1 @@
+"""Workflows and runs as resources, and which of them can be listened to."""

@@ -1,0 +1,1 @@
+"""Who listens to what, and telling them, in both eras of the protocol."""

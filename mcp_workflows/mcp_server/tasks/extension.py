@@ -1,0 +1,265 @@
+"""The extension ``io.modelcontextprotocol/tasks`` (SEP-2663): a run as a task, for clients that declare it with a request.
+
+A task's id is its run's id, so nothing is kept of a task: whoever may see the run can ask for it, on any node, at any time.
+What the run needs from outside is a task's ``inputRequests``; each has a key that no other request of the task ever has. How it
+ended is its ``result``, the same that the tool would have answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
+from mcp_types import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    CallToolResult,
+    ElicitResult,
+    RequestParams,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from mcp_workflows.asking.waiting import Waiting
+from mcp_workflows.clock import Clock
+from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.errors import CallerError, InputRefused, RunRefused, SystemUnwell, UnknownRun
+from mcp_workflows.mcp_server.caller import Caller, caller_of
+from mcp_workflows.mcp_server.people.forms import answered, decided
+from mcp_workflows.mcp_server.people.person import shows_forms
+from mcp_workflows.mcp_server.subscriptions.announcer import Announcer
+from mcp_workflows.mcp_server.subscriptions.listener import Notice, Stop, Tell
+from mcp_workflows.mcp_server.tasks.task_object import asked_of, same_task, task_object
+from mcp_workflows.mcp_server.tools.calls import Calls
+from mcp_workflows.mcp_server.tools.follower import Followed
+from mcp_workflows.mcp_server.tools.toolbox import Toolbox
+from mcp_workflows.mcp_server.views.refusals import bounded, unwell
+from mcp_workflows.runtime.runs import Runs
+from mcp_workflows.runtime.views import RunView
+
+Context: TypeAlias = ServerRequestContext[Any, Any]
+
+EXTENSION: Final = "io.modelcontextprotocol/tasks"
+VIA: Final = "task"
+"""Through what an answer to a task's request came, as it is recorded."""
+_UNKNOWN: Final = "No such task."
+AT_ONCE: Final = 0.3
+"""Seconds in which a run may end so that its call is answered with the result, and not with a task to be fetched."""
+
+
+class TaskParams(RequestParams):
+    """Of every method of the extension."""
+
+    task_id: str
+
+
+class UpdateParams(TaskParams):
+    """``input_responses`` by the key of the request; what they hold is checked where the request is known."""
+
+    input_responses: dict[str, Any]
+
+
+class Tasks:
+    """The extension's methods, and the tasks that tools answer with."""
+
+    def __init__(self, runs: Runs, calls: Calls, toolbox: Callable[[], Toolbox], clock: Clock) -> None:
+        self._runs = runs
+        self._calls = calls
+        self._toolbox = toolbox
+        self._clock = clock
+
+    def install(self, server: Server[Any], announcer: Announcer) -> None:
+        server.extensions[EXTENSION] = {}
+        server.add_request_handler("tasks/get", TaskParams, self._get)
+        server.add_request_handler("tasks/update", UpdateParams, self._update)
+        server.add_request_handler("tasks/cancel", TaskParams, self._cancel)
+        announcer.offer("taskIds", self._offer)
+
+    async def call(
+        self, definition: Definition, toolbox: Toolbox, arguments: Mapping[str, Json], caller: Caller
+    ) -> CallToolResult | dict[str, Any]:
+        """The tool of a workflow, for a request that declares the extension: the task is durable once it is answered."""
+        begun = await self._calls.begin(definition, arguments, caller)
+        if isinstance(begun, CallToolResult):
+            return begun
+        followed = await self._calls.follow(begun, min(definition.mcp.wait, AT_ONCE), caller)
+        if followed.view.status.finished:
+            return await self._calls.result(followed, toolbox)
+        view = followed.view
+        return {"resultType": "task", **task_object(view, await self._runs.last_change(view), {})}
+
+    # The methods
+
+    async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
+        caller = _admitted(ctx, params.task_id)
+        view = await self._view(params.task_id, caller)
+        return {"resultType": "complete", **await self._task(view, caller, forms=_forms(ctx))}
+
+    async def _update(self, ctx: Context, params: UpdateParams) -> dict[str, Any]:
+        """Answers to what is not, or no longer, asked are passed over. What does not fit is refused, and asked still."""
+        caller = _admitted(ctx, params.task_id)
+        view = await self._view(params.task_id, caller)
+        refused: list[str] = []
+        for key, wait in asked_of(view, caller.actor, self._clock()).items():
+            if key not in params.input_responses:
+                continue
+            reply = _reply(key, params.input_responses[key])
+            if reply.action != "accept":
+                continue  # which decides nothing
+            try:
+                with _as_protocol_errors():
+                    await self._calls.durably.finish(self._take(view, wait, reply.content or {}, caller))
+            except InputRefused as error:
+                refused.append(str(error))
+            except RunRefused:  # somebody else was faster, or the time is over
+                continue
+        if refused:
+            raise MCPError(INVALID_PARAMS, " ".join(refused))
+        return {"resultType": "complete"}
+
+    async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
+        caller = _admitted(ctx, params.task_id)
+        view = await self._view(params.task_id, caller)
+        with _as_protocol_errors():
+            await self._calls.durably.finish(self._runs.cancel(view.run_id, actor=caller.sees, by=caller.actor))
+        return {"resultType": "complete"}
+
+    async def _take(self, view: RunView, wait: Waiting | None, content: Mapping[str, Any], caller: Caller) -> RunView:
+        """``wait``: what was answered; ``None``: how a run that stands still goes on."""
+        if wait is not None:
+            return await self._runs.answer(
+                view.run_id, wait.key, answered(wait, content), actor=caller.sees, by=caller.actor, via=VIA, person=True
+            )
+        said = decided(content)
+        if said.action == "cancel":
+            return await self._runs.cancel(view.run_id, actor=caller.sees, by=caller.actor, reason=said.reason)
+        try:
+            return await self._runs.resume(
+                view.run_id, actor=caller.sees, by=caller.actor, correction=said.correction, reason=said.reason
+            )
+        except RunRefused as refused:
+            if (await self._runs.get(view.run_id, actor=caller.sees)).status is not RunStatus.PAUSED:
+                raise
+            raise InputRefused(str(refused)) from None
+
+    async def _task(self, view: RunView, caller: Caller, *, forms: bool) -> dict[str, Any]:
+        """``forms``: the client can show them to a person; one that cannot, or may not answer, is not asked to."""
+        asked = asked_of(view, caller.actor, self._clock()) if forms and caller.may_act else {}
+        told = task_object(view, await self._runs.last_change(view), asked)
+        if told["status"] == "completed":
+            result = await self._calls.result(Followed(view), self._toolbox())
+            told["result"] = result.model_dump(by_alias=True, mode="json", exclude_none=True)
+        return told
+
+    async def _view(self, task_id: str, caller: Caller) -> RunView:
+        """By the whole id: a task that is not there, and one of somebody else, are refused alike."""
+        with _as_protocol_errors():
+            view = await self._runs.get(task_id, actor=caller.sees)
+        if view.run_id != task_id:
+            raise MCPError(INVALID_PARAMS, _UNKNOWN)
+        return view
+
+    # What is told of it unasked
+
+    def _offer(self, ctx: Context, task_id: str) -> _TaskTopic:
+        caller = _declaring(ctx)
+        return _TaskTopic(self, self._runs, task_id, caller, forms=_forms(ctx))
+
+    async def told(self, task_id: str, caller: Caller, *, forms: bool) -> dict[str, Any] | None:
+        """The whole task, as it is told unasked; ``None``: it cannot be looked at now."""
+        try:
+            return await self._task(await self._view(task_id, caller), caller, forms=forms)
+        except (MCPError, CallerError, SystemUnwell):
+            return None
+
+
+class _TaskTopic:
+    """One task that one client listens to. It is told how the task stands at first, and whenever that is something else."""
+
+    def __init__(self, tasks: Tasks, runs: Runs, task_id: str, caller: Caller, *, forms: bool) -> None:
+        self._tasks = tasks
+        self._runs = runs
+        self._task_id = task_id
+        self._caller = caller
+        self._forms = forms
+        self._last: dict[str, Any] | None = None
+
+    async def follow(self, tell: Tell) -> Stop:
+        view = await self._runs.get(self._task_id, actor=self._caller.sees)
+        if view.run_id != self._task_id:
+            raise UnknownRun(f"No run {self._task_id} that you may see.")
+        stop = await self._runs.follow(self._task_id, tell, actor=self._caller.sees)
+        tell()
+        return stop
+
+    async def notice(self) -> Notice | None:
+        told = await self._tasks.told(self._task_id, self._caller, forms=self._forms)
+        if told is None or same_task(told, self._last):
+            return None
+        self._last = told
+        return Notice("notifications/tasks", told)
+
+
+def declares(ctx: Context) -> bool:
+    """Whether this very request says that its client knows the extension."""
+    if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        return False
+    capabilities = ctx.session.client_capabilities
+    return capabilities is not None and EXTENSION in (capabilities.extensions or {})
+
+
+def _declaring(ctx: Context) -> Caller:
+    if not declares(ctx):
+        required: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+        raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, f"This needs the extension {EXTENSION}.", required)
+    return caller_of(ctx)
+
+
+def _admitted(ctx: Context, task_id: str) -> Caller:
+    """What the extension wants of a request for a task, which the SDK checks for requests of the core alone.
+
+    A header that names another task is refused. One that is missing is not, though clients must send it: it is for those in
+    between that route by it, every node here knows every task, and clients at large leave it out.
+    """
+    if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
+    caller = _declaring(ctx)
+    named = None if ctx.request is None else ctx.request.headers.get(MCP_NAME_HEADER)
+    if named is not None and decode_header_value(named) != task_id:
+        raise MCPError(HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header is not the task's id.")
+    return caller
+
+
+@contextmanager
+def _as_protocol_errors() -> Generator[None]:
+    """What was asked in vain, but for what the run itself refuses."""
+    try:
+        yield
+    except (InputRefused, RunRefused):
+        raise
+    except UnknownRun:
+        raise MCPError(INVALID_PARAMS, _UNKNOWN) from None
+    except CallerError as refused:
+        raise MCPError(INVALID_PARAMS, bounded(refused)) from None
+    except SystemUnwell as error:
+        raise MCPError(INTERNAL_ERROR, unwell(error)) from None
+
+
+def _forms(ctx: Context) -> bool:
+    return shows_forms(ctx.session.client_capabilities)
+
+
+def _reply(key: str, given: Any) -> ElicitResult:
+    try:
+        return ElicitResult.model_validate(given, by_name=False)
+    except ValidationError:
+        raise MCPError(INVALID_PARAMS, f"inputResponses[{key!r}] is no answer to elicitation/create.") from None

@@ -1,0 +1,262 @@
+"""What each tool does: ask ``Runs``, and tell the answer as a run object or the refusal as a text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from mcp_types import CallToolResult, InputRequiredResult
+
+from mcp_workflows.access.principal import RUN
+from mcp_workflows.clock import Clock
+from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.errors import CallerError, InputRefused, PersonNeeded, SystemUnwell, UnknownRun
+from mcp_workflows.mcp_server.caller import Caller
+from mcp_workflows.mcp_server.tools.answers import answer, refusal
+from mcp_workflows.mcp_server.tools.arguments import ArgumentsRefused, idempotency_key_of, since_of
+from mcp_workflows.mcp_server.tools.durably import Durably
+from mcp_workflows.mcp_server.tools.follower import Followed, Follower
+from mcp_workflows.mcp_server.tools.tool_objects import IDEMPOTENCY_KEY
+from mcp_workflows.mcp_server.tools.toolbox import Toolbox
+from mcp_workflows.mcp_server.views import refusals
+from mcp_workflows.mcp_server.views.next_step import next_step, nothing_to_cancel
+from mcp_workflows.mcp_server.views.parts import selected
+from mcp_workflows.mcp_server.views.run_object import Telling, omitted, run_line, run_object
+from mcp_workflows.mcp_server.views.selection import SelectRefused, root_of
+from mcp_workflows.mcp_server.views.waits import Ways
+from mcp_workflows.runtime.runs import Runs
+from mcp_workflows.runtime.views import RunQuery, RunView
+
+logger = logging.getLogger(__name__)
+
+CORRECTIONS = ("input", "request", "output", "skip", "again")
+_SETTLING_SECONDS = 0.5
+_USUAL_WAIT = 10.0
+"""Seconds that a resumed run is waited for if its workflow is no longer served here."""
+
+
+class Calls:
+    """The tools. Arguments have been checked against the tools' schemas, but for a workflow's own."""
+
+    def __init__(self, runs: Runs, clock: Clock, ways: Ways) -> None:
+        self._runs = runs
+        self._clock = clock
+        self._ways = ways
+        self.durably = Durably()
+        self._follower = Follower(runs, self.durably, clock)
+
+    async def stop(self) -> None:
+        """Let waiting calls answer now, and let what they began be recorded."""
+        self._follower.stop()
+        await self.durably.settled(_SETTLING_SECONDS)
+
+    async def start(
+        self, definition: Definition, toolbox: Toolbox, given: Mapping[str, Json], caller: Caller
+    ) -> CallToolResult | InputRequiredResult:
+        """The tool of a workflow: once this is answered the run is durable, whatever becomes of the call."""
+        begun = await self.begin(definition, given, caller)
+        if isinstance(begun, CallToolResult):
+            return begun
+        followed = await self._follower.follow(begun, definition.mcp.wait, caller)
+        by_key = given.get(IDEMPOTENCY_KEY) is not None
+        return followed.asking or await self.result(followed, toolbox, by_key=by_key)
+
+    async def begin(
+        self, definition: Definition, given: Mapping[str, Json], caller: Caller
+    ) -> RunView | CallToolResult:
+        """The run, which is durable now, or why there is none."""
+        if not caller.may_start(definition.name):
+            return refusal(refusals.may_not(caller.actor, f"start {definition.name}", RUN))
+        arguments = dict(given)
+        try:
+            key = idempotency_key_of(arguments.pop(IDEMPOTENCY_KEY, None))
+            if (begun := await self._begun(caller)) is not None:
+                return begun
+            starting = self._runs.start(definition.name, arguments, actor=caller.actor, idempotency_key=key)
+            return await self.durably.finish(starting)
+        except (InputRefused, ArgumentsRefused) as refused:
+            return refusal(refusals.start_refused(refused))
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell, starting=True))
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
+
+    async def follow(self, view: RunView, seconds: float, caller: Caller) -> Followed:
+        """Wait for the run without asking anybody."""
+        return await self._follower.follow(view, seconds, replace(caller, person=None))
+
+    async def result(self, followed: Followed, toolbox: Toolbox, *, by_key: bool = False) -> CallToolResult:
+        """What the tool of a workflow answers about its run."""
+        view = followed.view
+        told = run_object(view, await self._telling(followed, by_key=by_key))
+        if misfit := toolbox.misfit(view.workflow, told):
+            told = _without_result(told, misfit)
+        return answer(told, is_error=view.status is RunStatus.FAILED)
+
+    async def get_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
+        run_id, select = arguments["run_id"], arguments.get("select")
+        try:
+            root = None if select is None else root_of(select)
+            view = await self._begun(caller) or await self._runs.get(run_id, actor=caller.sees)
+            followed = await self._follower.follow(view, arguments.get("wait_seconds", 0), caller, known=view.waits)
+            if followed.asking is not None:
+                return followed.asking
+            view = followed.view
+            told = run_object(view, await self._telling(followed, named=True))
+            if root is not None and select is not None:
+                told = await selected(self._runs, view, root, select, told, actor=caller.sees)
+        except SelectRefused as refused:
+            return refusal(refusals.arguments_refused(str(refused)))
+        except UnknownRun:
+            return await self._unknown(run_id, caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        return answer(told)
+
+    async def list_runs(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+        now = self._clock()
+        try:
+            query = RunQuery(
+                workflow=arguments.get("workflow"),
+                status=arguments.get("status", "open"),
+                idempotency_key=arguments.get("idempotency_key"),
+                since=since_of(arguments.get("since"), now),
+                actor=None if caller.may_list_all and not arguments.get("mine", True) else caller.actor,
+                limit=int(arguments.get("limit", 10)),  # 10.0 is an integer to JSON Schema
+                cursor=arguments.get("cursor"),
+            )
+            page = await self._runs.list(query)
+        except (ArgumentsRefused, CallerError) as refused:
+            return refusal(refusals.arguments_refused(str(refused)))
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        told: dict[str, Json] = {"runs": [run_line(run, now) for run in page.runs]}
+        if page.next_cursor is not None:
+            told["next_cursor"] = page.next_cursor
+        return answer(told)
+
+    async def signal_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
+        run_id, name = arguments["run_id"], arguments["name"]
+        if not caller.may_act:
+            return refusal(refusals.may_not(caller.actor, "answer runs", RUN))
+        sending = self._runs.signal(
+            run_id, name, arguments.get("data"), actor=caller.sees, by=caller.actor, via="mcp", person=False
+        )
+        try:
+            view = await self.durably.finish(sending)
+        except PersonNeeded as needed:
+            ways = await self._ways.now(self._runs)
+            return refusal(refusals.person_needed(needed, *ways.way(needed.run_id, needed.name, needed.wait)))
+        except UnknownRun:
+            return await self._unknown(run_id, caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
+        return await self._told(view, caller)
+
+    async def resume_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
+        if not caller.may_act:
+            return refusal(refusals.may_not(caller.actor, "resume runs", RUN))
+        correction = {name: arguments[name] for name in CORRECTIONS if name in arguments}
+        resuming = self._runs.resume(
+            arguments["run_id"], actor=caller.sees, by=caller.actor, correction=correction,
+            reason=arguments.get("reason"),
+        )  # fmt: skip
+        try:
+            view = await self.durably.finish(resuming)
+        except UnknownRun:
+            return await self._unknown(arguments["run_id"], caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
+        return await self._told(view, caller)
+
+    async def cancel_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
+        if not caller.may_act:
+            return refusal(refusals.may_not(caller.actor, "cancel runs", RUN))
+        asked_at = self._clock()
+        cancelling = self._runs.cancel(
+            arguments["run_id"],
+            actor=caller.sees,
+            by=caller.actor,
+            compensate=arguments.get("compensate", True),
+            reason=arguments.get("reason"),
+        )
+        try:
+            view = await self.durably.finish(cancelling)
+        except UnknownRun:
+            return await self._unknown(arguments["run_id"], caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
+        if view.status.finished and _ended_before(view, asked_at):
+            said = nothing_to_cancel(view, asked_at)
+            following = next_step(view, asked_at)
+            return answer(run_object(view, Telling(asked_at, next=f"{said} {following}" if following else said)))
+        return await self._told(view, caller)
+
+    async def again(self, caller: Caller) -> CallToolResult | InputRequiredResult:
+        """A call that told a run something, made again after the person was asked."""
+        try:
+            view = await self._begun(caller)
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        assert view is not None
+        return await self._told(view, caller)
+
+    async def _begun(self, caller: Caller) -> RunView | None:
+        """The run of a call that is made again after the person was asked: what it asked for was done the first time.
+
+        Raises ``UnknownRun``.
+        """
+        before = caller.person.round if caller.person is not None else None
+        if before is None:
+            return None
+        return replace(await self._runs.get(before.run_id, actor=caller.sees), joined=before.joined)
+
+    async def _telling(self, followed: Followed, *, named: bool = False, by_key: bool = False) -> Telling:
+        now = self._clock()
+        ways = await self._ways.now(self._runs) if followed.view.waiting_for else self._ways
+        following = followed.cut_short
+        if followed.remark is not None:
+            usual = next_step(followed.view, now, by_key=by_key, page=ways.links is not None)
+            following = f"{followed.remark} {usual}" if usual else followed.remark
+        return Telling(now, named=named, by_key=by_key, next=following, ways=ways)
+
+    async def _told(self, view: RunView, caller: Caller) -> CallToolResult | InputRequiredResult:
+        """The run after it was told something, and waited for as its tool would."""
+        followed = await self._follower.follow(view, self._wait_of(view), caller)
+        return followed.asking or answer(run_object(followed.view, await self._telling(followed)))
+
+    async def _unknown(self, run_id: str, caller: Caller) -> CallToolResult:
+        try:
+            page = await self._runs.list(RunQuery(actor=caller.actor, limit=3))
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        more = page.next_cursor is not None
+        return refusal(refusals.unknown_run(run_id, page.runs, self._clock(), more=more))
+
+    def _wait_of(self, view: RunView) -> float:
+        definition = self._runs.catalog.definitions.get(view.workflow)
+        return _USUAL_WAIT if definition is None else definition.mcp.wait
+
+
+def _ended_before(view: RunView, asked_at: datetime) -> bool:
+    return view.finished_at is not None and view.finished_at < asked_at
+
+
+def _without_result(told: Mapping[str, Json], misfit: str) -> dict[str, Json]:
+    """A client that checks results would throw the whole answer away, so the result is left to get_run."""
+    logger.warning("the result of run %s does not fit its output_schema: %s", told["run_id"], misfit)
+    kept = {name: value for name, value in told.items() if name != "result"}
+    kept["result_omitted"] = omitted(told["run_id"], told["result"])
+    kept["next"] = f"The result does not fit its output_schema ({misfit}). Read it: get_run with select result."
+    return kept

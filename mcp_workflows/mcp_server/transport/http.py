@@ -1,0 +1,191 @@
+"""Streamable HTTP: the ASGI app with ``/mcp``, ``/callbacks/`` and ``/healthz``, and serving it until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+import uvicorn
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+from mcp_workflows import __version__
+from mcp_workflows.access.links import PATH as PAGES_PATH
+from mcp_workflows.errors import SettingsInvalid, SystemUnwell
+from mcp_workflows.mcp_server.server import WorkflowServer
+from mcp_workflows.mcp_server.transport.authentication import Authentication
+from mcp_workflows.mcp_server.transport.callbacks import callback_route
+from mcp_workflows.mcp_server.transport.departure import EndStreams, LastAnswers, Uvicorn
+from mcp_workflows.mcp_server.transport.hosts import KnownHosts
+from mcp_workflows.runtime.views import RunQuery
+
+MCP_PATH = "/mcp"
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Of one HTTP request. Above the 1 MiB that an input may have, so that a large input gets an answer that explains."""
+
+_HEALTH_SECONDS = 3.0
+"""For the database to answer whoever asks how we are."""
+_BACKLOG = 2048
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def http_app(
+    server: WorkflowServer,
+    *,
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+    public_host: str | None = None,
+    authentication: Authentication | None = None,
+    pages: ASGIApp | None = None,
+) -> Starlette:
+    """The app of this server; its lifespan must run.
+
+    ``allowed_hosts`` are names of the Host header that are accepted besides the loopback's, with any port or with the
+    one given; ``allowed_origins`` are origins of browser pages besides those of these hosts. Services call back at
+    ``public_host`` too, and where clients have to authenticate, they may call there as well.
+    ``pages`` are those of people, below ``PAGES_PATH``.
+    """
+    hosts = [*_LOOPBACK, *allowed_hosts]
+    if authentication is not None and public_host is not None:
+        hosts.append(public_host)
+    origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")] + list(allowed_origins)
+    routes = [Route("/healthz", _health(server), methods=["GET"])]
+    called_at = [*hosts, public_host] if public_host else hosts
+    if server.runs.callbacks is not None:
+        routes.append(callback_route(server.runs, server.runs.callbacks, called_at))
+    app = server.streamable_http_app(
+        streamable_http_path=MCP_PATH,
+        max_request_body_size=MAX_REQUEST_BYTES,
+        transport_security=TransportSecuritySettings(
+            allowed_hosts=_with_any_port(hosts), allowed_origins=_with_any_port(origins)
+        ),
+        custom_starlette_routes=routes,
+    )
+    if authentication is not None:
+        # Only what is asked of /mcp: the token of a service that calls back is none of ours, and goes nowhere.
+        app.router.routes = [_guarded(route, authentication) for route in app.router.routes]
+        app.router.routes += authentication.routes()
+    if pages is not None:
+        app.router.routes.append(Mount(PAGES_PATH.rstrip("/"), KnownHosts(pages, called_at)))
+    app.add_middleware(EndStreams, stopping=server.stopping)
+    app.add_middleware(LastAnswers, stopping=server.stopping)
+    return app
+
+
+async def serve_http(
+    server: WorkflowServer,
+    host: str,
+    port: int,
+    *,
+    stop: asyncio.Event,
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+    public_host: str | None = None,
+    authentication: Authentication | None = None,
+    pages: ASGIApp | None = None,
+    listener: socket.socket | None = None,
+    listening: Callable[[str], None] = lambda url: None,  # noqa: ARG005
+) -> None:
+    """Serve until ``stop`` is set. ``listening`` is called with the URL of the endpoint once it accepts connections.
+
+    ``listener`` is what ``listen`` gave, where the address had to be known before.
+
+    Raises:
+        SettingsInvalid: The address is not this machine's own, or cannot be bound.
+    """
+    listener = listener or listen(host, port, authenticated=authentication is not None)
+    app = http_app(
+        server, allowed_hosts=[*allowed_hosts, host], allowed_origins=allowed_origins, public_host=public_host,
+        authentication=authentication, pages=pages,
+    )  # fmt: skip
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
+        proxy_headers=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    uvicorn_server = Uvicorn(config)
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(uvicorn_server.serve(sockets=[listener]))
+        listening(f"{base_url(host, listener)}{MCP_PATH}")
+        stopped = tasks.create_task(stop.wait())
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        uvicorn_server.let_nobody_in()
+        await server.stop()
+        await uvicorn_server.see_off()
+        uvicorn_server.should_exit = True
+
+
+def is_loopback(host: str) -> bool:
+    """Only this machine can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int, *, authenticated: bool = False) -> socket.socket:
+    """Takes the address; connections wait until it is served. Raises ``SettingsInvalid`` as ``serve_http`` does.
+
+    ``authenticated``: who asks will have to show a token, so that other machines may reach it.
+    """
+    if not authenticated and not is_loopback(host):
+        raise SettingsInvalid(
+            f"{host} can be reached from other machines, and nobody has to authenticate here: whoever reaches it could "
+            "start every workflow. Set MCP_WORKFLOWS_TOKENS (docs/authentication.md), or listen on 127.0.0.1."
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsInvalid(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+    return listener
+
+
+def base_url(host: str, listener: socket.socket) -> str:
+    """Of what is served there: ``http://127.0.0.1:8911``."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def _guarded(route: BaseRoute, authentication: Authentication) -> BaseRoute:
+    if isinstance(route, Route) and route.path == MCP_PATH:
+        return Route(MCP_PATH, endpoint=authentication.guard(route.app))
+    return route
+
+
+def _with_any_port(names: Sequence[str]) -> list[str]:
+    """The SDK's pattern ``name:*`` wants a port, and clients leave out the one that goes without saying."""
+    return [*names, *(f"{name}:*" for name in names)]
+
+
+def _health(server: WorkflowServer) -> Callable[[Request], Awaitable[JSONResponse]]:
+    async def health(_request: Request) -> JSONResponse:
+        """Whether the database can be read and written; 503 if it cannot, at the latest after ``_HEALTH_SECONDS``."""
+        told = {"status": "ok", "version": __version__, "workflows": len(server.runs.catalog.definitions)}
+        reason = server.runs.unwell
+        if reason is None:
+            try:
+                async with asyncio.timeout(_HEALTH_SECONDS):
+                    await server.runs.list(RunQuery(limit=1))
+            except SystemUnwell as unwell:
+                reason = str(unwell)
+            except TimeoutError:
+                reason = server.runs.unwell or f"The database has not answered for {_HEALTH_SECONDS:.0f} s."
+        if reason is not None:
+            return JSONResponse({**told, "status": "unwell", "reason": reason}, status_code=503)
+        return JSONResponse(told)
+
+    return health
