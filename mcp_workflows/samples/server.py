@@ -42,6 +42,12 @@ class World:
         self._asked: dict[int, Ask] = {}
         """What is asked of tools by calls in flight, by the number of the call."""
 
+    def lift_faults(self) -> None:
+        """Nothing more goes wrong; what is held is cut off."""
+        self.faults.clear()
+        self._lifted.set()
+        self._lifted = asyncio.Event()
+
     def app(self, service: Service) -> web.Application:
         """The HTTP application of one service; every one of them has the control paths."""
         app = web.Application(client_max_size=64 << 20)
@@ -186,9 +192,7 @@ class World:
         return web.Response(status=204)
 
     async def _lift_faults(self, _: web.Request) -> web.Response:
-        self.faults.clear()
-        self._lifted.set()
-        self._lifted = asyncio.Event()
+        self.lift_faults()
         return web.Response(status=204)
 
 

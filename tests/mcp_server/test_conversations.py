@@ -1,4 +1,4 @@
-"""Whole conversations of an agent with the server, over every transport and in both eras, compared field by field."""
+"""What an agent does with runs beyond the usual, over every transport and in both eras: cancel, read in parts, find again."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from mcp_workflows.samples.faults import Fault
 from tests.mcp_server.place import SAGA, TRANSPORTS, edited, place, refused, told
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("transport", TRANSPORTS)]
 
 PAUSING = edited(SAGA, ("\nsteps:", "\non_failure: pause\nmcp: {wait: 300ms}\nsteps:"))
-UNDOING = edited(
-    SAGA, ("\nsteps:", "\nmcp: {wait: 20s}\nsteps:"), ("max_attempts: 6, delay: 1s", "max_attempts: 2, delay: 10ms")
-)
 ORDER = {"order_id": "o1", "amount": 12, "shipment_status": "2OO"}
 
 LARGE = """
@@ -43,114 +39,6 @@ steps:
   - id: pause
     wait: 1h
 """
-
-
-async def test_an_order_is_refused_joined_paused_and_resumed(tmp_path: Path, transport: str) -> None:
-    async with place(tmp_path, {"saga": PAUSING}) as here, here.client(transport) as client:
-        here.world.faults.add(Fault("shop", "POST", "/shipping/book", "slow", seconds=1.5))
-
-        answer = await client.call_tool("saga_order_fulfillment", {**ORDER, "amount": "12"})
-        assert refused(answer) == 'Input refused, no run was started. amount: "12" is a string, expected number.'
-
-        abandoned = asyncio.create_task(client.call_tool("saga_order_fulfillment", ORDER))
-        await here.called("/shipping/book")
-        abandoned.cancel()
-        await asyncio.gather(abandoned, return_exceptions=True)
-
-        joined = told(await client.call_tool("saga_order_fulfillment", ORDER))
-        run_id = joined["run_id"]
-        assert re.fullmatch("r_[0-9a-hjkmnp-tv-z]{26}", run_id)
-        following = joined.pop("next")
-        assert joined == {
-            "run_id": run_id,
-            "status": "running",
-            "joined": True,
-            "progress": {"completed": 2, "running": ["ship"]},
-        }
-        assert re.fullmatch(
-            r"This is the run started \d+ s ago with the same input \(for a second one set _idempotency_key\)\. "
-            r"Call get_run with wait_seconds 50\.",
-            following,
-        )
-
-        paused = told(await client.call_tool("get_run", {"run_id": run_id, "wait_seconds": 50}))
-        assert paused == {
-            "run_id": run_id,
-            "workflow": "saga_order_fulfillment",
-            "version": 1,
-            "status": "paused",
-            "error": {
-                "step": "ship",
-                "code": "http_422",
-                "in_doubt": False,
-                "message": paused["error"]["message"],
-                "attempts": 1,
-                "retry_helps": False,
-                "request": {"query": {"status": "2OO"}, "json": {"orderId": "o1"}},
-            },
-            "next": 'resume_run with request {"query":{…},"json":{…}} or input {…} corrected; '
-            "or cancel_run, which undoes charge and reserve.",
-        }
-        assert paused["error"]["message"].startswith("POST ")
-        assert "/shipping/book answered 422" in paused["error"]["message"]
-        assert "status must be 200 or 201" in paused["error"]["message"]
-
-        correction = {"run_id": run_id, "input": {"shipment_status": "200"}, "reason": "typo"}
-        assert await ended(client, told(await client.call_tool("resume_run", correction))) == {
-            "run_id": run_id,
-            "status": "completed",
-            "result": {"order_id": "o1", "reservation_id": "r_1", "charge_id": "c_1", "shipment_id": "s_1"},
-        }
-        assert here.times_called("/inventory/reserve") == 1
-        assert here.times_called("/payments/charge") == 1
-        first, second = here.keys_of("/shipping/book")
-        assert first != second
-
-        again = await client.call_tool("resume_run", {"run_id": run_id})
-        assert refused(again) == f"{run_id} is completed: nothing to resume."
-
-
-async def test_a_failed_order_is_undone_and_says_what_was(tmp_path: Path, transport: str) -> None:
-    async with place(tmp_path, {"saga": UNDOING}) as here, here.client(transport) as client:
-        answer = await client.call_tool("saga_order_fulfillment", ORDER)
-        assert answer.is_error
-        failed = told(answer)
-        assert failed.pop("error")["step"] == "ship"
-        assert failed == {
-            "run_id": failed["run_id"],
-            "status": "failed",
-            "compensation": "done",
-            "undone": ["charge", "reserve"],
-            "next": "Everything was undone. Start again with other input.",
-        }
-        asked = await client.call_tool("get_run", {"run_id": failed["run_id"]})
-        assert not asked.is_error, "the question was answered"
-        assert told(asked)["status"] == "failed"
-        resumed = await client.call_tool("resume_run", {"run_id": failed["run_id"]})
-        assert refused(resumed).startswith(failed["run_id"])
-
-
-async def test_what_could_not_be_undone_is_named_and_undone_later(tmp_path: Path, transport: str) -> None:
-    async with place(tmp_path, {"saga": UNDOING}) as here, here.client(transport) as client:
-        here.world.faults.add(Fault("shop", "POST", "/payments/refund", "answer", times=None, status=503))
-        answer = await client.call_tool("saga_order_fulfillment", ORDER)
-        assert answer.is_error
-        failed = told(answer)
-        assert (failed["status"], failed["compensation"]) == ("failed", "incomplete")
-        charge, reserve = failed["not_undone"]
-        assert charge["step"] == "charge"
-        assert "/payments/refund answered 503" in charge["error"]
-        assert "(2 attempts)" in charge["error"]
-        assert reserve == {"step": "reserve", "error": "not tried: charge must be undone first"}
-        assert failed["next"] == (
-            "resume_run tries the undoing again. Until then charge and reserve are still in effect: tell the user."
-        )
-
-        here.world.faults.clear()
-        resumed = await ended(client, told(await client.call_tool("resume_run", {"run_id": failed["run_id"]})))
-        assert (resumed["status"], resumed["compensation"]) == ("failed", "done")
-        assert sorted(resumed["undone"]) == ["charge", "reserve"]
-        assert "not_undone" not in resumed
 
 
 async def test_a_paused_order_is_cancelled_and_undone(tmp_path: Path, transport: str) -> None:

@@ -84,67 +84,19 @@ async def type_in(command: str, *more: str) -> str:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_person_approves_and_the_agent_only_hears_of_it(tmp_path: Path, transport: str) -> None:
+async def test_runs_that_wait_for_somebody_are_listed_until_they_are_answered(tmp_path: Path, transport: str) -> None:
     async with place(tmp_path, {"onboard": ONBOARD}) as here, here.client(transport) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert (tools["onboard_customer"].description or "").endswith(
             "Durable: follow it with get_run. May ask a person for approval."
         )
-
         waiting = await call(client, "onboard_customer", **CUSTOMER)
         run_id = waiting["run_id"]
-        expires_at = waiting["waiting_for"][0].pop("expires_at")
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", expires_at)
-        command = f"mcp-workflows signal {run_id} approve --database {here.app.settings.database_file}"
-        assert waiting == {
-            "run_id": run_id,
-            "status": "waiting",
-            "waiting_for": [
-                {
-                    "kind": "approval",
-                    "name": "approve",
-                    "message": "Enterprise plan for buyer@example.com?",
-                    "by": "person",
-                    "schema": {
-                        "type": "object",
-                        "required": ["decision"],
-                        "properties": {
-                            "decision": {"type": "string", "enum": ["approved", "rejected"]},
-                            "note": {"type": "string"},
-                        },
-                    },
-                    "command": command,
-                }
-            ],
-            "next": "A person decides: give the user the command, then call get_run with wait_seconds 50.",
-        }
-
-        answer = await client.call_tool(
-            "signal_run", {"run_id": run_id, "name": "approve", "data": {"decision": "approved"}}
-        )
-        assert re.fullmatch(
-            rf'Refused: approval "approve" of {run_id} must be decided by a person\. Give the user this command for '
-            rf"their terminal \(valid until \d\d \w{{3}} \d\d:\d\d UTC\): {re.escape(command)} "
-            r"Then call get_run with wait_seconds 50\.",
-            refused(answer),
-        )
-
         listed = await call(client, "list_runs", status="needs_input")
         assert [(run["run_id"], run["waiting_for"]) for run in listed["runs"]] == [(run_id, ["approve"])]
-
-        asking = asyncio.create_task(call(client, "get_run", run_id=run_id, wait_seconds=50))
-        await type_in(command, "--approve", "--as", "cli:anna")
-        assert await asking == {
-            "run_id": run_id,
-            "workflow": "onboard_customer",
-            "version": 1,
-            "status": "completed",
-            "result": {"account_id": "a_1", "charge_id": "c_1", "approved_by": "cli:anna"},
-        }
+        await type_in(waiting["waiting_for"][0]["command"], "--approve", "--as", "cli:anna")
+        assert (await call(client, "get_run", run_id=run_id, wait_seconds=50))["status"] == "completed"
         assert await call(client, "list_runs", status="needs_input") == {"runs": []}
-
-        late = await client.call_tool("signal_run", {"run_id": run_id, "name": "approve"})
-        assert re.fullmatch(r"approve was answered by cli:anna at \d\d:\d\d UTC \(approved\)\.", refused(late))
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
