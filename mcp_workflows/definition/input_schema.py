@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from referencing.exceptions import Unresolvable
 
+from mcp_workflows.definition.mirrored import check_mirrored
 from mcp_workflows.definition.phrases import nearest
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.definition.text.document import Document, Path
@@ -57,6 +58,7 @@ def check_schema(document: Document, path: Path, *, of_arguments: bool = True, c
     _check_metaschema(document, path, code)
     if of_arguments:
         _check_top(document, node)
+        check_mirrored(document, node)
     for name, part in _subschemas(node, None):
         _check_words(document, part, code)
         _check_references(document, node, part, code)

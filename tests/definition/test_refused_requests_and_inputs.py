@@ -92,6 +92,12 @@ def test_every_problem_of_a_request_is_reported_at_its_place(case: str) -> None:
     assert refusals(body) == expected
 
 
+SO = "(clients would leave the tool out)"
+A_TYPE = "x-mcp-header needs type string, integer or boolean"
+ON_AN_ARGUMENT = (
+    "x-mcp-header stands on an argument: on a property that properties alone lead to, not on a part of a list or a choice "
+    f"{SO}"
+)
 INPUT = {
     "what model APIs refuse": (
         """
@@ -115,6 +121,48 @@ INPUT = {
             '9:5 input: "more": type [array, null] is refused by OpenAI and Gemini; leave the property out instead of null',
             '10:39 input: array "inner" needs items (refused by OpenAI and Gemini)',
             '11:66 input: default "gold" is not valid: "gold" is not one of free, pro, enterprise',
+        ],
+    ),
+    "names of headers for which clients leave the tool out": (
+        """
+        input:
+          x-mcp-header: Whole
+          $defs: {shared: {type: string, x-mcp-header: Shared}}
+          properties:
+            region: {type: string, x-mcp-header: Region}
+            zone: {type: integer, x-mcp-header: REGION}
+            amount: {type: number, x-mcp-header: Amount}
+            either: {type: [string, integer], x-mcp-header: Either}
+            any: {x-mcp-header: Any}
+            spaced: {type: string, x-mcp-header: my region}
+            empty: {type: string, x-mcp-header: ""}
+            number: {type: string, x-mcp-header: 7}
+            deep: {type: object, properties: {inner: {type: boolean, x-mcp-header: Inner}}}
+            list: {type: array, items: {type: string, x-mcp-header: Item}}
+            properties: {type: string, x-mcp-header: Properties, default: a, examples: [{x-mcp-header: data}]}
+        steps:
+          - set: {a: 1}
+        """,
+        [
+            f"4:3 input: {ON_AN_ARGUMENT}",
+            f"5:34 input: {ON_AN_ARGUMENT}",
+            (
+                '8:41 input: "zone": x-mcp-header "REGION" is that of "region" at line 7, as headers know no case: '
+                f"choose another {SO}"
+            ),
+            f'9:28 input: "amount": {A_TYPE}, found type number {SO}',
+            f'10:39 input: "either": {A_TYPE}, found several types {SO}',
+            f'11:11 input: "any": {A_TYPE}, found no type {SO}',
+            (
+                '12:42 input: "spaced": x-mcp-header "my region" is no name of a header: write letters, digits and hyphens, '
+                f"such as Region {SO}"
+            ),
+            (
+                '13:41 input: "empty": x-mcp-header "" is no name of a header: write letters, digits and hyphens, '
+                f"such as Region {SO}"
+            ),
+            f'14:42 input: "number": x-mcp-header is the name of a header, a text such as Region {SO}',
+            f"16:47 input: {ON_AN_ARGUMENT}",
         ],
     ),
     "what is no JSON Schema": (

@@ -1,0 +1,55 @@
+"""The loader refuses exactly those names of headers for which the official client leaves a tool out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp.shared.inbound import find_invalid_x_mcp_header
+
+from mcp_workflows.definition.input_schema import published
+from tests.definition.loading import refusals
+
+NAMES = st.sampled_from(["Region", "REGION", "x-zone", "a b", "", "Ü", 7, None])
+TYPES = st.sampled_from(["string", "integer", "boolean", "number", "object", ["string", "null"], None])
+
+
+LISTS = ("allOf", "anyOf", "prefixItems")
+MAPS = ("$defs", "patternProperties", "dependentSchemas")
+SINGLE = ("items", "additionalProperties", "not", "if", "contentSchema", "unevaluatedProperties", "contains")
+
+
+def holding(word: str, inner: Any) -> dict[str, Any]:
+    """A schema that has ``inner`` as a part of it."""
+    match word:
+        case "properties":
+            return {"type": "object", "properties": {"a": inner, "properties": {"type": "string"}}}
+        case _ if word in LISTS:
+            return {word: [inner]}
+        case _ if word in MAPS:
+            return {word: {"key": inner}}
+        case _:
+            return {"type": "array", "items": {}, word: inner}
+
+
+def named(kind: Any, name: Any) -> dict[str, Any]:
+    return {"x-mcp-header": name, "default": None} | ({} if kind is None else {"type": kind})
+
+
+def deeper(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.builds(holding, st.sampled_from(["properties", *SINGLE, *LISTS, *MAPS]), inner)
+
+
+PARTS = st.recursive(st.builds(named, TYPES, NAMES), deeper, max_leaves=4)
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), PARTS, max_size=3))
+def test_what_is_refused_is_what_a_client_would_drop(properties: dict[str, Any]) -> None:
+    schema = {"properties": properties}
+    file = {"name": "x", "description": "d", "input": schema, "steps": [{"set": {"a": 1}}]}
+    said = refusals(json.dumps(file), head="", source="x.json")
+    ours = [problem for problem in said if "would leave the tool out" in problem]
+    theirs = find_invalid_x_mcp_header(published(schema))
+    assert bool(ours) is (theirs is not None), (ours, theirs)
