@@ -24,6 +24,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.soak.cluster import free_port
+from tests.soak.pace import Pace
 
 FAULTS = ("503 before", "503 after", "429", "reset before", "reset after", "late", "hang before", "hang after")
 MAX_FAULTS = 3
@@ -35,9 +36,13 @@ CallBack = Callable[[str, Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that came in: when, by the wall clock, under which key, by which process, and what it met with."""
+    """A call that came in: when, by the wall clock, under which key, by which process, and what it met with.
+
+    ``behind``: seconds that it may have lain there unread.
+    """
 
     at: float
+    behind: float
     what: str
     key: str
     by: str
@@ -72,6 +77,7 @@ class Ledger:
     call_back: CallBack | None = None
     _called: asyncio.Condition = field(default_factory=asyncio.Condition)
     _released: asyncio.Event = field(default_factory=asyncio.Event)
+    _pace: Pace = field(default_factory=Pace)
     _faults: dict[str, int] = field(default_factory=dict[str, int])
     _tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
 
@@ -82,7 +88,7 @@ class Ledger:
         if faulty and not self.calm and met < MAX_FAULTS and self.dice.random() < self.fault_rate:
             self._faults[key] = met + 1
             fault = self.dice.choice(FAULTS)
-        self.calls.append(Call(time.time(), what, key, by, fault))
+        self.calls.append(Call(time.time(), self._pace.behind(), what, key, by, fault))
         return fault
 
     def made(self, key: str) -> list[Call]:
@@ -214,6 +220,9 @@ class Ledger:
         await asyncio.sleep(self.dice.uniform(0.0, 0.6))  # sometimes before the answer is recorded
         await self.call_back(notify, body)
 
+    def open(self) -> None:
+        self._later(self._pace.keep())
+
     def _later(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
@@ -296,6 +305,7 @@ async def ledger(dice: random.Random, *, fault_rate: float = 0.12) -> AsyncGener
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         books.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         books.tools_url = f"http://127.0.0.1:{port}/mcp"
+        books.open()
         yield books
     finally:
         books.close()
@@ -306,6 +316,6 @@ async def ledger(dice: random.Random, *, fault_rate: float = 0.12) -> AsyncGener
 
 def to_json(books: Ledger) -> str:
     """For whoever looks into a failure."""
-    calls = [(call.at, call.what, call.key, call.by, call.fault) for call in books.calls]
+    calls = [(call.at, call.behind, call.what, call.key, call.by, call.fault) for call in books.calls]
     effects = {key: (effect.number, effect.what, effect.undone_by) for key, effect in books.effects.items()}
     return json.dumps({"calls": calls, "effects": effects, "tombstones": sorted(books.tombstones)}, indent=1)

@@ -252,7 +252,7 @@ def not_made_again(books: Books) -> Iterator[str]:
     """Once an outcome is recorded nobody makes the call again, but a process that was declared dead and does not know it."""
     for call, late in _late_calls(books):
         if not _declared_dead(books, call.by, call.at):
-            yield f"{call.what} of {call.key} was called by {call.by} {late:.3f} s after its record"
+            yield f"{call.what} of {call.key} was called by {call.by} {late:.3f} s after its record, at {call.at:.3f}"
 
 
 def late_calls(books: Books) -> int:
@@ -266,7 +266,7 @@ def _late_calls(books: Books) -> Iterator[tuple[Call, float]]:
         if entry.what == "step" and entry.path is not None and entry.status in RECORDED:
             recorded[f"{books.runs[entry.run].run_id}:{entry.path}"] = entry.at
     for call in books.ledger.calls:
-        late = call.at - recorded.get(call.key, float("inf"))
+        late = call.at - call.behind - recorded.get(call.key, float("inf"))
         if late > SLACK:
             yield call, late
 
