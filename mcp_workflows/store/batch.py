@@ -10,8 +10,9 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import Busy, CallerError, NodeLost, RecordRefused
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import CallJob, Job, TurnJob
+from mcp_workflows.store.prepared import Cursor
 from mcp_workflows.store.rows import Values
-from mcp_workflows.store.statements import Cursor, Statements
+from mcp_workflows.store.statements import Statements
 
 
 class Refused(Exception):

@@ -9,7 +9,8 @@ from typing import Any
 
 from mcp_workflows.errors import UnknownRun
 from mcp_workflows.store import rows
-from mcp_workflows.store.statements import Cursor, Statements
+from mcp_workflows.store.prepared import Cursor
+from mcp_workflows.store.statements import Statements
 
 PART_BYTES = 4 * 1024 * 1024
 """Of one transaction: the records of other runs wait no longer than that takes."""

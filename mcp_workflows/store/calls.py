@@ -12,8 +12,9 @@ from mcp_workflows.engine.records import Run
 from mcp_workflows.errors import Busy, InputRefused, KeyConflict, UnknownRun
 from mcp_workflows.store import rows
 from mcp_workflows.store.holdings import Holdings
-from mcp_workflows.store.rows import OUTPUT, RECORD_COLUMNS
-from mcp_workflows.store.statements import Cursor, Prepared, RunRow, Statements, claim
+from mcp_workflows.store.prepared import Cursor, Prepared
+from mcp_workflows.store.rows import OUTPUT, RECORD_COLUMNS, RunRow
+from mcp_workflows.store.statements import Statements, claim
 from mcp_workflows.store.tables import AT_ONCE, micros
 from mcp_workflows.store.values import Delivered, NewRun, StartResult
 

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine
 
 from mcp_workflows.store.jobs import Job
 from mcp_workflows.store.locks import Lock
-from mcp_workflows.store.statements import Cursor, Statements
+from mcp_workflows.store.prepared import Cursor
+from mcp_workflows.store.statements import Statements
 
 Grow: TypeAlias = Callable[[], None]
 

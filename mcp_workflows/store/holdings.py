@@ -11,7 +11,8 @@ import itertools
 from dataclasses import dataclass, field
 
 from mcp_workflows.store.locks import Lock
-from mcp_workflows.store.statements import SUSPECT_AFTER, RunRow
+from mcp_workflows.store.rows import RunRow
+from mcp_workflows.store.wording import SUSPECT_AFTER
 
 
 @dataclass(eq=False, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from mcp_workflows.engine.records import NewChild, Outgoing, RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.store.holdings import Holdings
+from mcp_workflows.store.prepared import Cursor
 from mcp_workflows.store.rows import (
     ATTEMPT_COLUMNS,
     OUTPUT,
@@ -24,7 +25,6 @@ from mcp_workflows.store.rows import (
     step_values,
     to_text,
 )
-from mcp_workflows.store.statements import Cursor
 from mcp_workflows.store.tables import AT_ONCE
 
 T = TypeVar("T")

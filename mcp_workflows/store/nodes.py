@@ -12,7 +12,8 @@ from typing import Any
 
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.locks import Lock
-from mcp_workflows.store.statements import Cursor, Statements
+from mcp_workflows.store.prepared import Cursor
+from mcp_workflows.store.statements import Statements
 from mcp_workflows.store.values import TakenOver
 
 PATIENCE = 0.8

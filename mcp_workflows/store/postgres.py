@@ -44,8 +44,9 @@ from mcp_workflows.store.listener import Listener
 from mcp_workflows.store.locks import NoLock
 from mcp_workflows.store.patience import LONGER, Patience
 from mcp_workflows.store.patience import Connection as PatientConnection
+from mcp_workflows.store.prepared import Cursor, Fill, Prepared
 from mcp_workflows.store.rows import Values
-from mcp_workflows.store.statements import Cursor, Fill, Prepared, Statements
+from mcp_workflows.store.statements import Statements
 
 OLDEST_SERVER = 140000
 CONNECT_SECONDS = 5

@@ -20,9 +20,9 @@ from mcp_workflows.errors import InputRefused, StoreUnavailable
 from mcp_workflows.store import rows, tables
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.retention import is_withdrawn
-from mcp_workflows.store.statements import claimable
 from mcp_workflows.store.trouble import READING, Trouble
 from mcp_workflows.store.values import Mark, NodeRow, RunFilter, RunList, StoredDefinition
+from mcp_workflows.store.wording import claimable
 
 T = TypeVar("T")
 

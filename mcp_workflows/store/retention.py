@@ -32,7 +32,8 @@ from sqlalchemy import (
 
 from mcp_workflows.engine.states import FINISHED
 from mcp_workflows.store import tables
-from mcp_workflows.store.statements import Cursor, Prepared, Statements
+from mcp_workflows.store.prepared import Cursor, Prepared
+from mcp_workflows.store.statements import Statements
 from mcp_workflows.store.tables import micros, run
 from mcp_workflows.store.values import Expired, Tree
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import Row as SqlRow
@@ -27,6 +28,8 @@ from mcp_workflows.store.values import NodeReport, Unable
 Values: TypeAlias = tuple[Any, ...]
 AnyRow: TypeAlias = SqlRow[Any] | Any
 
+RUN_COLUMNS = tuple(tables.run.columns.keys())
+"""``key``, which the database gives, is the first."""
 STEP_COLUMNS = tuple(tables.step.columns.keys())
 OUTPUT = STEP_COLUMNS.index("output")
 SELDOM = STEP_COLUMNS[STEP_COLUMNS.index("error") :]
@@ -40,6 +43,14 @@ RECORD_COLUMNS = (
 
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 _encode_sorted = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
+
+
+class RunRow(SimpleNamespace):
+    """A row of ``run`` as the driver gives it: instants are integers."""
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> RunRow:
+        return cls(**dict(zip(RUN_COLUMNS, values, strict=True)))
 
 
 def is_plain(text: str) -> bool:

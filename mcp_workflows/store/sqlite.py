@@ -27,7 +27,8 @@ from mcp_workflows.store.checkpoints import Checkpoints
 from mcp_workflows.store.database import Grow
 from mcp_workflows.store.locks import FileLock
 from mcp_workflows.store.places import check_file_system, make_folder
-from mcp_workflows.store.statements import Cursor, Statements
+from mcp_workflows.store.prepared import Cursor
+from mcp_workflows.store.statements import Statements
 
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
-from mcp_workflows.engine.records import AttemptRecord, Message, MessageKind, Run, StepRecord, Turn
+from mcp_workflows.engine.records import Message, MessageKind, Run, Turn
 from mcp_workflows.errors import NodeLost, StoreUnavailable
 from mcp_workflows.store import blobs, calls, nodes, opening, reads, retention
 from mcp_workflows.store.changes import Changes
@@ -23,22 +23,17 @@ from mcp_workflows.store.database import Database
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import CallJob, turn_job
 from mcp_workflows.store.nodes import Dead, Observer
+from mcp_workflows.store.prepared import Cursor
+from mcp_workflows.store.reader import Reader
 from mcp_workflows.store.reads import Reads
 from mcp_workflows.store.rows import report_text, to_text
-from mcp_workflows.store.statements import Cursor
 from mcp_workflows.store.tables import micros
 from mcp_workflows.store.trouble import Trouble
 from mcp_workflows.store.values import (
     Delivered,
-    Expired,
-    Mark,
     NewRun,
     NodeReport,
-    NodeRow,
-    RunFilter,
-    RunList,
     StartResult,
-    StoredDefinition,
     TakenOver,
     Tree,
 )
@@ -58,7 +53,7 @@ LAST_SECONDS = 0.5
 """How long a thread may take to notice that nobody waits for a server any more."""
 
 
-class Store:
+class Store(Reader):
     """One process's store, bound to the event loop it was opened on. Made by ``open``.
 
     Every write raises ``StoreUnavailable`` once the database could not be written for a whole lease, and ``NodeLost`` when
@@ -68,6 +63,8 @@ class Store:
     def __init__(
         self, database: Database, holdings: Holdings, *, clock: Clock, name: str, lease_seconds: float
     ) -> None:
+        self._trouble = Trouble()
+        super().__init__(Reads(database, self._trouble))
         self._database = database
         self._clock = clock
         self._name = name
@@ -75,8 +72,6 @@ class Store:
         self._changes = Changes()
         self._secret_key: bytes | None = None
         self._giving_back: set[asyncio.Task[None]] = set()
-        self._trouble = Trouble()
-        self._reads = Reads(database, self._trouble)
         self._observer = Observer(database, lease_seconds)
         self._upkeep = database.upkeep()
         self._writer = Writer(
@@ -189,10 +184,6 @@ class Store:
         self._writer.renewed = time.monotonic()
         await asyncio.to_thread(old.lock.remove)
 
-    async def nodes(self) -> list[NodeRow]:
-        """All that are not forgotten, the youngest first."""
-        return await self._reads(reads.nodes)
-
     async def report(self, report: NodeReport) -> None:
         """What this node says of itself, to be read by ``nodes``."""
         statements, me, told = self._database.statements, self.node_id, report_text(report)
@@ -217,9 +208,6 @@ class Store:
             calls.define(self._database.statements, definition.name, definition.digest, definition.content),
             exclusive=[definition.name],
         )
-
-    async def load_definition(self, definition_id: int) -> StoredDefinition:
-        return await self._reads(reads.definition, definition_id)
 
     # Runs
 
@@ -299,64 +287,6 @@ class Store:
         rows = await self._owning(self._job(claim, committed=committed), lambda rows: [row.run_id for row in rows])
         return [calls.rows.run(row) for row in rows]
 
-    async def next_claim(self, now: datetime) -> datetime | None:
-        """When the next run that nobody owns falls due, after ``now``; ``None``: none is waited for."""
-        return await self._reads(reads.next_claimable, now)
-
-    async def queued(self) -> int:
-        """How many runs have not begun."""
-        return await self._reads(reads.queued)
-
-    async def load_run(self, run_id: str, actor: str | None = None) -> Run | None:
-        """With ``actor`` only if it is that one's."""
-        return await self._reads(reads.run, run_id, actor)
-
-    async def find_runs(self, prefix: str, actor: str | None) -> list[str]:
-        """Up to ten ids that begin with ``prefix``; of all actors for ``None``."""
-        return await self._reads(reads.run_ids, prefix, actor)
-
-    async def marks(self, run_ids: Collection[str]) -> dict[str, Mark]:
-        """Of each of these runs that is there."""
-        return await self._reads(reads.marks, run_ids)
-
-    async def list_runs(self, query: RunFilter) -> RunList:
-        """Newest first. ``InputRefused``: an unknown status or cursor."""
-        return await self._reads(reads.runs, query)
-
-    async def load_steps(self, run_id: str, lists: Collection[str] | None = None) -> list[StepRecord]:
-        """In the order in which they were settled: all, or those that ``paths.parent_of`` puts into one of ``lists``."""
-        if lists is None:
-            return await self._reads(reads.steps, run_id)
-        return (await self.load_lists({run_id: lists}))[run_id]
-
-    async def load_lists(self, wanted: Mapping[str, Collection[str]]) -> dict[str, list[StepRecord]]:
-        """The same of many runs, each with its lists, at the cost of a few."""
-        return await self._reads(reads.steps_in, wanted)
-
-    async def load_undoable(self, run_id: str) -> list[StepRecord]:
-        """What undoing the run concerns, in the order in which it was settled."""
-        return await self._reads(reads.undoable_steps, run_id)
-
-    async def load_waiting(self, run_id: str) -> list[StepRecord]:
-        """The signals and approvals that are waited for, in the order in which they began."""
-        return await self._reads(reads.waiting_steps, run_id)
-
-    async def open_paths(self, run_id: str) -> tuple[str, ...]:
-        """Steps that are under way, in the order in which they began, without the blocks around them; the first hundred."""
-        return await self._reads(reads.open_paths, run_id)
-
-    async def count_completed(self, run_id: str) -> int:
-        """How many steps completed, without compensations, branches, items and iterations."""
-        return await self._reads(reads.completed_steps, run_id)
-
-    async def last_change(self, run_id: str) -> datetime | None:
-        """When the last step began or was settled, or the last message came."""
-        return await self._reads(reads.last_change, run_id)
-
-    async def load_attempts(self, run_id: str) -> list[AttemptRecord]:
-        """In the order in which they ended."""
-        return await self._reads(reads.attempts, run_id)
-
     # Messages
 
     async def deliver(
@@ -386,29 +316,9 @@ class Store:
         deliver = calls.Deliver(self._database.statements, run_id, message)
         return await self._call(deliver, notable=lambda delivered: delivered.new, concerns=deliver.concerns)
 
-    async def load_messages(self, run_id: str, unconsumed_only: bool) -> list[Message]:
-        """In the order in which they were received."""
-        return await self._reads(reads.messages, run_id, unconsumed_only)
-
-    async def count_messages(self, run_id: str, kind: MessageKind) -> int:
-        """How many messages of this kind the run was ever sent."""
-        return await self._reads(reads.count_messages, run_id, kind)
-
-    async def load_unconsumed(self, run_ids: Sequence[str]) -> list[Message]:
-        """What these runs have not consumed, be it kept for later, in the order in which each run received it."""
-        return await self._reads(reads.unconsumed, run_ids)
-
-    async def unread(self, run_id: str) -> tuple[int, int]:
-        """How many messages the run has not consumed, and how many characters they are."""
-        return await self._reads(reads.unread, run_id)
-
     async def owned_messages(self) -> list[Message]:
         """What was neither consumed nor kept yet, of the runs that this node owns, in the order in which it was received."""
         return await self._reads(reads.owned_messages, self.node_id)
-
-    async def consumed(self, message_id: int) -> bool:
-        """Whether the run's owner has taken the message in, be it to keep it until the run waits for it."""
-        return await self._reads(reads.consumed, message_id)
 
     # Blobs, and what all nodes share
 
@@ -419,10 +329,6 @@ class Store:
             await self._job(put, size=size)
         return which
 
-    async def load_blob(self, run_id: str, blob_id: str) -> tuple[bytes, str | None] | None:
-        """The content and its type; ``None``: the run has no such blob."""
-        return await self._reads(reads.blob, run_id, blob_id)
-
     async def secret_key(self) -> bytes:
         """32 random bytes that this database keeps, the same for every node."""
         if self._secret_key is None:
@@ -430,10 +336,6 @@ class Store:
         return self._secret_key
 
     # What finished long ago
-
-    async def expired(self, before: datetime, after: tuple[datetime, int] | None = None) -> Expired:
-        """A page of the trees all of whose runs finished before that instant, and go on no more."""
-        return await self._reads(retention.expired_trees, before, after)
 
     async def withdraw(self, trees: Sequence[Tree], before: datetime) -> list[Tree]:
         """Those that have still expired are taken out of everybody's sight. Answers with them; ``delete_some`` deletes them."""

@@ -23,8 +23,10 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import NodeLost, UnknownRun
 from mcp_workflows.store import calls, postgres, writer
 from mcp_workflows.store.holdings import Holdings
-from mcp_workflows.store.statements import Prepared, Statements, claimable, no_exclusion
+from mcp_workflows.store.prepared import Prepared
+from mcp_workflows.store.statements import Statements, no_exclusion
 from mcp_workflows.store.tables import node, run
+from mcp_workflows.store.wording import claimable
 from tests.ownership.stage import every_schedule
 from tests.ownership.world import Line, StagedNode, World, turn
 from tests.postgres import PostgresServer

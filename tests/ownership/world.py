@@ -22,7 +22,8 @@ from mcp_workflows.store.jobs import CallJob, Job, turn_job
 from mcp_workflows.store.locks import NoLock
 from mcp_workflows.store.nodes import Dead
 from mcp_workflows.store.postgres import Postgres
-from mcp_workflows.store.statements import Cursor, Statements
+from mcp_workflows.store.prepared import Cursor
+from mcp_workflows.store.statements import Statements
 from mcp_workflows.store.tables import micros
 from mcp_workflows.store.trouble import Trouble
 from mcp_workflows.store.values import Delivered, NewRun, TakenOver, Tree

@@ -10,7 +10,8 @@ import pytest
 
 from mcp_workflows.clock import utc_now
 from mcp_workflows.store import Store
-from mcp_workflows.store.statements import Prepared, claim
+from mcp_workflows.store.prepared import Prepared
+from mcp_workflows.store.statements import claim
 from tests.postgres import Databases
 from tests.store.material import NOW, begin, claimed, waiting
 from tests.store.raw import ask, postgres_connection
