@@ -7,9 +7,11 @@ import contextlib
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from aiohttp import ClientError, ClientPayloadError, ClientResponse
+from aiohttp import ClientError, ClientPayloadError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
+
+from mcp_workflows.steps.client import Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Body:
     retryable: bool = False
 
 
-async def read_body(response: ClientResponse, limit: int, *, beginning: bool = False) -> Body:
+async def read_body(response: Response, limit: int, *, beginning: bool = False) -> Body:
     """At most ``limit`` bytes, unpacked; more are not waited for.
 
     A body that is too large by its own account is not read at all, or, with ``beginning``, only that far.
@@ -36,7 +38,7 @@ async def read_body(response: ClientResponse, limit: int, *, beginning: bool = F
         if response.content.is_eof():
             # The usual small answer came with its head.
             raw = response.content.read_nowait()
-            return Body(raw) if len(raw) <= limit else _too_large(raw, limit)
+            return _whole(response, raw) if len(raw) <= limit else _too_large(raw, limit)
         with _noticing_the_end(response):
             async for chunk in response.content.iter_any():
                 chunks.append(chunk)
@@ -46,7 +48,15 @@ async def read_body(response: ClientResponse, limit: int, *, beginning: bool = F
                     return _too_large(b"".join(chunks), limit)
     except (ClientError, OSError) as error:
         return _cut_short(b"".join(chunks), error)
-    return Body(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+    return _whole(response, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+
+
+def _whole(response: Response, raw: bytes) -> Body:
+    return _broken(raw) if response.broke_off() else Body(raw)
+
+
+def _broken(raw: bytes) -> Body:
+    return Body(raw, "broke off", "reset", retryable=True)
 
 
 def _too_large(raw: bytes, limit: int) -> Body:
@@ -58,7 +68,7 @@ def _cut_short(raw: bytes, error: Exception) -> Body:
         return Body(raw, "cannot be unpacked", "answer_unreadable")
     if isinstance(error, _Garbled):
         return Body(raw, "goes on in a way that is no HTTP", "answer_unreadable")
-    return Body(raw, "broke off", "reset", retryable=True)
+    return _broken(raw)
 
 
 class _Garbled(ClientPayloadError):
@@ -66,16 +76,15 @@ class _Garbled(ClientPayloadError):
 
 
 @contextlib.contextmanager
-def _noticing_the_end(response: ClientResponse) -> Generator[None]:
+def _noticing_the_end(response: Response) -> Generator[None]:
     """Ends the reading when the connection ends.
 
     aiohttp's parser leaves a reader waiting for ever when a chunked body goes on with something that is no chunk.
     """
     content = response.content
-    connection = response.connection
-    protocol = connection.protocol if connection is not None else None
-    closed = protocol.closed if protocol is not None and not content.is_eof() else None
-    if protocol is None or closed is None:
+    protocol = response.protocol
+    closed = None if content.is_eof() else protocol.closed
+    if closed is None:
         yield
         return
 

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aiohttp import ClientResponse
 from yarl import URL
 
 from mcp_workflows.clock import Clock
@@ -25,10 +24,11 @@ from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_lenientl
 from mcp_workflows.steps.attempt import Attempt, Values, cut
 from mcp_workflows.steps.blobs import BlobReader, BlobUnavailable, described
 from mcp_workflows.steps.body import read_body
-from mcp_workflows.steps.client import Broken, Client, NotConnected, NotHttp
+from mcp_workflows.steps.client import Broken, Client, NotHttp, Response
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.gate import Gate
 from mcp_workflows.steps.guard import AddressBlocked, Guard
+from mcp_workflows.steps.pool import NotConnected
 from mcp_workflows.steps.request import Origin, Request, RequestInvalid
 
 MAX_EXPLANATION = 64 << 10
@@ -184,11 +184,11 @@ class _Flight:
             return f"{self.attempt.label} was redirected, and the answer could not be fetched: {why}"
         return f"{self.attempt.label} {what}: {why}"
 
-    def _leads_on(self, response: ClientResponse) -> bool:
+    def _leads_on(self, response: Response) -> bool:
         wanted = isinstance(self.work.success, tuple) and verdict.admits(self.work.success, response.status)
         return response.status in redirect.STATUSES and "Location" in response.headers and not wanted
 
-    def _follow(self, response: ClientResponse, hops: int) -> Failed | None:
+    def _follow(self, response: Response, hops: int) -> Failed | None:
         """Makes the redirect's request the next one, or says why not."""
         status = response.status
         if redirect.becomes_get(self.request.method, status):
@@ -209,7 +209,7 @@ class _Flight:
             return self.attempt.failed("blocked_address", message, status=status)
         return None
 
-    async def _judge(self, response: ClientResponse) -> Completed | Failed:
+    async def _judge(self, response: Response) -> Completed | Failed:
         status = response.status
         attempt, work = self.attempt, self.work
         if verdict.refused(status):
@@ -240,7 +240,7 @@ class _Flight:
             return attempt.failed("answer_unreadable", message, status=status)
         return self._kept(response, content, body.raw)
 
-    def _kept(self, response: ClientResponse, content: Json, raw: bytes) -> Completed | Failed:
+    def _kept(self, response: Response, content: Json, raw: bytes) -> Completed | Failed:
         """The result as it may be recorded, and whether it is the author's success."""
         headers = verdict.header_map(response.headers)
         result: Json = {"status": response.status, "headers": headers, "body": content}
@@ -251,7 +251,7 @@ class _Flight:
             return self._by_expression(result, response)
         return Completed(result)
 
-    def _by_expression(self, result: Json, response: ClientResponse) -> Completed | Failed:
+    def _by_expression(self, result: Json, response: Response) -> Completed | Failed:
         work, attempt, status = self.work, self.attempt, response.status
         assert not isinstance(work.success, tuple)
         try:
@@ -265,16 +265,16 @@ class _Flight:
             attempt.in_doubt = self.acted
         return self._says_no(response, result["body"])
 
-    async def _refused(self, response: ClientResponse) -> Failed:
+    async def _refused(self, response: Response) -> Failed:
         raw = await self._explanation(response)
         content = decode_leniently(raw, response.headers.get("Content-Type", ""), "auto")
         return self._says_no(response, content)
 
-    async def _explanation(self, response: ClientResponse) -> bytes:
+    async def _explanation(self, response: Response) -> bytes:
         """As much of the body as explains a refusal, whatever becomes of the rest."""
         return (await read_body(response, min(self.exchanges.max_bytes, MAX_EXPLANATION), beginning=True)).raw
 
-    def _says_no(self, response: ClientResponse, body: Json) -> Failed:
+    def _says_no(self, response: Response, body: Json) -> Failed:
         status = response.status
         return self.attempt.failed(
             f"http_{status}",

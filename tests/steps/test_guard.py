@@ -135,7 +135,7 @@ async def test_a_name_that_leads_to_a_metadata_address_is_refused(
 async def test_the_address_that_is_really_connected_to_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even a resolver that lets everything pass does not open the way: DNS rebinding gains nothing."""
     resolve_to(monkeypatch, ["169.254.169.254"])
-    monkeypatch.setattr("mcp_workflows.steps.client.GuardedResolver", lambda _guard: ThreadedResolver())  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr("mcp_workflows.steps.pool.GuardedResolver", lambda _guard: ThreadedResolver())  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     async with bench() as b:
         error = await b.failed("http://innocent.example/", "POST")
     assert (error.code, error.in_doubt) == ("blocked_address", False)

@@ -58,7 +58,7 @@ async def test_an_answer_to_nobody_is_never_taken_for_the_next_ones(path: str) -
 async def test_a_kept_connection_is_not_used_for_longer_than_common_servers_keep_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mcp_workflows.steps.client.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_workflows.steps.pool.IDLE_SECONDS", 0.05)
     async with bench() as b:
         await b.completed("/ok")
         await asyncio.sleep(0.2)

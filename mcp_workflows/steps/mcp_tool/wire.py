@@ -13,15 +13,16 @@ from typing import Any, Final, cast
 from uuid import uuid4
 
 import httpx2
-from aiohttp import ClientError, ClientResponse
+from aiohttp import ClientError
 from yarl import URL
 
 from mcp_workflows.clock import Clock
 from mcp_workflows.steps import verdict
 from mcp_workflows.steps.body import read_body
-from mcp_workflows.steps.client import Broken, Client, NotConnected, NotHttp
+from mcp_workflows.steps.client import Broken, Client, NotHttp, Response
 from mcp_workflows.steps.guard import AddressBlocked, Guard
 from mcp_workflows.steps.mcp_tool.failure import SESSION_GONE, Failure
+from mcp_workflows.steps.pool import NotConnected
 from mcp_workflows.steps.request import Request
 
 _SESSION_ID: Final = "mcp-session-id"
@@ -63,7 +64,7 @@ class Wire(httpx2.AsyncBaseTransport):
         finally:
             response.release()
 
-    async def _send(self, request: httpx2.Request, body: bytes) -> ClientResponse:
+    async def _send(self, request: httpx2.Request, body: bytes) -> Response:
         sent = False
 
         def on_sent() -> None:
@@ -90,7 +91,7 @@ class Wire(httpx2.AsyncBaseTransport):
                 Failure("answer_unreadable", f"what came back is no HTTP answer ({failure})", in_doubt=sent)
             ) from None
 
-    async def _answer(self, request: httpx2.Request, asked: Any, response: ClientResponse) -> httpx2.Response:
+    async def _answer(self, request: httpx2.Request, asked: Any, response: Response) -> httpx2.Response:
         status = response.status
         body = await read_body(response, self._limit + _ENVELOPE, beginning=status >= 400)
         message = _message(body.raw)
@@ -147,7 +148,7 @@ class _Failed(Exception):
 class _Stream(httpx2.AsyncByteStream):
     """The body of an answer as it comes."""
 
-    def __init__(self, response: ClientResponse) -> None:
+    def __init__(self, response: Response) -> None:
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -164,14 +165,14 @@ class _Stream(httpx2.AsyncByteStream):
             self._response.close()
 
 
-def _passed_on(request: httpx2.Request, response: ClientResponse) -> httpx2.Response:
+def _passed_on(request: httpx2.Request, response: Response) -> httpx2.Response:
     """With its body still to come; it is unpacked already, so what says how it was packed is left out."""
     dropped = {"content-encoding", "content-length", "transfer-encoding"}
     headers = [(name, value) for name, value in response.headers.items() if name.lower() not in dropped]
     return httpx2.Response(response.status, headers=headers, stream=_Stream(response), request=request)
 
 
-def _streams(response: ClientResponse) -> bool:
+def _streams(response: Response) -> bool:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return response.status < 300 and kind == "text/event-stream"
 
