@@ -129,6 +129,11 @@ class Settings(BaseSettings):
     max_calls_per_minute: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Requests that one actor may make in a minute; 0: as many as it likes."
     )
+    max_connections: Annotated[int, Field(ge=1)] = Field(
+        default=4000,
+        description="Connections to the server over HTTP at the same time, as far as the process may have so many files open; "
+        "of those, each actor has at most a quarter for what it waits for.",
+    )
     max_runs: Annotated[int, Field(ge=1)] = Field(
         default=2000, description="Runs that one process moves at the same time; more wait in the database."
     )

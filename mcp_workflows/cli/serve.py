@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -30,10 +30,14 @@ from mcp_workflows.errors import InputRefused
 from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.transport.authentication import Authentication
+from mcp_workflows.mcp_server.transport.connections import Bounds, room_beside
 from mcp_workflows.mcp_server.transport.http import MCP_PATH, base_url, listen, serve_http
 from mcp_workflows.mcp_server.transport.stdio import serve_stdio
 from mcp_workflows.settings import PREFIX, Settings
 from mcp_workflows.web.pages import Pages
+
+_FILES: Final = 256
+"""That the process has open beside connections and attempts: the database, definitions, pipes; and some to spare."""
 
 
 @command
@@ -77,6 +81,7 @@ async def serve(
                 authentication=who,
                 pages=Pages(app.runs, links, who and who.verifier, utc_now).app(),
                 listener=listener,
+                bounds=Bounds(most=min(settings.max_connections, room_beside(settings.max_attempts + _FILES))),
                 listening=lambda url: _welcome(app, url, stderr()),
             )
     return Exit.DONE

@@ -121,6 +121,11 @@ class WorkflowServer(Server[dict[str, Any]]):
         """How many things their clients follow by name."""
         return self._announcer.following
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their runs."""
+        return self._calls.waiting
+
     async def stop(self) -> None:
         """Answer the calls that wait, and end the streams: the service is about to go."""
         self.stopping.set()

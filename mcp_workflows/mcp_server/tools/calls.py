@@ -48,6 +48,11 @@ class Calls:
         self.durably = Durably()
         self._follower = Follower(runs, self.durably, clock)
 
+    @property
+    def waiting(self) -> int:
+        """How many of them wait for their runs."""
+        return self._follower.waiting
+
     async def stop(self) -> None:
         """Let waiting calls answer now, and let what they began be recorded."""
         self._follower.stop()

@@ -55,6 +55,11 @@ class Follower:
         self._waits: set[anyio.CancelScope] = set()
         self._stopping = False
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their runs."""
+        return len(self._waits)
+
     def stop(self) -> None:
         """Let waiting calls answer now."""
         self._stopping = True

@@ -7,6 +7,8 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
 
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
@@ -21,7 +23,9 @@ from mcp_workflows.access.links import PATH as PAGES_PATH
 from mcp_workflows.errors import SettingsInvalid, SystemUnwell
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.transport.authentication import Authentication
+from mcp_workflows.mcp_server.transport.bodies import WholeRequests
 from mcp_workflows.mcp_server.transport.callbacks import callback_route
+from mcp_workflows.mcp_server.transport.connections import Bounds, Connection, watch
 from mcp_workflows.mcp_server.transport.departure import EndStreams, LastAnswers, Uvicorn
 from mcp_workflows.mcp_server.transport.hosts import KnownHosts
 from mcp_workflows.runtime.views import RunQuery
@@ -33,6 +37,7 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 _HEALTH_SECONDS = 3.0
 """For the database to answer whoever asks how we are."""
 _BACKLOG = 2048
+_BOUNDS = Bounds()
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -68,9 +73,9 @@ def http_app(
         ),
         custom_starlette_routes=routes,
     )
+    # Only what is asked of /mcp: the token of a service that calls back is none of ours, and goes nowhere.
+    app.router.routes = [_guarded(route, authentication) for route in app.router.routes]
     if authentication is not None:
-        # Only what is asked of /mcp: the token of a service that calls back is none of ours, and goes nowhere.
-        app.router.routes = [_guarded(route, authentication) for route in app.router.routes]
         app.router.routes += authentication.routes()
     if pages is not None:
         app.router.routes.append(Mount(PAGES_PATH.rstrip("/"), KnownHosts(pages, called_at)))
@@ -92,10 +97,11 @@ async def serve_http(
     pages: ASGIApp | None = None,
     listener: socket.socket | None = None,
     listening: Callable[[str], None] = lambda url: None,  # noqa: ARG005
+    bounds: Bounds = _BOUNDS,
 ) -> None:
     """Serve until ``stop`` is set. ``listening`` is called with the URL of the endpoint once it accepts connections.
 
-    ``listener`` is what ``listen`` gave, where the address had to be known before.
+    ``listener`` is what ``listen`` gave, where the address had to be known before. ``bounds`` are those of connections.
 
     Raises:
         SettingsInvalid: The address is not this machine's own, or cannot be bound.
@@ -105,17 +111,20 @@ async def serve_http(
         server, allowed_hosts=[*allowed_hosts, host], allowed_origins=allowed_origins, public_host=public_host,
         authentication=authentication, pages=pages,
     )  # fmt: skip
+    protocol: Any = partial(Connection, bounds=bounds)
     config = uvicorn.Config(
-        app, host=host, port=port, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
-        proxy_headers=False, timeout_graceful_shutdown=1,
+        app, host=host, port=port, http=protocol, log_config=None, access_log=False, server_header=False, ws="none",
+        lifespan="on", proxy_headers=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     uvicorn_server = Uvicorn(config)
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(uvicorn_server.serve(sockets=[listener]))
         listening(f"{base_url(host, listener)}{MCP_PATH}")
         stopped = tasks.create_task(stop.wait())
+        watching = tasks.create_task(watch(uvicorn_server.server_state.connections, bounds))
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
+        watching.cancel()
         uvicorn_server.let_nobody_in()
         await server.stop()
         await uvicorn_server.see_off()
@@ -160,10 +169,11 @@ def base_url(host: str, listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def _guarded(route: BaseRoute, authentication: Authentication) -> BaseRoute:
-    if isinstance(route, Route) and route.path == MCP_PATH:
-        return Route(MCP_PATH, endpoint=authentication.guard(route.app))
-    return route
+def _guarded(route: BaseRoute, authentication: Authentication | None) -> BaseRoute:
+    if not isinstance(route, Route) or route.path != MCP_PATH:
+        return route
+    app = WholeRequests(route.app, MAX_REQUEST_BYTES)
+    return Route(MCP_PATH, endpoint=app if authentication is None else authentication.guard(app))
 
 
 def _with_any_port(names: Sequence[str]) -> list[str]:
