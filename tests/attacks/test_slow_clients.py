@@ -15,7 +15,8 @@ from mcp import Client
 
 from mcp_workflows.mcp_server.transport.connections import Bounds
 from mcp_workflows.mcp_server.transport.http import listen
-from mcp_workflows.runtime.views import RunQuery, RunView
+from mcp_workflows.runtime.views import RunQuery
+from tests.attacks.stage import LARGE, WAITING, soon, waiting
 from tests.attacks.wire import TASKS, call, message, wire
 from tests.mcp_server.place import Place, place, told, until
 
@@ -23,24 +24,6 @@ pytestmark = pytest.mark.anyio
 
 QUICK = Bounds(asking=1.0, sending=1.0, taking=1.0, look=0.05)
 _MODERN = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "list_runs"}
-LARGE = """
-name: large
-description: Answers with a lot.
-output: {text: "${input.text}"}
-input: {required: [text], properties: {text: {type: string}}}
-steps:
-  - id: nothing
-    set: {}
-"""
-WAITING = """
-name: waiting
-description: Waits for somebody.
-mcp: {wait: 10ms, join: "off"}
-steps:
-  - id: ask
-    approval: {message: "${input.text}", by: anyone}
-input: {properties: {text: {type: string, default: "Well?"}}}
-"""
 
 
 @asynccontextmanager
@@ -53,15 +36,6 @@ async def served(folder: Path, bounds: Bounds) -> AsyncGenerator[tuple[Place, st
             here.listening(bounds=bounds, listener=listener) as url,
         ):
             yield here, url
-
-
-async def _soon() -> None:
-    await asyncio.sleep(0.02)
-
-
-async def _waiting(here: Place, text: str = "Well?") -> RunView:
-    view = await here.app.runs.start("waiting", {"text": text}, actor="local")
-    return await here.app.runs.wait(view.run_id, actor=None, seconds=20, known=())
 
 
 async def others_are_served(url: str) -> None:
@@ -131,12 +105,12 @@ async def test_a_client_that_does_not_read_its_answers_is_cut_off(tmp_path: Path
 
 async def test_a_stream_that_is_not_read_is_cut_off(tmp_path: Path) -> None:
     async with served(tmp_path, QUICK) as (here, url):
-        tasks = [(await _waiting(here, "long " * 4000)).run_id for _ in range(100)]
+        tasks = [(await waiting(here, "local", "long " * 4000)).run_id for _ in range(100)]
         async with wire(url, takes=2048) as deaf:
             deaf.request(message("subscriptions/listen", {"notifications": {"taskIds": tasks}}, meta=TASKS))
             await deaf.cut_off()
         await others_are_served(url)
-        await until(lambda: here.server.following == 0, _soon)
+        await until(lambda: here.server.following == 0, soon)
 
 
 async def test_who_asks_for_nothing_makes_room_for_who_does(tmp_path: Path) -> None:
@@ -151,11 +125,11 @@ async def test_who_asks_for_nothing_makes_room_for_who_does(tmp_path: Path) -> N
 async def test_where_all_are_answered_the_next_is_turned_away_and_nobody_is_cut_off(tmp_path: Path) -> None:
     bounds = Bounds(most=10, asking=60, look=60)
     async with served(tmp_path, bounds) as (here, url), AsyncExitStack() as open_:
-        run_id = (await _waiting(here)).run_id
+        run_id = (await waiting(here, "local")).run_id
         polls = [await open_.enter_async_context(wire(url)) for _ in range(10)]
         for one in polls:
             one.request(call("get_run", run_id=run_id, wait_seconds=50))
-        await until(lambda: here.server.waiting == 10, _soon)
+        await until(lambda: here.server.waiting == 10, soon)
         for _ in range(5):
             late = await open_.enter_async_context(wire(url))
             late.request(call("list_runs"))
@@ -185,5 +159,5 @@ async def test_of_all_that_is_not_read_little_is_kept(tmp_path: Path) -> None:
         for one in deaf:
             one.request(message("resources/read", {"uri": f"run://{run.run_id}/result"}))
             await one.until(b"200 OK")
-        await until(lambda: sum(one.is_cut_off for one in deaf) == 2, _soon)
+        await until(lambda: sum(one.is_cut_off for one in deaf) == 2, soon)
         await others_are_served(url)

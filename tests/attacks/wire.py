@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-MODERN_META = {
+MODERN_META: Any = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
 }
-TASKS = {**MODERN_META, "io.modelcontextprotocol/clientCapabilities": {
+TASKS: Any = {**MODERN_META, "io.modelcontextprotocol/clientCapabilities": {
     "extensions": {"io.modelcontextprotocol/tasks": {}}, "elicitation": {"form": {}},
 }}  # fmt: skip
 
@@ -102,11 +102,16 @@ def call(tool: str, *, number: object = 1, meta: Any = MODERN_META, **arguments:
 
 
 def _routing(body: Any) -> dict[str, str]:
-    if not isinstance(body, dict) or "_meta" not in body.get("params", {}):
-        return {}
-    params = body["params"]
-    named = params.get("name") or params.get("uri")
-    return {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": body["method"]} | ({"Mcp-Name": named} if named else {})
+    match body:
+        case {"method": str(method), "params": {"_meta": _, **params}}:
+            named = params.get("name") or params.get("uri") or params.get("taskId")
+            return {
+                "MCP-Protocol-Version": "2026-07-28",
+                "Mcp-Method": method,
+                **({"Mcp-Name": named} if named else {}),
+            }
+        case _:
+            return {}
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ class Actors:
 
     def __init__(self, folder: Path, scopes: Mapping[str, tuple[str, ...]]) -> None:
         self.tokens = {actor: new_token() for actor in scopes}
-        self._scopes = scopes
+        self._scopes = dict(scopes)
         self._file = folder / "tokens"
         self._write()
         self.authentication = Authentication(TokenFile(self._file), RESOURCE)
@@ -31,6 +31,18 @@ class Actors:
     def forget(self, actor: str) -> None:
         """Take the line of this actor out of the file."""
         del self.tokens[actor]
+        self._write()
+
+    def allow(self, actor: str, *scopes: str) -> None:
+        """The token of this actor allows this from now on."""
+        self._scopes[actor] = scopes
+        self._write()
+
+    def spoil(self) -> None:
+        """Make a file of it that nobody understands."""
+        self._file.write_text("half a li", "utf-8")
+
+    def restore(self) -> None:
         self._write()
 
     def header(self, actor: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from mcp_workflows.access.principal import READ, SCOPES
 from mcp_workflows.access.verifying import Verifier
 from mcp_workflows.errors import IdentityUnknown
+from mcp_workflows.mcp_server.transport.lasting import WhileValid
 
 _AGAIN_AFTER = "5"
 _LONGEST_TOKEN = 16 * 1024
@@ -37,10 +38,12 @@ class Authentication:
     issuer: str | None = None
     """The authorization server that clients may ask for tokens; ``None``: people hand them out."""
 
-    def guard(self, app: ASGIApp) -> ASGIApp:
-        """``app``, for those who may."""
+    def guard(self, app: ASGIApp, *, most: int) -> ASGIApp:
+        """``app``, for those who may, as long as they may. ``most``: requests of one actor at the same time."""
         metadata = build_resource_metadata_url(AnyHttpUrl(self.resource)) if self.issuer else None
-        required = RequireAuthMiddleware(AuthContextMiddleware(app), [READ], metadata)
+        challenge = 'Bearer error="invalid_token"' + (f', resource_metadata="{metadata}"' if metadata else "")
+        lasting = WhileValid(AuthContextMiddleware(app), self.verifier, most=most, challenge=challenge)
+        required = RequireAuthMiddleware(lasting, [READ], metadata)
         return AuthenticationMiddleware(required, BearerAuthBackend(_Tokens(self.verifier)), on_error=_unknown)
 
     def routes(self) -> list[Route]:

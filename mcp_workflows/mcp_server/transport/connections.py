@@ -52,6 +52,11 @@ class Bounds:
     look: float = 1.0
     """How often connections are looked at."""
 
+    @property
+    def most_each(self) -> int:
+        """Requests of one actor at the same time, so that no actor takes all connections."""
+        return max(self.most // 4, 1)
+
 
 class Connection(H11Protocol):
     """Remembers since when it has been where it is. ``bounds`` are those of all."""

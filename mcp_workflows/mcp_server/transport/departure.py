@@ -15,6 +15,8 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mcp_workflows.mcp_server.transport.ending import run_until
+
 SEEING_OFF_SECONDS = 0.5
 """For connections on which nothing is asked at the moment; a busy client asks again before that."""
 
@@ -65,25 +67,5 @@ class EndStreams:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
-            return
-
-        unfinished = False
-
-        async def receive_or_stop() -> Message:
-            received = asyncio.ensure_future(receive())
-            stopped = asyncio.ensure_future(self._stopping.wait())
-            try:
-                await asyncio.wait({received, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                return received.result() if received.done() else {"type": "http.disconnect"}
-            finally:
-                received.cancel()
-                stopped.cancel()
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal unfinished
-            unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
-            await send(message)
-
-        await self._app(scope, receive_or_stop, send_and_note)
-        if unfinished and self._stopping.is_set():
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await run_until(self._stopping, self._app, scope, receive, send)

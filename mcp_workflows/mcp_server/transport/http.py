@@ -49,13 +49,14 @@ def http_app(
     public_host: str | None = None,
     authentication: Authentication | None = None,
     pages: ASGIApp | None = None,
+    most_each: int = _BOUNDS.most_each,
 ) -> Starlette:
     """The app of this server; its lifespan must run.
 
     ``allowed_hosts`` are names of the Host header that are accepted besides the loopback's, with any port or with the
     one given; ``allowed_origins`` are origins of browser pages besides those of these hosts. Services call back at
     ``public_host`` too, and where clients have to authenticate, they may call there as well.
-    ``pages`` are those of people, below ``PAGES_PATH``.
+    ``pages`` are those of people, below ``PAGES_PATH``. ``most_each``: requests of one actor at the same time.
     """
     hosts = [*_LOOPBACK, *allowed_hosts]
     if authentication is not None and public_host is not None:
@@ -74,7 +75,7 @@ def http_app(
         custom_starlette_routes=routes,
     )
     # Only what is asked of /mcp: the token of a service that calls back is none of ours, and goes nowhere.
-    app.router.routes = [_guarded(route, authentication) for route in app.router.routes]
+    app.router.routes = [_guarded(route, authentication, most_each) for route in app.router.routes]
     if authentication is not None:
         app.router.routes += authentication.routes()
     if pages is not None:
@@ -109,7 +110,7 @@ async def serve_http(
     listener = listener or listen(host, port, authenticated=authentication is not None)
     app = http_app(
         server, allowed_hosts=[*allowed_hosts, host], allowed_origins=allowed_origins, public_host=public_host,
-        authentication=authentication, pages=pages,
+        authentication=authentication, pages=pages, most_each=bounds.most_each,
     )  # fmt: skip
     protocol: Any = partial(Connection, bounds=bounds)
     config = uvicorn.Config(
@@ -169,11 +170,11 @@ def base_url(host: str, listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def _guarded(route: BaseRoute, authentication: Authentication | None) -> BaseRoute:
+def _guarded(route: BaseRoute, authentication: Authentication | None, most_each: int) -> BaseRoute:
     if not isinstance(route, Route) or route.path != MCP_PATH:
         return route
     app = WholeRequests(route.app, MAX_REQUEST_BYTES)
-    return Route(MCP_PATH, endpoint=app if authentication is None else authentication.guard(app))
+    return Route(MCP_PATH, endpoint=app if authentication is None else authentication.guard(app, most=most_each))
 
 
 def _with_any_port(names: Sequence[str]) -> list[str]:
