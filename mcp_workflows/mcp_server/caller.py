@@ -32,6 +32,11 @@ class Caller:
     _last: float = field(default=-1.0, init=False)
 
     @property
+    def named(self) -> str | None:
+        """The actor, where whoever asks has to say who they are."""
+        return None if self.principal is None else self.actor
+
+    @property
     def may_act(self) -> bool:
         """Answer, resume and cancel runs that it sees."""
         return self.principal is None or self.principal.may_act

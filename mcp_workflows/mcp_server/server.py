@@ -68,7 +68,7 @@ class WorkflowServer(Server[dict[str, Any]]):
         clock: Clock = utc_now,
     ) -> None:  # fmt: skip
         ways = Ways(database, links)
-        self._announcer = Announcer()
+        self._announcer = Announcer(lambda ctx: caller_of(ctx).named)
         self.runs = runs
         self._max_tools = max_tools
         self._authoring = authoring

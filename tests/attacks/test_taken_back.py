@@ -16,15 +16,12 @@ from mcp_workflows.mcp_server.transport.authentication import Authentication
 from mcp_workflows.settings import Settings
 from tests.access.issuer import AUDIENCE, Issuer
 from tests.attacks.stage import WAITING, Stage, soon, stage, waiting
-from tests.attacks.wire import TASKS, Wire, call, message, wire
+from tests.attacks.wire import END, TASKS, Wire, call, message, wire
 from tests.mcp_server.place import place, until
 from tests.mcp_server.test_http import INITIALIZE
 from tests.services.scripted import scripted
 
 pytestmark = pytest.mark.anyio
-
-END = b"0\r\n\r\n"
-"""The last chunk of an answer: a proper end."""
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,8 @@ TASKS: Any = {**MODERN_META, "io.modelcontextprotocol/clientCapabilities": {
     "extensions": {"io.modelcontextprotocol/tasks": {}}, "elicitation": {"form": {}},
 }}  # fmt: skip
 
+END = b"0\r\n\r\n"
+"""The last chunk of an answer: a proper end."""
 _CLOSED = 7
 """The state of a connection that was reset, as ``TCP_INFO`` begins with it."""
 
@@ -57,6 +59,16 @@ class Wire:
         """Of the next answer, as far as its head goes."""
         head = await self.until(b"\r\n\r\n")
         return int(head.split(b" ", 2)[1])
+
+    async def answer(self) -> tuple[int, bytes]:
+        """The next one, whole; if it is a stream, once that has ended."""
+        head = await self.until(b"\r\n\r\n")
+        lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+        status = int(head.split(b" ", 2)[1])
+        if lines.get(b"transfer-encoding") == b"chunked":
+            return status, await self.until(END)
+        async with asyncio.timeout(20):
+            return status, await self.reader.readexactly(int(lines.get(b"content-length", b"0")))
 
     async def ended(self, seconds: float = 20) -> bool:
         """Once the other side ended it; what it said before is not looked at."""

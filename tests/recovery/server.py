@@ -86,6 +86,11 @@ class ServerProcess:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/mcp"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MCP_WORKFLOWS_")}
         environment["MCP_WORKFLOWS_DATABASE_URL"] = f"sqlite:///{self.place.database}"

@@ -46,6 +46,8 @@ RESOURCES = "resourceSubscriptions"
 MAX_NAMED = 100
 """Names that one client may follow at the same time."""
 MAX_STREAMS = 1024
+MAX_STREAMS_EACH = 250
+"""Of one actor with a token."""
 
 _PUSH_SECONDS = 5.0
 """A client that does not read its stream is not waited for longer than this."""
@@ -57,12 +59,17 @@ _LISTS: dict[str, List] = {
 
 
 class Announcer:
-    """Keeps the handshake era's sessions and the streams of the other, and tells all of them."""
+    """Keeps the handshake era's sessions and the streams of the other, and tells all of them.
 
-    def __init__(self) -> None:
+    ``owner_of``: who has to answer for a stream, if anybody had to say who they are.
+    """
+
+    def __init__(self, owner_of: Callable[[Context], str | None]) -> None:
+        self._owner_of = owner_of
         self._offers: dict[str, Offer] = {}
         self._lists: dict[List, _ListChanged] = {name: _ListChanged(name) for name in _LISTS.values()}
-        self._streams: set[Listener] = set()
+        self._streams: dict[Listener, str | None] = {}
+        """And whose they are, where that is known."""
         self._sessions: dict[Connection, Listener] = {}
         self._pushing: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -98,14 +105,17 @@ class Announcer:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen requires a request id")
         if len(self._streams) >= MAX_STREAMS:
             raise MCPError(INTERNAL_ERROR, "There are as many streams as this server keeps; try again later")
+        owner = self._owner_of(ctx)
+        if owner is not None and list(self._streams.values()).count(owner) >= MAX_STREAMS_EACH:
+            raise MCPError(INVALID_REQUEST, f"{owner} has {MAX_STREAMS_EACH} streams open already. Close some.")
         listener = Listener()
-        self._streams.add(listener)
+        self._streams[listener] = owner
         try:
             honored = await self._honored(ctx, params.notifications, listener)
             await self._serve(ctx, ctx.request_id, honored, listener)
         finally:
             listener.close()
-            self._streams.discard(listener)
+            del self._streams[listener]
         return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
 
     async def _serve(

@@ -28,6 +28,7 @@ from mcp_workflows.mcp_server.transport.callbacks import callback_route
 from mcp_workflows.mcp_server.transport.connections import Bounds, Connection, watch
 from mcp_workflows.mcp_server.transport.departure import EndStreams, LastAnswers, Uvicorn
 from mcp_workflows.mcp_server.transport.hosts import KnownHosts
+from mcp_workflows.mcp_server.transport.sessions import Sessions
 from mcp_workflows.runtime.views import RunQuery
 
 MCP_PATH = "/mcp"
@@ -173,7 +174,7 @@ def base_url(host: str, listener: socket.socket) -> str:
 def _guarded(route: BaseRoute, authentication: Authentication | None, most_each: int) -> BaseRoute:
     if not isinstance(route, Route) or route.path != MCP_PATH:
         return route
-    app = WholeRequests(route.app, MAX_REQUEST_BYTES)
+    app = WholeRequests(Sessions(route.app), MAX_REQUEST_BYTES)
     return Route(MCP_PATH, endpoint=app if authentication is None else authentication.guard(app, most=most_each))
 
 
