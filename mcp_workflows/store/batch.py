@@ -1,17 +1,17 @@
-"""One transaction: the fence, then turns as few large statements, then calls one by one."""
+"""One transaction: the fence, then turns and starts as few large statements, then calls one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import Busy, CallerError, NodeLost, RecordRefused
 from mcp_workflows.store.holdings import Holdings
-from mcp_workflows.store.jobs import CallJob, Job, TurnJob
+from mcp_workflows.store.jobs import CallJob, Job, StartJob, TurnJob
 from mcp_workflows.store.prepared import Cursor
-from mcp_workflows.store.rows import Values
+from mcp_workflows.store.rows import Values, named_record
+from mcp_workflows.store.starts import Start, Started, start_all
 from mcp_workflows.store.statements import Statements
 
 
@@ -53,6 +53,7 @@ class Batch:
             if job.run is not None and not job.release:
                 self._keep_run(cursor, statements, job)
         self._release_runs(cursor, statements, [job for job in turns if job.release], now)
+        self._start_runs(cursor, statements)
         calls = [job for job in self.jobs if isinstance(job, CallJob) and job not in self.failed]
         for call in sorted(calls, key=lambda call: call.last):
             try:
@@ -68,6 +69,9 @@ class Batch:
                 continue
             if isinstance(job, TurnJob):
                 self._turn_committed(job)
+                continue
+            if isinstance(job, StartJob):
+                self._start_committed(job)
                 continue
             if job.committed is not None:
                 job.committed(job.result)
@@ -85,6 +89,15 @@ class Batch:
             if job.run_id in self.holdings.suspects:
                 self.notable = True
             self.holdings.drop(job.run_id)
+
+    def _start_committed(self, job: StartJob) -> None:
+        assert job.result is not None
+        if job.result.joined:
+            return
+        if job.start.run.owner is not None:
+            self.holdings.begin(job.result.run_id, job.result.key)
+        if not job.start.new.own:
+            self.notable = True
 
     def _turns(self) -> list[TurnJob]:
         """Those of runs that are still ours; a run may be released by an earlier turn of the same batch."""
@@ -110,6 +123,8 @@ class Batch:
             if isinstance(job, CallJob):
                 run_ids += job.concerns
                 names += job.exclusive
+            elif isinstance(job, StartJob):
+                names += job.start.exclusive
         if keys or run_ids or names:
             statements.exclude(cursor, keys, run_ids, names)
 
@@ -138,23 +153,36 @@ class Batch:
     def _keep_run(self, cursor: Cursor, statements: Statements, job: TurnJob) -> None:
         assert job.status is not None
         assert job.run is not None
-        if statements.keep_run[job.status].run(cursor, run_key=job.key, me=self.holdings.node_id, **job.run) != 1:
+        record = named_record(job.run)
+        if statements.keep_run[job.status].run(cursor, run_key=job.key, me=self.holdings.node_id, **record) != 1:
             raise Refused(f"a run may not become {job.status} from where it stands")
 
     def _release_runs(self, cursor: Cursor, statements: Statements, jobs: Sequence[TurnJob], now: int) -> None:
         """The last that is said of a run in a batch. What other runs of the batch have sent it is in its inbox by now."""
-        by_status: dict[RunStatus, list[dict[str, Any]]] = {}
+        by_status: dict[RunStatus, list[Values]] = {}
         for job in jobs:
             assert job.status is not None
             assert job.run is not None
-            values = {"run_key": job.key, "me": self.holdings.node_id, **job.run}
-            by_status.setdefault(job.status, []).append(values)
+            row = (job.key, self.holdings.node_id, job.claim_at, *job.run[1:])
+            by_status.setdefault(job.status, []).append(row)
         for status, many in by_status.items():
-            released = statements.each(cursor, statements.release_run[status], many)
+            released = statements.release_runs[status].returned(cursor, many)
             if len(released) != len(many):
                 raise Refused(f"a run may not become {status} from where it stands")
             if any(claim_at is not None and claim_at <= now for (claim_at,) in released):
                 self.claimable_now = True
+
+    def _start_runs(self, cursor: Cursor, statements: Statements) -> None:
+        jobs = {job.start: job for job in self.jobs if isinstance(job, StartJob) and job not in self.failed}
+
+        def answer(start: Start, started: Started | Exception) -> None:
+            if isinstance(started, Exception):
+                self.failed[jobs[start]] = started
+            else:
+                jobs[start].result = started
+
+        if jobs:
+            start_all(cursor, statements, list(jobs), answer)
 
 
 def _without_repetition(steps: Sequence[Values]) -> Iterator[Sequence[Values]]:

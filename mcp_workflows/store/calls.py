@@ -1,131 +1,21 @@
-"""What is written after looking: starting, delivering, claiming, defining. Each runs inside the writer's transaction."""
+"""What is written after looking: delivering, claiming, defining. Each runs inside the writer's transaction."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from mcp_workflows.engine.records import Run
-from mcp_workflows.errors import Busy, InputRefused, KeyConflict, UnknownRun
+from mcp_workflows.errors import UnknownRun
 from mcp_workflows.store import rows
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.prepared import Cursor, Prepared
-from mcp_workflows.store.rows import OUTPUT, RECORD_COLUMNS, RunRow
+from mcp_workflows.store.rows import RunRow
 from mcp_workflows.store.statements import Statements, claim
-from mcp_workflows.store.tables import AT_ONCE, micros
-from mcp_workflows.store.values import Delivered, NewRun, StartResult
+from mcp_workflows.store.values import Delivered
 
 FORGET_NODES_AFTER = timedelta(days=7)
-
-
-def plain(text: str | None, what: str) -> str | None:
-    """``text``, if every database can hold it and compare it. ``InputRefused``: it cannot."""
-    if text is not None and not rows.is_plain(text):
-        raise InputRefused(
-            f"{what} {json.dumps(text)[:100]} holds a NUL character or half a surrogate pair. Use another one."
-        )
-    return text
-
-
-def _row(cursor: Cursor) -> RunRow | None:
-    found = cursor.fetchall()
-    return RunRow.of(found[0]) if found else None
-
-
-class Start:
-    """Starts a run, or finds the one that an earlier call started. Encodes when made."""
-
-    def __init__(self, statements: Statements, new: NewRun, me: str, max_queued: int | None) -> None:
-        self._statements = statements
-        self._new = new
-        self._max_queued = max_queued
-        self._run = new.run(me if new.own and new.ended is None else None)
-        self._steps = [rows.step_values(0, record) for record in new.ended.steps] if new.ended else []
-        record = self._run.record
-        values = dict(zip(RECORD_COLUMNS, rows.record_values(record), strict=True))
-        self._values: dict[str, Any] = values | {
-            "run_id": new.run_id,
-            "workflow": new.workflow,
-            "version": new.version,
-            "definition_id": new.definition_id,
-            "actor": plain(new.actor, "actor"),
-            "created_at": micros(new.created_at),
-            "idempotency_key": plain(new.idempotency_key, "_idempotency_key"),
-            "join_key": new.join_key,
-            "input": rows.to_text(new.input) or "null",
-            "pins": rows.to_text({name: list(pin) for name, pin in new.pins.items()} or None),
-            **rows.parent_values(new.parent),
-            "owner": self._run.owner,
-            "claim_at": None if new.ended else AT_ONCE,
-            "recoveries": 0,
-            "recovered_seq": -1,
-            "interrupted": False,
-        }
-        self.rows = 1 + len(self._steps)
-        self.size = 400 + len(self._values["input"]) + len(self._values["output"] or "")
-        self.size += sum(len(row[OUTPUT] or "") for row in self._steps)
-        self.exclusive = [] if new.join_key is None else [json.dumps([new.actor, new.workflow, new.join_key])]
-
-    def __call__(self, cursor: Cursor, now: int) -> tuple[RunRow, bool]:  # noqa: ARG002
-        there = self._by_key(cursor) or self._by_join_key(cursor)
-        if there is not None:
-            return there, True
-        self._check_room(cursor)
-        self._statements.start.run(cursor, **self._values)
-        begun = cursor.fetchall()
-        if begun:
-            key = begun[0][0]
-            if self._steps:
-                self._statements.steps.run(cursor, [(key, *row[1:]) for row in self._steps])
-            return RunRow(key=key, **self._values), False
-        there = self._by_key(cursor)
-        assert there is not None
-        return there, True
-
-    def result(self, row: RunRow, *, joined: bool) -> StartResult:
-        if joined:
-            return StartResult(rows.run(row), joined=True)
-        return StartResult(self._run, joined=False)
-
-    def _by_key(self, cursor: Cursor) -> RunRow | None:
-        new = self._new
-        if new.idempotency_key is None:
-            return None
-        self._statements.run_by_idempotency_key.run(
-            cursor, by=new.actor, of=new.workflow, idempotency_key=new.idempotency_key
-        )
-        there = _row(cursor)
-        if there is not None:
-            self._check_same_input(rows.run(there))
-        return there
-
-    def _check_room(self, cursor: Cursor) -> None:
-        """Whoever moves the run itself has room for it."""
-        if self._new.own or self._max_queued is None:
-            return
-        self._statements.queue_at.run(cursor, place=self._max_queued - 1)
-        if cursor.fetchall():
-            raise Busy(f"{self._max_queued:,} runs wait for a place already, and no more are taken in.")
-
-    def _check_same_input(self, there: Run) -> None:
-        if rows.same(there.input, self._new.input):
-            return
-        differs = ", ".join(rows.differing_keys(there.input, self._new.input)) or "the whole input"
-        key = json.dumps(self._new.idempotency_key, ensure_ascii=False)
-        raise KeyConflict(
-            f"_idempotency_key {key} belongs to {there.run_id} with other input (differs in: {differs}). Use another key."
-        )
-
-    def _by_join_key(self, cursor: Cursor) -> RunRow | None:
-        new = self._new
-        if new.join_key is None:
-            return None
-        since = None if new.join_since is None else micros(new.join_since)
-        self._statements.run_by_join_key.run(cursor, join_key=new.join_key, by=new.actor, of=new.workflow, since=since)
-        return _row(cursor)
 
 
 class Deliver:
@@ -150,7 +40,7 @@ class Deliver:
     def _find(self, cursor: Cursor) -> RunRow:
         if rows.is_plain(self._run_id):
             self._statements.run_by_run_id.run(cursor, run_id=self._run_id)
-            there = _row(cursor)
+            there = RunRow.found(cursor)
             if there is not None:
                 return there
         raise UnknownRun(f"No run {self._run_id} that you may see.")

@@ -29,7 +29,12 @@ class Holdings:
     ended: bool = False
     beats: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
+    def begin(self, run_id: str, key: int) -> None:
+        """A run that this incarnation has started."""
+        self.runs[run_id] = key
+
     def take(self, row: RunRow) -> None:
+        """A run that it has claimed."""
         self.runs[row.run_id] = row.key
         if row.recoveries >= SUSPECT_AFTER:
             self.suspects.add(row.run_id)

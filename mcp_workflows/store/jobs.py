@@ -1,4 +1,4 @@
-"""What waits for the writer: turns, which are only rows, and calls, which look before they write."""
+"""What waits for the writer: turns, which are only rows; starts, which are made together; and calls, which look first."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from mcp_workflows.store.prepared import Cursor
 from mcp_workflows.store.rows import (
     ATTEMPT_COLUMNS,
     OUTPUT,
-    RECORD_COLUMNS,
     STEP_COLUMNS,
     Values,
     attempt_values,
     micros,
+    named_record,
     parent_values,
     record_values,
     step_values,
     to_text,
 )
+from mcp_workflows.store.starts import Start, Started
 from mcp_workflows.store.tables import AT_ONCE
 
 T = TypeVar("T")
@@ -44,7 +45,9 @@ class TurnJob:
     steps: Sequence[Values]
     attempts: Sequence[Values]
     status: RunStatus | None
-    run: dict[str, Any] | None
+    run: Values | None
+    """Its record, where that has changed."""
+    claim_at: int | None
     consumed: Sequence[int]
     kept: Sequence[int]
     children: Sequence[dict[str, Any]]
@@ -54,6 +57,18 @@ class TurnJob:
     """Bytes of JSON, about."""
     rows: int
     result: None = None
+
+
+@dataclass(eq=False, slots=True)
+class StartJob:
+    """A run to be started. Its future gets a ``Started``."""
+
+    holdings: Holdings
+    future: asyncio.Future[Started]
+    start: Start
+    size: int
+    rows: int
+    result: Started | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -81,7 +96,7 @@ class CallJob(Generic[T]):
     rows: int = 1
 
 
-Job: TypeAlias = TurnJob | CallJob[Any]
+Job: TypeAlias = TurnJob | StartJob | CallJob[Any]
 
 
 def turn_job(
@@ -98,16 +113,15 @@ def turn_job(
     for row in attempts:
         size += len(row[_ATTEMPT_ERROR])
     status: RunStatus | None = None
-    run: dict[str, Any] | None = None
+    run: Values | None = None
+    claim_at: int | None = None
     release = turn.release
     if turn.run is not None:
         status = turn.run.status
-        values = record_values(turn.run)
-        size += len(values[1] or "")
-        run = dict(zip(RECORD_COLUMNS, values, strict=True))
+        run = record_values(turn.run)
+        size += len(run[1] or "")
         release = release or status.finished
-        if release:
-            run["claim_at"] = micros(turn.run.wake_at)
+        claim_at = micros(turn.run.wake_at)
     children: Sequence[dict[str, Any]] = ()
     outgoing: Sequence[dict[str, Any]] = ()
     if turn.children or turn.outgoing:  # seldom
@@ -124,6 +138,7 @@ def turn_job(
         attempts,
         status,
         run,
+        claim_at,
         turn.consumed,
         turn.kept,
         children,
@@ -138,7 +153,7 @@ def _child_values(child: NewChild, now: datetime) -> dict[str, Any]:
     """The columns of ``run`` that a child does not inherit."""
     record = RunRecord(RunStatus.PENDING)
     return {
-        **dict(zip(RECORD_COLUMNS, record_values(record), strict=True)),
+        **named_record(record_values(record)),
         **parent_values(child.parent),
         "run_id": child.run_id,
         "workflow": child.workflow,

@@ -8,7 +8,7 @@ change too, in one order, by a statement of its own: only the statement after th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from hashlib import blake2b
@@ -19,19 +19,14 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import (
-    ClauseElement,
-    Column,
     ColumnElement,
     Connection,
-    Dialect,
     Engine,
     QueuePool,
     Select,
-    Text,
     any_,
     create_engine,
     func,
-    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -39,13 +34,13 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
 
 from mcp_workflows.errors import SettingsInvalid, StoreUnavailable
+from mcp_workflows.store.columns import InColumns
 from mcp_workflows.store.jobs import Job
 from mcp_workflows.store.listener import Listener
 from mcp_workflows.store.locks import NoLock
 from mcp_workflows.store.patience import LONGER, Patience
 from mcp_workflows.store.patience import Connection as PatientConnection
-from mcp_workflows.store.prepared import Cursor, Fill, Prepared
-from mcp_workflows.store.rows import Values
+from mcp_workflows.store.prepared import Cursor, Prepared
 from mcp_workflows.store.statements import Statements
 
 OLDEST_SERVER = 140000
@@ -309,42 +304,6 @@ def among(value: ColumnElement[Any], found: Select[Any]) -> ColumnElement[bool]:
     return value == any_(func.array(found.scalar_subquery()))
 
 
-class ArrayInserts:
-    """One insert, with a parameter for each column: of any number of rows it is the same statement, and stays prepared."""
-
-    def __init__(
-        self, build: Callable[[Fill], ClauseElement], columns: Sequence[Column[Any]], dialect: Dialect
-    ) -> None:
-        self.width = len(columns)
-        self._encode = [_texts if isinstance(column.type, Text) else _plain for column in columns]
-        names = [column.name for column in columns]
-        types = [column.type.compile(dialect).partition(" ")[0] for column in columns]
-        arrays = ", ".join(f"CAST(${place} AS {kind}[])" for place, kind in enumerate(types, 1))
-        rows = select(text("*")).select_from(text(f"unnest({arrays})"))
-        self._sql = Prepared(build(lambda statement: statement.from_select(names, rows)), dialect).sql
-
-    def run(self, cursor: Cursor, rows: Sequence[Values]) -> int:
-        """Writes ``rows`` in order; answers with the number of rows that were really written."""
-        if not rows:
-            return 0
-        columns = zip(*rows, strict=True)
-        cursor.execute(self._sql, [encode(values) for encode, values in zip(self._encode, columns, strict=True)])
-        return cursor.rowcount
-
-
-def _plain(values: Iterable[Any]) -> str:
-    """An array of numbers or truth values, as PostgreSQL reads it."""
-    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
-
-
-def _texts(values: Iterable[str | None]) -> str:
-    """An array of texts, as PostgreSQL reads it."""
-    quoted = [
-        "NULL" if value is None else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values
-    ]
-    return "{" + ",".join(quoted) + "}"
-
-
 class NoUpkeep:
     """The server looks after itself."""
 
@@ -377,6 +336,4 @@ def exclude(cursor: Cursor, keys: Collection[int], run_ids: Collection[str], nam
 
 @cache
 def _statements() -> Statements:
-    return Statements(
-        PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude, ArrayInserts, each, among
-    )
+    return Statements(PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude, InColumns, each, among)

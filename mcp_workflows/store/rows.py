@@ -22,8 +22,9 @@ from mcp_workflows.engine.records import AttemptRecord, Message, ParentRun, Run,
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import RecordRefused
 from mcp_workflows.store import tables
-from mcp_workflows.store.tables import EPOCH, instant
-from mcp_workflows.store.values import NodeReport, Unable
+from mcp_workflows.store.prepared import Cursor
+from mcp_workflows.store.tables import AT_ONCE, EPOCH, instant
+from mcp_workflows.store.values import NewRun, NodeReport, Unable
 
 Values: TypeAlias = tuple[Any, ...]
 AnyRow: TypeAlias = SqlRow[Any] | Any
@@ -35,11 +36,15 @@ OUTPUT = STEP_COLUMNS.index("output")
 SELDOM = STEP_COLUMNS[STEP_COLUMNS.index("error") :]
 """What most steps have none of. Binding a null costs the driver more than any other value, so it is not bound there."""
 ATTEMPT_COLUMNS = tuple(tables.attempt.columns.keys())
-RECORD_COLUMNS = (
-    "status", "output", "error", "compensation", "undone", "not_undone", "stopping", "ends_as", "corrections",
-    "timeout_at", "timeout_left", "wake_at", "waiting_for", "seq", "started_at", "finished_at",
+SELDOM_OF_RECORD = (
+    "error", "compensation", "undone", "not_undone", "stopping", "ends_as", "corrections", "timeout_left", "wake_at",
+    "waiting_for",
 )  # fmt: skip
+"""What most runs have none of when they begin, and when they end."""
+RECORD_COLUMNS = ("status", "output", "timeout_at", "seq", "started_at", "finished_at", *SELDOM_OF_RECORD)
 """The columns of ``run`` that a ``RunRecord`` fills, in the order of ``record_values``."""
+START_COLUMNS = RUN_COLUMNS[1:]
+SELDOM_AT_START = ("parent_run_id", "parent_path", "parent_generation", "pins", *SELDOM_OF_RECORD)
 
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 _encode_sorted = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
@@ -51,6 +56,12 @@ class RunRow(SimpleNamespace):
     @classmethod
     def of(cls, values: Sequence[Any]) -> RunRow:
         return cls(**dict(zip(RUN_COLUMNS, values, strict=True)))
+
+    @classmethod
+    def found(cls, cursor: Cursor) -> RunRow | None:
+        """What a statement that finds one at most has found."""
+        found = cursor.fetchall()
+        return cls.of(found[0]) if found else None
 
 
 def is_plain(text: str) -> bool:
@@ -167,18 +178,51 @@ def attempt_record(row: AnyRow) -> AttemptRecord:
 
 
 def record_values(record: RunRecord) -> Values:
-    """In the order of ``RECORD_COLUMNS``."""
+    """In the order of ``RECORD_COLUMNS``; without ``SELDOM_OF_RECORD`` where all of it is null."""
     stopping = record.stopping
-    return (
-        record.status.value, to_text(record.output), _error_text(record.error), record.compensation,
-        to_text(record.undone or None), to_text(record.not_undone or None),
+    values = (
+        record.status.value, to_text(record.output), micros(record.timeout_at), record.seq, micros(record.started_at),
+        micros(record.finished_at),
+    )  # fmt: skip
+    seldom = (
+        _error_text(record.error), record.compensation, to_text(record.undone or None), to_text(record.not_undone or None),
         None if stopping is None else to_text(
             {"reason": stopping.reason, "in_flight": stopping.in_flight, "compensate": stopping.compensate}
         ),
-        record.ends_as, to_text(record.corrections), micros(record.timeout_at), record.timeout_left,
-        micros(record.wake_at), to_text(record.waiting_for or None), record.seq,
-        micros(record.started_at), micros(record.finished_at),
+        record.ends_as, to_text(record.corrections), record.timeout_left, micros(record.wake_at),
+        to_text(record.waiting_for or None),
     )  # fmt: skip
+    return values if seldom == _NOTHING_SELDOM else values + seldom
+
+
+_NOTHING_SELDOM = (None,) * len(SELDOM_OF_RECORD)
+
+
+def named_record(values: Values) -> dict[str, Any]:
+    """``record_values`` by their columns, all of them."""
+    return dict(zip(RECORD_COLUMNS, (*values, *_NOTHING_SELDOM), strict=False))
+
+
+def start_values(new: NewRun, run: Run) -> Values:
+    """In the order of ``START_COLUMNS``; without ``SELDOM_AT_START`` where all of it is null."""
+    record = record_values(run.record)
+    claim_at = None if new.ended else AT_ONCE
+    known = (
+        new.run_id, new.workflow, new.version, new.definition_id, new.actor, micros(new.created_at), new.idempotency_key,
+        new.join_key, to_text(new.input) or "null", run.owner, claim_at, 0, -1, False,
+    )  # fmt: skip
+    if new.parent is None and not new.pins and len(record) < len(RECORD_COLUMNS):
+        return known + record
+    pins = to_text({name: list(pin) for name, pin in new.pins.items()} or None)
+    values = dict(zip(_KNOWN_AT_START, known, strict=True))
+    values |= {**named_record(record), **parent_values(new.parent), "pins": pins}
+    return tuple(values[name] for name in START_COLUMNS)
+
+
+_KNOWN_AT_START = (
+    "run_id", "workflow", "version", "definition_id", "actor", "created_at", "idempotency_key", "join_key", "input", "owner",
+    "claim_at", "recoveries", "recovered_seq", "interrupted",
+)  # fmt: skip
 
 
 def _moment(value: int | datetime | None) -> datetime | None:

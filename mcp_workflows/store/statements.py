@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
     ClauseElement,
+    ColumnClause,
     ColumnElement,
     Dialect,
     Select,
@@ -24,8 +25,9 @@ from sqlalchemy import (
 
 from mcp_workflows.engine.states import FINISHED, RunStatus
 from mcp_workflows.store import tables, wording
-from mcp_workflows.store.prepared import Bulk, Cursor, Each, Prepared, RowInserts, StepInserts, one_by_one
-from mcp_workflows.store.rows import SELDOM, STEP_COLUMNS
+from mcp_workflows.store.bulk import Build, Bulk, InRows, ShortOrLong
+from mcp_workflows.store.prepared import Cursor, Each, Prepared, one_by_one
+from mcp_workflows.store.rows import SELDOM, SELDOM_AT_START, SELDOM_OF_RECORD, START_COLUMNS, STEP_COLUMNS
 
 run, step, node, inbox, blob = tables.run, tables.step, tables.node, tables.inbox, tables.blob
 
@@ -58,7 +60,7 @@ class Statements:
         dialect: Dialect,
         upsert: Callable[[Table], Any],
         exclude: Exclude = no_exclusion,
-        bulk: Bulk = RowInserts,
+        bulk: Bulk = InRows,
         each: Each = one_by_one,
         among: Among = is_in,
     ) -> None:
@@ -70,12 +72,18 @@ class Statements:
         self._upsert = upsert
         self._of_nodes()
         self._of_records(bulk)
-        self._of_starts()
+        self._of_starts(bulk)
         self._of_messages()
         self._of_contents()
 
     def _prepare(self, statement: ClauseElement) -> Prepared:
         return Prepared(statement, self.dialect)
+
+    def _short_or_long(
+        self, bulk: Bulk, build: Build, columns: Sequence[ColumnClause[Any]], seldom: Collection[str]
+    ) -> ShortOrLong:
+        short = [column for column in columns if column.name not in seldom]
+        return ShortOrLong(bulk(build, short, self.dialect), bulk(build, columns, self.dialect))
 
     def _of_nodes(self) -> None:
         """The life of nodes, and what the dead leave."""
@@ -121,14 +129,14 @@ class Statements:
 
     def _of_records(self, bulk: Bulk) -> None:
         """What a turn records."""
-        short, long = (
-            bulk(partial(wording.upsert_step, self._upsert), [step.c[name] for name in columns], self.dialect)
-            for columns in (STEP_COLUMNS[: -len(SELDOM)], STEP_COLUMNS)
-        )
-        self.steps = StepInserts(short, long)
+        build = partial(wording.upsert_step, self._upsert)
+        self.steps = self._short_or_long(bulk, build, [step.c[name] for name in STEP_COLUMNS], SELDOM)
         self.attempts = bulk(partial(wording.upsert_attempt, self._upsert), list(tables.attempt.columns), self.dialect)
-        self.keep_run = {s: self._prepare(wording.update_run(s, release=False)) for s in RunStatus if s not in FINISHED}
-        self.release_run = {s: self._prepare(wording.update_run(s, release=True)) for s in RunStatus}
+        self.keep_run = {s: self._prepare(wording.keep_run(s)) for s in RunStatus if s not in FINISHED}
+        self.release_runs = {
+            s: self._short_or_long(bulk, partial(wording.release_runs, s), wording.RELEASE_COLUMNS, SELDOM_OF_RECORD)
+            for s in RunStatus
+        }
         self.consume = self._prepare(
             update(inbox)
             .where(
@@ -144,9 +152,10 @@ class Statements:
             .values(kept=true())
         )
 
-    def _of_starts(self) -> None:
+    def _of_starts(self, bulk: Bulk) -> None:
         """How runs begin, and find one another."""
-        self.start = self._prepare(wording.start(self._upsert))
+        columns = [run.c[name] for name in START_COLUMNS]
+        self.starts = self._short_or_long(bulk, partial(wording.start_runs, self._upsert), columns, SELDOM_AT_START)
         self.start_child = self._prepare(wording.start_child(self._upsert))
         self.send = self._prepare(wording.send(self._upsert))
         self.wake_receiver = self._prepare(wording.wake_receiver())

@@ -21,12 +21,13 @@ from mcp_workflows.store import blobs, calls, nodes, opening, reads, retention
 from mcp_workflows.store.changes import Changes
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.holdings import Holdings
-from mcp_workflows.store.jobs import CallJob, turn_job
+from mcp_workflows.store.jobs import CallJob, StartJob, turn_job
 from mcp_workflows.store.nodes import Dead, Observer
 from mcp_workflows.store.prepared import Cursor
 from mcp_workflows.store.reader import Reader
 from mcp_workflows.store.reads import Reads
 from mcp_workflows.store.rows import report_text, to_text
+from mcp_workflows.store.starts import Start, Started, plain
 from mcp_workflows.store.tables import micros
 from mcp_workflows.store.trouble import Trouble
 from mcp_workflows.store.values import (
@@ -218,27 +219,14 @@ class Store(Reader):
         ``Busy``: ``max_queued`` runs have not begun yet, and this one would not either. One that is there already is found.
         """
         holdings = self._writer.holdings
-        start = calls.Start(self._database.statements, new, holdings.node_id, max_queued)
+        start = Start(new, holdings.node_id, max_queued)
+        future: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
+        self._writer.put(StartJob(holdings, future, start, start.size, start.rows))
 
-        def committed(result: tuple[Any, bool]) -> None:
-            row, joined = result
-            if row.owner is not None and not joined:
-                holdings.take(row)
+        def begun(started: Started) -> list[str]:
+            return [new.run_id] if start.run.owner is not None and not started.joined else []
 
-        def begun(result: tuple[Any, bool]) -> list[str]:
-            row, joined = result
-            return [new.run_id] if row.owner is not None and not joined else []
-
-        job = self._job(
-            start,
-            committed=committed,
-            size=start.size,
-            rows=start.rows,
-            notable=lambda result: not new.own and not result[1],
-            exclusive=start.exclusive,
-        )
-        row, joined = await self._owning(job, begun)
-        return start.result(row, joined=joined)
+        return start.result(await self._owning(future, begun))
 
     async def record(self, turn: Turn) -> None:
         """Commits ``turn``, whole, in a transaction with whatever else waits. A run's turns are recorded one after the other.
@@ -307,9 +295,9 @@ class Store(Reader):
         message: dict[str, Any] = {
             "kind": kind,
             "body": to_text(dict(body)),
-            "actor": calls.plain(actor, "actor"),
+            "actor": plain(actor, "actor"),
             "reason": to_text(reason),
-            "dedupe_key": calls.plain(dedupe_key, "dedupe_key"),
+            "dedupe_key": plain(dedupe_key, "dedupe_key"),
             "received_at": micros(now),
             "kept": False,
         }

@@ -13,17 +13,21 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ClauseElement,
+    ColumnClause,
     ColumnElement,
     Select,
     Table,
+    Text,
     Update,
     and_,
     bindparam,
     case,
+    column,
     exists,
     false,
     func,
     literal_column,
+    null,
     or_,
     select,
     true,
@@ -32,7 +36,7 @@ from sqlalchemy import (
 
 from mcp_workflows.engine.states import FINISHED, RUN_MOVES, RunStatus, StepStatus
 from mcp_workflows.store import tables
-from mcp_workflows.store.prepared import Fill
+from mcp_workflows.store.bulk import Given
 from mcp_workflows.store.rows import ATTEMPT_COLUMNS, RECORD_COLUMNS, RUN_COLUMNS, STEP_COLUMNS
 
 SUSPECT_AFTER = 2
@@ -57,13 +61,13 @@ def _reachable(status: RunStatus) -> frozenset[RunStatus]:
     return frozenset(sources)
 
 
-def upsert_step(upsert: Callable[[Table], Any], fill: Fill) -> ClauseElement:
+def upsert_step(upsert: Callable[[Table], Any], given: Given) -> ClauseElement:
     """A step's row, replaced only where that loses nothing.
 
     An open row gives way to any news of its generation or a later one; a settled one to a later generation, to its
     undoing, to what it says already, or, being a failure, to what came of handling it.
     """
-    statement = fill(upsert(step))
+    statement: Any = given.into(upsert(step))
     new = statement.excluded
     still_open = step.c.status.in_(
         literals(status for status in StepStatus if not status.settled or status is StepStatus.COMPENSATING)
@@ -82,8 +86,8 @@ def upsert_step(upsert: Callable[[Table], Any], fill: Fill) -> ClauseElement:
     )
 
 
-def upsert_attempt(upsert: Callable[[Table], Any], fill: Fill) -> ClauseElement:
-    statement = fill(upsert(tables.attempt))
+def upsert_attempt(upsert: Callable[[Table], Any], given: Given) -> ClauseElement:
+    statement: Any = given.into(upsert(tables.attempt))
     return statement.on_conflict_do_update(
         index_elements=["run", "path", "number"],
         set_={name: statement.excluded[name] for name in ATTEMPT_COLUMNS[3:]},
@@ -106,29 +110,50 @@ AT_ONCE = literal_column(str(tables.AT_ONCE), BigInteger)
 LAST_SEQ = select(func.coalesce(func.max(step.c.seq), -1)).where(step.c.run == run.c.key).scalar_subquery()
 
 
-def update_run(status: RunStatus, *, release: bool) -> Update:
-    """A run's row, in one of two ways: kept, or let go. One that is let go with mail unread can be claimed at once;
-    mail that was laid aside for later does not count.
-    """
-    statement = update(run).where(MINE, run.c.status.in_(literals(_reachable(status))))
-    values: dict[str, Any] = {name: bindparam(name) for name in RECORD_COLUMNS}
+def _moved(status: RunStatus) -> dict[str, Any]:
+    """What besides the record changes with a move to ``status``."""
     if status is RunStatus.PAUSED or status in FINISHED:
-        values["recoveries"] = 0  # a person decides: what they resume is tried afresh
-    if release:
-        values |= {
-            "owner": None,
-            "claim_at": case((_UNREAD, AT_ONCE), else_=instant("claim_at")),
-            "interrupted": False,
-        }
-    return statement.values(values).returning(run.c.claim_at) if release else statement.values(values)
+        return {"recoveries": literal_column("0")}  # a person decides: what they resume is tried afresh
+    return {}
 
 
-def start(upsert: Callable[[Table], Any]) -> ClauseElement:
-    """No row where another node has begun a run with the same idempotency key since this one looked."""
-    statement = upsert(run).values({name: bindparam(name) for name in RUN_COLUMNS[1:]})
+def keep_run(status: RunStatus) -> Update:
+    """The row of a run that stays this node's."""
+    values: dict[str, Any] = {name: bindparam(name) for name in RECORD_COLUMNS}
+    return update(run).where(MINE, run.c.status.in_(literals(_reachable(status)))).values(values | _moved(status))
+
+
+RELEASE_COLUMNS: Sequence[ColumnClause[Any]] = (
+    column("run_key", BigInteger()),
+    column("me", Text()),
+    *(column(name, run.c[name].type) for name in ("claim_at", *RECORD_COLUMNS[1:])),
+)
+"""Of a run that is let go: whose it is, from when it can be claimed, and its record without the status."""
+
+
+def release_runs(status: RunStatus, given: Given) -> ClauseElement:
+    """The rows of runs that are let go. One with mail unread can be claimed at once; mail that was laid aside for later does
+    not count. Answers with when each can be claimed.
+    """
+    new = given.table().c
+    mine = and_(run.c.key == new.run_key, run.c.owner == new.me)
+    record: dict[str, Any] = {name: new[name] if name in new else null() for name in RECORD_COLUMNS[1:]}
+    released: dict[str, Any] = {
+        "status": literal_column(f"'{status}'"),
+        "owner": null(),
+        "claim_at": case((_UNREAD, AT_ONCE), else_=new.claim_at),
+        "interrupted": false(),
+    }
+    statement = update(run).where(mine, run.c.status.in_(literals(_reachable(status))))
+    return statement.values(record | released | _moved(status)).returning(run.c.claim_at)
+
+
+def start_runs(upsert: Callable[[Table], Any], given: Given) -> ClauseElement:
+    """Answers with the ids and keys of those that begin. No row where another one with the same idempotency key is there."""
+    statement: Any = given.into(upsert(run))
     return statement.on_conflict_do_nothing(
         index_elements=["actor", "workflow", "idempotency_key"], index_where=run.c.idempotency_key.is_not(None)
-    ).returning(run.c.key)
+    ).returning(run.c.run_id, run.c.key)
 
 
 def _insert_found(

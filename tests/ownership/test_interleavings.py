@@ -363,8 +363,8 @@ async def _two_starts_with_one_key(world: World, said: Outcomes) -> Scene:
     }
 
     def check() -> None:
-        assert sorted(joined for _, joined in said.values()) == [False, True]
-        assert len({row.run_id for row, _ in said.values()}) == 1
+        assert sorted(started.joined for started in said.values()) == [False, True]
+        assert len({started.run_id for started in said.values()}) == 1
 
     return Scene(parts, check)
 
@@ -378,7 +378,7 @@ async def _two_starts_of_the_same_work(world: World, said: Outcomes) -> Scene:
     }
 
     def check() -> None:
-        assert sorted(joined for _, joined in said.values()) == [False, True]
+        assert sorted(started.joined for started in said.values()) == [False, True]
 
     return Scene(parts, check)
 

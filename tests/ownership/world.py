@@ -18,11 +18,12 @@ from mcp_workflows.store import calls, nodes, retention
 from mcp_workflows.store.batch import Batch
 from mcp_workflows.store.changes import Changes
 from mcp_workflows.store.holdings import Holdings
-from mcp_workflows.store.jobs import CallJob, Job, turn_job
+from mcp_workflows.store.jobs import CallJob, Job, StartJob, turn_job
 from mcp_workflows.store.locks import NoLock
 from mcp_workflows.store.nodes import Dead
 from mcp_workflows.store.postgres import Postgres
 from mcp_workflows.store.prepared import Cursor
+from mcp_workflows.store.starts import Start, Started
 from mcp_workflows.store.statements import Statements
 from mcp_workflows.store.tables import micros
 from mcp_workflows.store.trouble import Trouble
@@ -182,14 +183,9 @@ class StagedNode:
             return False
         return True
 
-    def start(self, new: NewRun) -> Any:
-        start = calls.Start(self.database.statements, new, self.node_id, None)
-
-        def committed(result: tuple[Any, bool]) -> None:
-            if new.own and not result[1]:
-                self.holdings.take(result[0])
-
-        return self._call(start, committed=committed, exclusive=start.exclusive)
+    def start(self, new: NewRun) -> Started:
+        start = Start(new, self.node_id, None)
+        return self._commit(StartJob(self.holdings, self._future(), start, start.size, start.rows))
 
     def claim(self, limit: int = 9) -> list[str]:
         def committed(rows: list[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from mcp_workflows.clock import new_id
 from mcp_workflows.engine.records import RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import InputRefused, KeyConflict, RecordRefused
+from mcp_workflows.errors import Busy, InputRefused, KeyConflict, NodeLost, RecordRefused
+from mcp_workflows.store import NewRun, StartResult
 from tests.store.conftest import OpenStore
-from tests.store.material import NOW, begin, claimed, definition, finished, new_run
+from tests.store.material import NOW, begin, claimed, definition, done, finished, new_run
 
 pytestmark = pytest.mark.anyio
 
@@ -212,3 +214,50 @@ async def test_runs_claimed_by_a_caller_that_is_gone_can_be_claimed_again(open_s
             if again == runs:
                 break
             seen = await store.wait_for_change(seen)
+
+
+async def test_what_is_started_at_the_same_time_is_as_if_one_came_after_the_other(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        definition_id, _ = await store.define(definition())
+
+        def new(**changes: Any) -> NewRun:
+            return new_run(definition_id, **changes)
+
+        ended = RunRecord(RunStatus.COMPLETED, {"ok": True}, started_at=NOW, finished_at=NOW)
+        steps = [done(f"s{number}", number, {"n": number}) for number in range(3)]
+        plain, computed = [new() for _ in range(70)], [new() for _ in range(70)]
+        pinned, queued = (
+            [new(pins={"child": (1, 2)}) for _ in range(9)],
+            new(own=False, record=RunRecord(RunStatus.PENDING)),
+        )
+        of_key, of_work = new(idempotency_key="k"), new(join_key="j")
+        results = await asyncio.gather(
+            *(store.start(one) for one in plain),
+            *(store.start(replace(one, ended=Turn(one.run_id, steps, run=ended))) for one in computed),
+            *(store.start(one) for one in pinned),
+            store.start(of_key),
+            store.start(of_work),
+            store.start(queued, max_queued=1),
+            store.start(new(idempotency_key="k")),
+            store.start(new(idempotency_key="k", input={"other": True})),
+            store.start(new(idempotency_key="k2", join_key="j")),
+            store.start(new(own=False, record=RunRecord(RunStatus.PENDING)), max_queued=1),
+            return_exceptions=True,
+        )
+        *begun, joined, conflict, same_work, busy = results
+        assert isinstance(conflict, KeyConflict)
+        assert isinstance(busy, Busy)
+        assert isinstance(joined, StartResult)
+        assert isinstance(same_work, StartResult)
+        assert (joined.run.run_id, joined.joined) == (of_key.run_id, True)
+        assert (same_work.run.run_id, same_work.joined) == (of_work.run_id, True)
+        for one, result in zip([*plain, *computed, *pinned, of_key, of_work, queued], begun, strict=True):
+            assert isinstance(result, StartResult)
+            assert not result.joined
+            assert result.run == await store.load_run(one.run_id)
+        for one in computed:
+            assert await store.load_steps(one.run_id) == steps
+            with pytest.raises(NodeLost):
+                await store.record(finished(one.run_id))
+        for one in (*plain, of_key):
+            await store.record(finished(one.run_id))
