@@ -33,6 +33,7 @@ from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.retention import Retention
 from mcp_workflows.runtime.runs import Runs
+from mcp_workflows.runtime.standby import Standby
 from mcp_workflows.settings import Settings
 from mcp_workflows.steps import Environment, Steps, find_functions, load_servers
 from mcp_workflows.steps.callback import CallbackTokens
@@ -143,6 +144,7 @@ async def built_app(
                 vars_of=lambda definition: environment.vars_over(definition.vars),
                 lacks_secrets=lambda definition: environment.missing(definition.secrets),
                 lacks=steps.lacks if role in _MOVING else lambda _: (),
+                lacks_address=steps.lacks_address if role in _MOVING else lambda _: None,
                 served_at=None if served_at is None else settings.public_url or served_at,
             ),
             limits=Limits(
@@ -151,6 +153,7 @@ async def built_app(
                 settings.max_attempts_per_host,
             ),
             max_output_bytes=settings.max_answer_bytes,
+            standby=Standby(store) if role is Role.SERVER and served_at is None else None,
         )
         stack.push_async_callback(_leave, node)
         callbacks = tokens and Callbacks(catalog, store, node, clock, tokens=tokens, secrets_of=environment.secrets_of)

@@ -33,6 +33,7 @@ from mcp_workflows.mcp_server.transport.authentication import Authentication
 from mcp_workflows.mcp_server.transport.connections import Bounds, room_beside
 from mcp_workflows.mcp_server.transport.http import MCP_PATH, base_url, listen, serve_http
 from mcp_workflows.mcp_server.transport.stdio import serve_stdio
+from mcp_workflows.mcp_server.views.waits import Ways
 from mcp_workflows.settings import PREFIX, Settings
 from mcp_workflows.web.pages import Pages
 
@@ -63,7 +64,7 @@ async def serve(
     if address is None:
         async with open_app(settings) as app:
             spare_collector()
-            await serve_stdio(_server(app), stop=stop)
+            await serve_stdio(_server(app, Ways(app.settings.database_option, ends_with_client=True)), stop=stop)
         return Exit.DONE
     # The address is taken first: a run that goes on at once may tell a service where to call.
     with closing(listen(*address, authenticated=settings.authenticates)) as listener:
@@ -72,7 +73,7 @@ async def serve(
             spare_collector()
             links = Links(app.runs.key(LINKS_PURPOSE), settings.public_url or served_at)
             await serve_http(
-                _server(app, links),
+                _server(app, Ways(app.settings.database_option, links)),
                 *address,
                 stop=stop,
                 allowed_hosts=settings.server_allowed_hosts,
@@ -87,12 +88,11 @@ async def serve(
     return Exit.DONE
 
 
-def _server(app: App, links: Links | None = None) -> WorkflowServer:
+def _server(app: App, ways: Ways) -> WorkflowServer:
     per_minute = app.settings.max_calls_per_minute
     return WorkflowServer(
         app.runs,
-        database=app.settings.database_option,
-        links=links,
+        ways=ways,
         rate=Rate(per_minute) if per_minute else None,
         max_tools=app.settings.max_tools,
         tool_prefix=app.settings.tool_prefix,

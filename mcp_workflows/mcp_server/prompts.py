@@ -101,7 +101,7 @@ class Prompts:
             raise MCPError(INVALID_PARAMS, f"No run {cut(run_id, 40)} that you may see.") from None
         except SystemUnwell as unwell:
             raise MCPError(INTERNAL_ERROR, refusals.unwell(unwell)) from None
-        told = run_object(view, Telling(self._clock(), named=True, ways=await self._ways.now(self._runs)))
+        told = run_object(view, Telling(self._clock(), named=True, ways=self._ways.now(self._runs)))
         task = _TASKS.get(view.status, f"is {view.status}. Say how far it is and what it needs, if anything")
         steps = {step.path: step for step in trace.steps}
         failed = steps.get(view.error.step) if view.error is not None and view.error.step is not None else None

@@ -22,7 +22,6 @@ from mcp_types import (
 )
 
 from mcp_workflows import __version__
-from mcp_workflows.access.links import Links
 from mcp_workflows.access.rate import Rate
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.definition.model.fields import BUILT_IN_TOOLS
@@ -47,7 +46,7 @@ from mcp_workflows.mcp_server.tools.discovery import MAX_TOOLS, START, to_start
 from mcp_workflows.mcp_server.tools.naming import Naming
 from mcp_workflows.mcp_server.tools.toolbox import Toolbox
 from mcp_workflows.mcp_server.views import refusals
-from mcp_workflows.mcp_server.views.waits import Ways
+from mcp_workflows.mcp_server.views.waits import NOT_HERE, Ways
 from mcp_workflows.runtime.runs import Runs
 
 logger = logging.getLogger(__name__)
@@ -58,16 +57,15 @@ Context = ServerRequestContext[dict[str, Any], Any]
 class WorkflowServer(Server[dict[str, Any]]):
     """Serves one node's workflows to any number of clients, over any transport.
 
-    ``database`` is where its runs are kept, as a person's commands for them must say; ``links`` lead to the page on which
-    people answer, while one is served; ``rate`` is how often an actor may ask.
+    ``ways`` is how a person can answer: where its runs are kept, as commands for them must say, and the page, while one is
+    served; ``rate`` is how often an actor may ask.
     """
 
     def __init__(
-        self, runs: Runs, *, database: str | None = None, links: Links | None = None, rate: Rate | None = None,
+        self, runs: Runs, *, ways: Ways = NOT_HERE, rate: Rate | None = None,
         max_tools: int = MAX_TOOLS, tool_prefix: str = "", authoring: Authoring | None = None,
         clock: Clock = utc_now,
     ) -> None:  # fmt: skip
-        ways = Ways(database, links)
         self._announcer = Announcer(lambda ctx: caller_of(ctx).named)
         self.runs = runs
         self._max_tools = max_tools

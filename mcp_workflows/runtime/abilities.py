@@ -27,24 +27,27 @@ class Limits:
 
 class Abilities:
     """``vars_of`` gives what ``vars`` are in a definition on this node; ``lacks_secrets`` says which of a definition's secrets
-    have no value on this node, ``lacks`` what else it needs and is not here. ``served_at``: where this node can be called.
+    have no value on this node, ``lacks`` what else it needs and is not here, and ``lacks_address`` what in it waits for a call
+    where nobody can call. ``served_at``: where this node can be called.
     """
 
     def __init__(
         self, *, vars_of: Callable[[Definition], Mapping[str, Json]], lacks_secrets: Callable[[Definition], Collection[str]],
-        lacks: Callable[[Definition], Sequence[str]] = lambda _: (), served_at: str | None = None,
+        lacks: Callable[[Definition], Sequence[str]] = lambda _: (),
+        lacks_address: Callable[[Definition], str | None] = lambda _: None, served_at: str | None = None,
     ) -> None:  # fmt: skip
         self.vars_of = vars_of
         self._lacks_secrets = lacks_secrets
         self._lacks = lacks
+        self._lacks_address = lacks_address
         self._served_at = served_at
         self._left: dict[int, tuple[Definition | None, Unable]] = {}
         self._told: tuple[str, NodeReport] | None = None
         self._looked = -LOOK_AGAIN
 
     def check(self, definition: Definition) -> None:
-        """Raises ``SettingsInvalid`` when this node lacks what the definition needs: a secret, a fitting value for a variable,
-        a function, a server."""
+        """Raises ``SettingsInvalid`` when this node was not given what the definition needs: a secret, a fitting value for a
+        variable, a function, a server. That nobody can call it is no reason to start no run: another node may be called."""
         self.vars_of(definition)
         lacking = self._lacks_secrets(definition)
         if lacking:
@@ -67,7 +70,7 @@ class Abilities:
     def look_again(self) -> None:
         """A secret may have been put where it is looked for since its runs were left to others."""
         for definition_id, (definition, _) in list(self._left.items()):
-            if definition is not None and self._why_not(definition) is None:
+            if definition is not None and self.why_not(definition) is None:
                 del self._left[definition_id]
                 self._looked = -LOOK_AGAIN
 
@@ -88,15 +91,16 @@ class Abilities:
     def _of_served(self, catalog: Catalog) -> dict[tuple[str, int], Unable]:
         cannot: dict[tuple[str, int], Unable] = {}
         for name, definition in catalog.definitions.items():
-            why = self._why_not(definition)
+            why = self.why_not(definition)
             if why is not None:
                 version = catalog.version_of(name)
                 cannot[name, version] = Unable(name, version, why)
         return cannot
 
-    def _why_not(self, definition: Definition) -> str | None:
+    def why_not(self, definition: Definition) -> str | None:
+        """What keeps this node from moving the definition's runs; ``None``: nothing does."""
         try:
             self.check(definition)
         except SettingsInvalid as unable:
             return str(unable)
-        return None
+        return self._lacks_address(definition)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,12 +21,13 @@ from mcp_workflows.engine.machine import Decisions, Machine
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import Message, Run, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import DefinitionInvalid, NodeLost, SettingsInvalid, StoreUnavailable
+from mcp_workflows.errors import DefinitionInvalid, NodeLost, StoreUnavailable
 from mcp_workflows.runtime.abilities import Abilities, Limits
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.children import Children
 from mcp_workflows.runtime.loading import load_records_of
 from mcp_workflows.runtime.mover import Doer, Mover
+from mcp_workflows.runtime.standby import Standby
 from mcp_workflows.store import Store
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ class Node:
 
     def __init__(
         self, store: Store, catalog: Catalog, doer: Doer, *, clock: Clock, abilities: Abilities, limits: Limits,
-        max_output_bytes: int = MAX_OUTPUT_BYTES,
+        max_output_bytes: int = MAX_OUTPUT_BYTES, standby: Standby | None = None,
     ) -> None:  # fmt: skip
         self._store = store
         self._catalog = catalog
@@ -64,6 +66,8 @@ class Node:
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.attempts)
         self._max_output_bytes = max_output_bytes
+        self._standby = standby
+        """``None``: it moves whatever it can, whoever else is up."""
         self._movers: dict[str, Mover] = {}
         self._reserved = 0
         self._behind = False
@@ -80,6 +84,11 @@ class Node:
     def leaving(self) -> bool:
         return self._leaving
 
+    @property
+    def moves(self) -> bool:
+        """It is not there to look alone."""
+        return self._limits.runs > 0
+
     def reserve(self) -> bool:
         """Keep a place for a run that is about to begin here; ``adopt`` or ``unreserve`` it.
 
@@ -90,6 +99,15 @@ class Node:
         self._reserved += 1
         return True
 
+    def leaves(self, workflow: str, version: int) -> bool:
+        """Whether its runs are left to a server over HTTP, which takes them at once."""
+        return self._standby is not None and self._standby.leaves(workflow, version)
+
+    @property
+    def served_beside(self) -> str | None:
+        """Where a server over HTTP can be called to which this one leaves its runs; ``None``: there is none, or this is one."""
+        return None if self._standby is None else self._standby.served_at
+
     def unreserve(self) -> None:
         self._reserved -= 1
         self._made_room()
@@ -98,8 +116,12 @@ class Node:
         return self._movers.get(run_id)
 
     def check(self, definition: Definition) -> None:
-        """Raises ``SettingsInvalid`` when this node lacks what the definition needs."""
+        """Raises ``SettingsInvalid`` when this node was not given what the definition needs."""
         self._abilities.check(definition)
+
+    def why_not(self, definition: Definition) -> str | None:
+        """What keeps this node from moving the definition's runs; ``None``: nothing does."""
+        return self._abilities.why_not(definition)
 
     def stir(self) -> None:
         """Look at the database now: this process has put something there."""
@@ -190,18 +212,36 @@ class Node:
         for dead in await self._store.take_over(now):
             level = logging.WARNING if dead.runs else logging.INFO
             logger.log(level, "took over %d runs of node %s", dead.runs, dead.node_id)
+        await self._look_beside()
         await self._take_claimed()
         self._abilities.look_again()
         await self._abilities.tell(self._store, self._catalog, self._limits)
-        await self._claim(now)
+        if self.served_beside is None:
+            await self._claim(now)
+        else:
+            await self._claim_what_others_leave(now)
         for message in await self._store.owned_messages():
             mover = self._movers.get(message.run_id)
             if mover is not None:
                 mover.deliver([message])
-        due_at = await self._store.next_claim(now) if self._room() > 0 else None
-        if due_at is None:
-            return self._tick
-        return min(max((due_at - self._clock()).total_seconds(), 0.0), self._tick)
+        return min(await self._due_in(now), self._tick)
+
+    async def _due_in(self, now: datetime) -> float:
+        """Seconds until something can be claimed, as far as is known."""
+        if self._room() < 1:
+            return math.inf
+        if self._standby is not None and self._standby.served_at is not None:
+            return self._standby.look_again_in
+        due_at = await self._store.next_claim(now)
+        return math.inf if due_at is None else max((due_at - self._clock()).total_seconds(), 0.0)
+
+    async def _look_beside(self) -> None:
+        """Once a server over HTTP comes, runs go on there: what is in flight here ends here, and no more is begun."""
+        if self._standby is None or not await self._standby.look():
+            return
+        for mover in self._movers.values():
+            if self._standby.leaves(mover.run.workflow, mover.run.version):
+                mover.halt()
 
     async def _claim(self, now: datetime) -> None:
         """All that is due and finds room: a few at first, so that they begin at once, then the rest.
@@ -222,6 +262,15 @@ class Node:
             limit = self._limits.runs
         else:
             self._behind = True
+
+    async def _claim_what_others_leave(self, now: datetime) -> None:
+        assert self._standby is not None
+        self._behind = False
+        left = await self._standby.left_lying(now, self._abilities.cannot)
+        if left and self._room() > 0 and not self._leaving:
+            claimed = await self._store.claim_runs(now, self._room(), self._abilities.cannot, only=left)
+            self._claimed = {run.run_id: run for run in claimed}
+            await self._take_claimed()
 
     def _room(self) -> int:
         return self._limits.runs - len(self._movers) - self._reserved
@@ -293,17 +342,19 @@ class Node:
         definition: Definition | None = None
         try:
             definition = await self._catalog.definition_of(run.definition_id)
-            self.check(definition)
+            why = self.why_not(definition)
         except (NodeLost, StoreUnavailable):
             raise
-        except (DefinitionInvalid, SettingsInvalid) as unable:
-            logger.warning("run %s is left to other nodes: %s", run.run_id, unable)
-            await self._leave_to_others(run, definition, str(unable))
+        except DefinitionInvalid as invalid:
+            why = str(invalid)
         except Exception:
             logger.exception("run %s is left to other nodes", run.run_id)
             await self._leave_to_others(run, None, DEFECT)
-        else:
+            return None
+        if why is None:
             return definition
+        logger.warning("run %s is left to other nodes: %s", run.run_id, why)
+        await self._leave_to_others(run, definition, why)
         return None
 
     async def _messages_of(self, runs: Sequence[Run]) -> dict[str, list[Message]]:

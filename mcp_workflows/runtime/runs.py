@@ -26,7 +26,7 @@ from mcp_workflows.engine import moves
 from mcp_workflows.engine.paths import around
 from mcp_workflows.engine.records import Message, Run, RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import RecordRefused, RunRefused, SettingsInvalid, Stopping, StoreUnavailable, UnknownRun
+from mcp_workflows.errors import RecordRefused, RunRefused, SettingsInvalid, Stopping, UnknownRun
 from mcp_workflows.runtime.callbacks import Callbacks, Received
 from mcp_workflows.runtime.catalog import Catalog, Served
 from mcp_workflows.runtime.children import pins_of
@@ -48,6 +48,8 @@ PREFIX = 8
 """Characters after ``r_`` that a shortened run id needs at least."""
 ENDING = 1.0
 """Seconds that ``cancel`` waits for the end of a run that has taken it in: most have little to stop and to undo."""
+TAKING = 2.0
+"""Seconds that ``start`` waits until another node has begun a run that is left to it; one that does not is not waited for."""
 SETTLING = 10.0
 """Seconds that ``resume`` and ``cancel`` wait for the run's owner to take the message in."""
 MAX_UNREAD, MAX_UNREAD_SIZE = 1000, 16 << 20
@@ -78,14 +80,10 @@ class Runs:
         assert self._secret is not None, "this process serves nobody"
         return hmac.digest(self._secret, b"mcp-workflows " + purpose + b"\0", "sha256")
 
-    async def served_at(self) -> str | None:
-        """Where a server that is up serves over HTTP, the longest-running of them; ``None``: none does, or nobody can say."""
-        try:
-            up = [node for node in await self._store.nodes() if node.ended_at is None and node.report is not None]
-        except StoreUnavailable:
-            return None
-        addresses = [node.report.served_at for node in up if node.report is not None and node.report.served_at]
-        return addresses[-1] if addresses else None
+    @property
+    def served_beside(self) -> str | None:
+        """Where a server over HTTP can be called that is up beside this one, which cannot; ``None``: there is none."""
+        return self._node.served_beside
 
     @property
     def unwell(self) -> str | None:
@@ -103,17 +101,23 @@ class Runs:
         served = self.catalog.serving(workflow)
         if self._node.leaving:
             raise Stopping("The service is stopping; no run was started. Call again in a few seconds.")
-        definition = served.definition
-        try:
-            self._node.check(definition)
-        except SettingsInvalid as unable:
-            raise RunRefused(f"No run was started: {unable}.") from None
-        value = validate_input(definition, arguments)
+        left = self._node.leaves(workflow, served.version)
+        if not left:
+            try:
+                self._node.check(served.definition)
+            except SettingsInvalid as unable:
+                raise RunRefused(f"No run was started: {unable}.") from None
+        new = self._new_run(served, validate_input(served.definition, arguments), actor, idempotency_key)
+        able = self._node.why_not(served.definition) is None
+        if left or not able:
+            return await self._start_elsewhere(new, served.definition, able=able)
+        return await self._start_here(new, served.definition)
+
+    async def _start_here(self, new: NewRun, definition: Definition) -> RunView:
         own = self._node.reserve()
         try:
-            new = self._new_run(served, value, actor, idempotency_key, own=own)
             begun = self._node.begin(new.run(None), definition) if own else None
-            started = await self._started(new, begun and begun.ended)
+            started = await self._started(new if own else _queued(new), begun and begun.ended)
             if own and not started.joined and not started.run.record.status.finished:
                 self._node.adopt(started.run, definition, begun)
                 own = False
@@ -124,6 +128,31 @@ class Runs:
             return replace(await self._viewer.view(started.run), joined=True)
         view = view_of(started.run)
         return view if view.status.finished else replace(view, progress=Progress(0))
+
+    async def _start_elsewhere(self, new: NewRun, definition: Definition, *, able: bool) -> RunView:
+        """Queued for another node, and waited for until that one has begun it. ``able``: this one could move it.
+
+        A run that only computes has come to its end before another node hears of it.
+        """
+        begun = self._node.begin(new.run(None), definition) if able else None
+        started = await self._started(_queued(new), begun and begun.ended)
+        if started.joined:
+            return replace(await self._viewer.view(started.run), joined=True)
+        run = started.run
+        if self._node.leaves(run.workflow, run.version):
+            run = await self._taken(run)
+        return await self._viewer.view(run)
+
+    async def _taken(self, run: Run) -> Run:
+        """As it is once a node has begun it, or in a moment."""
+        with self._node.watching(run.run_id) as watch:
+            try:
+                async with asyncio.timeout(TAKING):
+                    while (run := await self._now(run)).record.status is RunStatus.PENDING:
+                        await watch.news()
+            except TimeoutError:
+                pass  # everybody is busy, as it is told
+        return run
 
     async def get(self, run_id: str, *, actor: str | None) -> RunView:
         """The run as it stands. Raises ``UnknownRun``."""
@@ -275,7 +304,8 @@ class Runs:
         view = await self._viewer.view(run)
         return Trace(view, steps, attempts, [told_of(message) for message in messages])
 
-    def _new_run(self, served: Served, value: Json, actor: str, idempotency_key: str | None, *, own: bool) -> NewRun:
+    def _new_run(self, served: Served, value: Json, actor: str, idempotency_key: str | None) -> NewRun:
+        """As it is where it begins at once."""
         now = self._clock()
         definition = served.definition
         return NewRun(
@@ -289,8 +319,7 @@ class Runs:
             idempotency_key=idempotency_key,
             join_key=None if idempotency_key else _join_key(definition, value, actor),
             join_since=now - timedelta(seconds=definition.mcp.join) if isinstance(definition.mcp.join, float) else None,
-            record=moves.started(definition, now) if own else RunRecord(RunStatus.PENDING),
-            own=own,
+            record=moves.started(definition, now),
             pins=pins_of(self.catalog, definition),
         )
 
@@ -362,6 +391,11 @@ def _needs_no_waiting(run: Run, known: frozenset[str]) -> bool:
     """``known``: what it waits for that is no news."""
     record = run.record
     return record.status.finished or record.status is RunStatus.PAUSED or not known.issuperset(record.waiting_for)
+
+
+def _queued(new: NewRun) -> NewRun:
+    """For the first node that takes it."""
+    return replace(new, own=False, record=RunRecord(RunStatus.PENDING))
 
 
 def _join_key(definition: Definition, value: Json, actor: str) -> str | None:

@@ -19,7 +19,7 @@ from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.views import Progress, RunView, TraceMessage
 from mcp_workflows.store import Store
 
-_TO_BE_MOVED = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.COMPENSATING})
+_GOING_ON = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.COMPENSATING})
 
 
 class Viewer:
@@ -39,7 +39,7 @@ class Viewer:
         if record.status.finished:
             return view
         view = replace(view, progress=await self._progress(run))
-        if run.owner is None and record.status in _TO_BE_MOVED:
+        if run.owner is None and record.status in _GOING_ON:
             view = replace(view, stranded=await self._stranded(run))
         if record.waiting_for:
             definition = await self._catalog.definition_of(run.definition_id)
@@ -55,12 +55,22 @@ class Viewer:
 
     async def _stranded(self, run: Run) -> str | None:
         """What all nodes that are up lack, each by its own word, to move ``run``; ``None``: one of them may take it."""
-        reports = [
-            node.report for node in await self._store.nodes() if node.ended_at is None and node.report is not None
-        ]
         wanted = (run.workflow, run.version)
-        lacking = [[unable.why for unable in report.cannot if unable[:2] == wanted] for report in reports]
-        return "; ".join(sorted({why for whys in lacking for why in whys})) if lacking and all(lacking) else None
+        lacking = {
+            node_id: [unable.why for unable in report.cannot if unable[:2] == wanted]
+            for node_id, report in (await self._store.reports()).items()
+        }
+        if self._node.moves and not lacking.get(self._store.node_id):  # it may not have said so yet
+            lacking[self._store.node_id] = await self._lacking_here(run)
+        whys = {why for whys in lacking.values() for why in whys}
+        return "; ".join(sorted(whys)) if lacking and all(lacking.values()) else None
+
+    async def _lacking_here(self, run: Run) -> list[str]:
+        try:
+            why = self._node.why_not(await self._catalog.definition_of(run.definition_id))
+        except DefinitionInvalid as invalid:
+            why = str(invalid)
+        return [] if why is None else [why]
 
     async def _once_in_doubt(self, run: Run) -> bool:
         try:

@@ -34,9 +34,7 @@ class Http:
         if self._environment.blobs is None and (work.response == "blob" or work.body_kind in OUTSIDE):
             raise SettingsInvalid("blobs cannot be kept here")
         if work.callback is not None:
-            refused = self._await_call(attempt, work)
-            if refused is not None:
-                return refused
+            self._await_call(attempt)
         exchanged = await self._exchanges.make(attempt, poll.first(work), lambda: self._request(attempt, work))
         outcome = await self._exchanges.keep(attempt, exchanged)
         if isinstance(outcome, Failed):
@@ -53,20 +51,15 @@ class Http:
             return await outside.with_body(request, work.body_kind, self._exchanges.blob_reader(attempt))
         return request
 
-    def _await_call(self, attempt: Attempt, work: HttpWork) -> Failed | None:
-        """Gives ``callback_url`` its value and hides its token as a secret, or says why there is none."""
+    def _await_call(self, attempt: Attempt) -> None:
+        """Gives ``callback_url`` its value and hides its token as a secret."""
         environment, call = self._environment, attempt.call
         if environment.callback_base is None or environment.callback_tokens is None:
-            message = (
-                f"{work.method} was not sent: the step waits for a call to callback_url, and nobody can call this process. "
-                "Serve with --http, or set MCP_WORKFLOWS_PUBLIC_URL to where a server of this database can be reached"
-            )
-            return attempt.failed("no_callback_url", message, in_doubt=False)
+            raise SettingsInvalid("nobody can call this process")  # which moves no such run: Steps.lacks_address
         token = environment.callback_tokens.make(call.run_id, call.path, _first_of_key(call))
         url = f"{environment.callback_base.rstrip('/')}{callback.PATH}{token}"
         attempt.redactor = Redactor({**attempt.values["secrets"], callback.SHOWN_AS: token})
         attempt.values = Values(attempt.values, {"callback_url": url})
-        return None
 
     async def close(self) -> None:
         await self._exchanges.close()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.definition.expressions import ExpressionFailed, Template
-from mcp_workflows.definition.program import Definition, HttpWork, JqWork, McpToolWork, PythonWork
+from mcp_workflows.definition.program import Definition, HttpWork, JqWork, McpToolWork, PythonWork, Step
 from mcp_workflows.definition.walk import walk
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall
 from mcp_workflows.errors import SettingsInvalid
@@ -36,6 +36,7 @@ class Steps:
     def __init__(self, environment: Environment, *, clock: Clock = utc_now) -> None:
         self._environment = environment
         self._lacking: dict[str, tuple[str, ...]] = {}
+        self._waiting: dict[str, str | None] = {}
         self._doers: dict[type, Doer] = {
             HttpWork: Http(environment, clock),
             PythonWork: Python(
@@ -69,6 +70,15 @@ class Steps:
                         yield unknown_server(name, self._environment.mcp_servers)
                 case _:
                     pass
+
+    def lacks_address(self, definition: Definition) -> str | None:
+        """What in the definition waits for a call, where nobody can call this process; ``None``: nothing does, or it can be."""
+        if self._environment.callback_base is not None:
+            return None
+        if definition.digest not in self._waiting:
+            waiting = (step for step in walk(definition) if isinstance(step.work, HttpWork) and step.work.callback)
+            self._waiting[definition.digest] = next((_unreachable(step) for step in waiting), None)
+        return self._waiting[definition.digest]
 
     def _settled(self, server: Template, definition: Definition) -> str | None:
         """The server of a service, if that does not depend on the run."""
@@ -111,6 +121,13 @@ class Steps:
         """Closes what is open; attempts in flight break."""
         for doer in self._doers.values():
             await doer.close()
+
+
+def _unreachable(step: Step) -> str:
+    return (
+        f"its step {step.name} waits for a call, and nobody can call this server: serve the same database with --http too, or "
+        "set MCP_WORKFLOWS_PUBLIC_URL"
+    )
 
 
 def _timed_out(attempt: Attempt) -> Failed:

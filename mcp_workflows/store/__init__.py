@@ -5,6 +5,7 @@ from __future__ import annotations
 from mcp_workflows.store.places import default_url
 from mcp_workflows.store.store import Store
 from mcp_workflows.store.values import (
+    Claimable,
     Delivered,
     Mark,
     NewRun,
@@ -20,6 +21,7 @@ from mcp_workflows.store.values import (
 )
 
 __all__ = [
+    "Claimable",
     "Delivered",
     "Mark",
     "NewRun",

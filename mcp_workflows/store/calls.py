@@ -50,12 +50,14 @@ class Claim:
     """Claims due runs, in due order, and at most one suspect while no other is held."""
 
     def __init__(
-        self, statements: Statements, holdings: Holdings, limit: int, cannot: Collection[int], due: int
-    ) -> None:
+        self, statements: Statements, holdings: Holdings, limit: int, cannot: Collection[int], due: int,
+        only: Collection[int] | None = None,
+    ) -> None:  # fmt: skip
         self._statements = statements
         self._holdings = holdings
         self._limit = limit
         self._cannot = frozenset(cannot)
+        self._only = only
         self._due = due
 
     def __call__(self, cursor: Cursor, now: int) -> list[RunRow]:  # noqa: ARG002
@@ -68,7 +70,10 @@ class Claim:
         return sorted(claimed, key=lambda row: (row.claim_at, row.key))
 
     def _claim(self, cursor: Cursor, *, suspects: bool, at_most: int, timed: bool = False) -> list[RunRow]:
-        statement = _claims(self._statements, suspects, timed, self._cannot)
+        if self._only is None:
+            statement = _claims(self._statements, suspects, timed, self._cannot)
+        else:  # seldom, and another one each time
+            statement = claim(self._statements, suspects=suspects, timed=timed, cannot=self._cannot, only=self._only)
         statement.run(cursor, me=self._holdings.node_id, now=self._due, at_most=at_most)
         return [RunRow.of(row) for row in cursor.fetchall()]
 

@@ -8,7 +8,17 @@ from datetime import datetime
 from mcp_workflows.engine.records import AttemptRecord, Message, MessageKind, Run, StepRecord
 from mcp_workflows.store import reads, retention
 from mcp_workflows.store.reads import Reads
-from mcp_workflows.store.values import Expired, Mark, NodeRow, RunFilter, RunList, StoredDefinition
+from mcp_workflows.store.tables import micros
+from mcp_workflows.store.values import (
+    Claimable,
+    Expired,
+    Mark,
+    NodeReport,
+    NodeRow,
+    RunFilter,
+    RunList,
+    StoredDefinition,
+)
 
 
 class Reader:
@@ -21,10 +31,18 @@ class Reader:
         """All that are not forgotten, the youngest first."""
         return await self._reads(reads.nodes)
 
+    async def reports(self) -> dict[str, NodeReport]:
+        """What those that are up say of themselves, by their ids, the longest-running first."""
+        return await self._reads(reads.reports)
+
     async def load_definition(self, definition_id: int) -> StoredDefinition:
         return await self._reads(reads.definition, definition_id)
 
     # Runs
+
+    async def claimable_runs(self, now: datetime, limit: int, cannot: Collection[int]) -> list[Claimable]:
+        """What ``claim_runs`` could claim, in due order."""
+        return await self._reads(reads.claimable_runs, micros(now), limit, cannot)
 
     async def next_claim(self, now: datetime) -> datetime | None:
         """When the next run that nobody owns falls due, after ``now``; ``None``: none is waited for."""

@@ -21,7 +21,7 @@ from mcp_workflows.store import rows, tables
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.retention import is_withdrawn
 from mcp_workflows.store.trouble import READING, Trouble
-from mcp_workflows.store.values import Mark, NodeRow, RunFilter, RunList, StoredDefinition
+from mcp_workflows.store.values import Claimable, Mark, NodeReport, NodeRow, RunFilter, RunList, StoredDefinition
 from mcp_workflows.store.wording import claimable
 
 T = TypeVar("T")
@@ -302,6 +302,18 @@ def anything_claimable(connection: Connection, now: int, cannot: Collection[int]
     )
 
 
+def claimable_runs(connection: Connection, now: int, limit: int, cannot: Collection[int]) -> list[Claimable]:
+    """The first of them, in due order."""
+    found = connection.execute(
+        select(_run.c.key, _run.c.workflow, _run.c.version)
+        .where(claimable(suspects=None, cannot=cannot))
+        .order_by(_run.c.claim_at, _run.c.key)
+        .limit(limit),
+        {"now": now},
+    )
+    return [Claimable(*row) for row in found]
+
+
 def next_claimable(connection: Connection, now: datetime) -> datetime | None:
     """When the next run that nobody owns falls due, after ``now``."""
     soonest = select(func.min(_run.c.claim_at)).where(_run.c.owner.is_(None), _run.c.claim_at > now)
@@ -313,6 +325,13 @@ def living_nodes(connection: Connection) -> list[Any]:
     return list(
         connection.execute(select(_node.c.node_id, _node.c.name, _node.c.beat).where(_node.c.ended_at.is_(None)))
     )
+
+
+def reports(connection: Connection) -> dict[str, NodeReport]:
+    """Of the nodes that are up and have said something, the longest-running first."""
+    told = select(_node.c.node_id, _node.c.report).where(_node.c.ended_at.is_(None))
+    found = connection.execute(told.order_by(_node.c.started_at, _node.c.node_id))
+    return {row.node_id: report for row in found if (report := rows.node_report(row.report)) is not None}
 
 
 def nodes(connection: Connection) -> list[NodeRow]:

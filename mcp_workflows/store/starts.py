@@ -51,8 +51,8 @@ class Start:
         plain(new.actor, "actor")
         plain(new.idempotency_key, "_idempotency_key")
         self.new = new
-        self.max_queued = None if new.own else max_queued
-        """Whoever moves the run itself has room for it."""
+        self.max_queued = None if new.own or new.ended is not None else max_queued
+        """Whoever moves the run itself has room for it, and one that ends with its start needs none."""
         self.run = new.run(me if new.own and new.ended is None else None)
         self.values = rows.start_values(new, self.run)
         self.steps = [rows.step_values(0, record) for record in new.ended.steps] if new.ended else []

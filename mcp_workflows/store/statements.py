@@ -228,12 +228,15 @@ class Statements:
         self.setting = self._prepare(select(s.c.value).where(s.c.name == bindparam("setting")))
 
 
-def claim(statements: Statements, *, suspects: bool, cannot: Collection[int], timed: bool = False) -> Prepared:
+def claim(
+    statements: Statements, *, suspects: bool, cannot: Collection[int], timed: bool = False,
+    only: Collection[int] | None = None,
+) -> Prepared:  # fmt: skip
     """Of suspects those that were there at fewer deaths come first: whoever is first in line would be there at all of them."""
     in_order = [run.c.recoveries] if suspects else []
     due = (
         select(run.c.key)
-        .where(wording.claimable(suspects=suspects, cannot=cannot, timed=timed))
+        .where(wording.claimable(suspects=suspects, cannot=cannot, timed=timed, only=only))
         .order_by(*in_order, run.c.claim_at, run.c.key)
         .limit(bindparam("at_most"))
         .with_for_update(skip_locked=True, key_share=True)

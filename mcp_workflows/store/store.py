@@ -256,17 +256,19 @@ class Store(Reader):
             notable=lambda _count: True,
         )
 
-    async def claim_runs(self, now: datetime, limit: int, cannot: Collection[int]) -> list[Run]:
+    async def claim_runs(
+        self, now: datetime, limit: int, cannot: Collection[int], only: Collection[int] | None = None
+    ) -> list[Run]:
         """Up to ``limit`` runs that nobody owns and that are due at ``now``, in due order; this node owns them from here on.
 
-        ``cannot``: definitions that this node cannot move. A run that two deaths in a row found without progress is a
-        suspect: a node gets one at a time, and the next once that one has recorded something.
+        ``cannot``: definitions that this node cannot move. ``only``: of those with these keys. A run that two deaths in a row
+        found without progress is a suspect: a node gets one at a time, and the next once that one has recorded something.
         """
         due = micros(now)
         if limit < 1 or not await self._reads(reads.anything_claimable, due, cannot):
             return []
         holdings = self._writer.holdings
-        claim = calls.Claim(self._database.statements, holdings, limit, cannot, due)
+        claim = calls.Claim(self._database.statements, holdings, limit, cannot, due, only)
 
         def committed(rows: list[Any]) -> None:
             for row in rows:

@@ -126,6 +126,14 @@ class Expired(NamedTuple):
     after: tuple[datetime, int] | None
 
 
+class Claimable(NamedTuple):
+    """A run that nobody owns and that is due. ``key`` is the store's own name for it."""
+
+    key: int
+    workflow: str
+    version: int
+
+
 class Unable(NamedTuple):
     """A definition that a node cannot move, and what it lacks for that."""
 

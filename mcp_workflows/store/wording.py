@@ -208,18 +208,25 @@ def free(*extra: ColumnElement[bool], **values: Any) -> Update:
     )
 
 
-def claimable(*, suspects: bool, cannot: Collection[int], timed: bool = False) -> ColumnElement[bool]:
-    """Runs that may be claimed at ``:now``: suspects, or all others. ``timed``: only those whose time has come, and not those
-    that need no time to come.
+def claimable(
+    *, suspects: bool | None, cannot: Collection[int], timed: bool = False, only: Collection[int] | None = None
+) -> ColumnElement[bool]:
+    """Runs that may be claimed at ``:now``: suspects, or all others, or both (``None``). ``timed``: only those whose time has
+    come, and not those that need no time to come. ``only``: of those with these keys.
     """
     suspect = run.c.recoveries >= SUSPECT_AFTER
     return and_(
         run.c.owner.is_(None),
         run.c.claim_at <= instant("now"),
         run.c.claim_at > AT_ONCE if timed else true(),
-        suspect if suspects else ~suspect,
-        run.c.definition_id.not_in([literal_column(str(int(which))) for which in sorted(cannot)]) if cannot else true(),
+        {True: suspect, False: ~suspect, None: true()}[suspects],
+        run.c.definition_id.not_in(_numbers(cannot)) if cannot else true(),
+        true() if only is None else run.c.key.in_(_numbers(only)),
     )
+
+
+def _numbers(which: Collection[int]) -> list[ColumnElement[int]]:
+    return [literal_column(str(int(one))) for one in sorted(which)]
 
 
 def joinable() -> Select[Any]:

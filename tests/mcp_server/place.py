@@ -17,6 +17,7 @@ from mcp_workflows.app import App, open_app
 from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.transport.http import serve_http
+from mcp_workflows.mcp_server.views.waits import Ways
 from mcp_workflows.samples.server import World, serving
 from mcp_workflows.samples.services import variables
 from mcp_workflows.settings import Settings
@@ -95,7 +96,7 @@ async def place(folder: Path, definitions: Mapping[str, str], **options: Any) ->
         settings = app.settings
         server = WorkflowServer(
             app.runs,
-            database=str(settings.database_file),
+            ways=Ways(str(settings.database_file)),
             max_tools=settings.max_tools,
             tool_prefix=settings.tool_prefix,
             authoring=Authoring(app.catalog, settings.authoring_folder) if settings.authoring else None,

@@ -194,7 +194,9 @@ async def test_the_server_ends_on_a_signal_though_stdin_stays_open_and_answers_f
         connection.process.send_signal(signal.SIGTERM)
         answer = await connection.receive()
         assert answer["id"] == 2
-        assert answer["result"]["structuredContent"]["next"].startswith("The service is stopping")
+        assert answer["result"]["structuredContent"]["next"] == (
+            "This server ends with its client; the run is safe, and goes on when one is up again. Call get_run then."
+        )
         assert await connection.ended() == 0
 
 

@@ -121,6 +121,10 @@ class ServerProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:
         async with Client(self.url) as client:

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from mcp_workflows.app import App, open_app
+from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.transport.http import base_url, listen, serve_http
 from mcp_workflows.settings import Settings
@@ -151,14 +152,19 @@ async def test_a_cancelled_run_is_not_called_any_more(tmp_path: Path) -> None:
         assert (await client.post(url, json={})).status_code == 410
 
 
-async def test_a_process_that_nobody_can_call_fails_the_step_and_sends_nothing(tmp_path: Path) -> None:
+async def test_a_process_that_nobody_can_call_leaves_the_run_to_one_that_can_be(tmp_path: Path) -> None:
     async with scripted() as service:
+        service.on("/orders", Answer(202))
         async with running(tmp_path, service, called=False) as here:
             run_id = await here.start("shipment")
-            view = await here.app.runs.wait(run_id, actor="agent", seconds=20)
-            assert view.error is not None
-            assert (view.error.code, view.error.in_doubt, service.calls) == ("no_callback_url", False, [])
-        service.on("/orders", Answer(202))
+            view = await here.app.runs.get(run_id, actor="agent")
+            assert view.status is RunStatus.PENDING
+            assert view.stranded is not None
+            assert view.stranded.startswith("its step ship waits for a call, and nobody can call this server")
+        assert service.calls == []
+        async with running(tmp_path, service) as here:
+            assert (await here.told_where()).startswith(f"{here.url}/callbacks/")
+        service.calls.clear()
         async with running(tmp_path, service, called=False, public_url="https://hooks.example/wf") as here:
             await here.start("shipment", "another")
             assert (await here.told_where()).startswith("https://hooks.example/wf/callbacks/")

@@ -103,9 +103,7 @@ async def test_a_refused_request_is_not_waited_for() -> None:
 async def test_a_process_that_nobody_can_call_sends_nothing(lacking: str) -> None:
     async with long_bench(**{lacking: None}) as b:
         error = await b.failed(order())
-        assert (error.code, error.in_doubt, error.retryable, b.service.calls) == ("no_callback_url", False, False, [])
-        assert "--http" in error.message
-        assert "MCP_WORKFLOWS_PUBLIC_URL" in error.message
+        assert (error.code, error.in_doubt, error.retryable, b.service.calls) == ("settings", False, False, [])
 
 
 async def test_a_body_with_the_url_goes_to_no_other_origin() -> None:

@@ -17,6 +17,7 @@ from mcp_workflows.access.links import PURPOSE, Links
 from mcp_workflows.clock import utc_now
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.transport.http import base_url, listen, serve_http
+from mcp_workflows.mcp_server.views.waits import Ways
 from mcp_workflows.web.pages import Pages
 from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import Place, place
@@ -86,7 +87,7 @@ async def desk(
         with listen("127.0.0.1", 0) as listener:
             at = base_url("127.0.0.1", listener)
             links = Links(here.app.runs.key(PURPOSE), base or at)
-            here.server = WorkflowServer(here.app.runs, links=links)
+            here.server = WorkflowServer(here.app.runs, ways=Ways(links=links))
             authentication = actors and actors.authentication
             pages = Pages(here.app.runs, links, authentication and authentication.verifier, utc_now).app()
             serving = asyncio.create_task(

@@ -93,7 +93,7 @@ class Tasks:
             return begun
         followed = await self._calls.follow(begun, min(definition.mcp.wait, AT_ONCE), caller)
         if followed.view.status.finished:
-            return await self._calls.result(followed, toolbox)
+            return self._calls.result(followed, toolbox)
         view = followed.view
         return {"resultType": "task", **task_object(view, await self._runs.last_change(view), {})}
 
@@ -156,7 +156,7 @@ class Tasks:
         asked = asked_of(view, caller.actor, self._clock()) if forms and caller.may_act else {}
         told = task_object(view, await self._runs.last_change(view), asked)
         if told["status"] == "completed":
-            result = await self._calls.result(Followed(view), self._toolbox())
+            result = self._calls.result(Followed(view), self._toolbox())
             told["result"] = result.model_dump(by_alias=True, mode="json", exclude_none=True)
         return told
 

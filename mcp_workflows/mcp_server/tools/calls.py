@@ -46,7 +46,7 @@ class Calls:
         self._clock = clock
         self._ways = ways
         self.durably = Durably()
-        self._follower = Follower(runs, self.durably, clock)
+        self._follower = Follower(runs, self.durably, clock, ways)
 
     @property
     def waiting(self) -> int:
@@ -67,7 +67,7 @@ class Calls:
             return begun
         followed = await self._follower.follow(begun, definition.mcp.wait, caller)
         by_key = given.get(IDEMPOTENCY_KEY) is not None
-        return followed.asking or await self.result(followed, toolbox, by_key=by_key)
+        return followed.asking or self.result(followed, toolbox, by_key=by_key)
 
     async def begin(
         self, definition: Definition, given: Mapping[str, Json], caller: Caller
@@ -93,10 +93,10 @@ class Calls:
         """Wait for the run without asking anybody."""
         return await self._follower.follow(view, seconds, replace(caller, person=None))
 
-    async def result(self, followed: Followed, toolbox: Toolbox, *, by_key: bool = False) -> CallToolResult:
+    def result(self, followed: Followed, toolbox: Toolbox, *, by_key: bool = False) -> CallToolResult:
         """What the tool of a workflow answers about its run."""
         view = followed.view
-        told = run_object(view, await self._telling(followed, by_key=by_key))
+        told = run_object(view, self._telling(followed, by_key=by_key))
         if misfit := toolbox.misfit(view.workflow, told):
             told = _without_result(told, misfit)
         return answer(told, is_error=view.status is RunStatus.FAILED)
@@ -110,7 +110,7 @@ class Calls:
             if followed.asking is not None:
                 return followed.asking
             view = followed.view
-            told = run_object(view, await self._telling(followed, named=True))
+            told = run_object(view, self._telling(followed, named=True))
             if root is not None and select is not None:
                 told = await selected(self._runs, view, root, select, told, actor=caller.sees)
         except SelectRefused as refused:
@@ -153,7 +153,7 @@ class Calls:
         try:
             view = await self.durably.finish(sending)
         except PersonNeeded as needed:
-            ways = await self._ways.now(self._runs)
+            ways = self._ways.now(self._runs)
             return refusal(refusals.person_needed(needed, *ways.way(needed.run_id, needed.name, needed.wait)))
         except UnknownRun:
             return await self._unknown(run_id, caller)
@@ -227,19 +227,19 @@ class Calls:
             return None
         return replace(await self._runs.get(before.run_id, actor=caller.sees), joined=before.joined)
 
-    async def _telling(self, followed: Followed, *, named: bool = False, by_key: bool = False) -> Telling:
+    def _telling(self, followed: Followed, *, named: bool = False, by_key: bool = False) -> Telling:
         now = self._clock()
-        ways = await self._ways.now(self._runs) if followed.view.waiting_for else self._ways
+        ways = self._ways.now(self._runs)
         following = followed.cut_short
         if followed.remark is not None:
-            usual = next_step(followed.view, now, by_key=by_key, page=ways.links is not None)
+            usual = next_step(followed.view, now, by_key=by_key, ways=ways)
             following = f"{followed.remark} {usual}" if usual else followed.remark
         return Telling(now, named=named, by_key=by_key, next=following, ways=ways)
 
     async def _told(self, view: RunView, caller: Caller) -> CallToolResult | InputRequiredResult:
         """The run after it was told something, and waited for as its tool would."""
         followed = await self._follower.follow(view, self._wait_of(view), caller)
-        return followed.asking or answer(run_object(followed.view, await self._telling(followed)))
+        return followed.asking or answer(run_object(followed.view, self._telling(followed)))
 
     async def _unknown(self, run_id: str, caller: Caller) -> CallToolResult:
         try:

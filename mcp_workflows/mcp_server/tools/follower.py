@@ -25,6 +25,7 @@ from mcp_workflows.mcp_server.people.person import VIA, Person, Round
 from mcp_workflows.mcp_server.tools.durably import Durably
 from mcp_workflows.mcp_server.views import refusals
 from mcp_workflows.mcp_server.views.next_step import LONGEST_WAIT
+from mcp_workflows.mcp_server.views.waits import Ways
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import RunView
 
@@ -48,10 +49,11 @@ class Followed:
 class Follower:
     """Waits in calls, and lets all of them answer when the service stops."""
 
-    def __init__(self, runs: Runs, durably: Durably, clock: Clock) -> None:
+    def __init__(self, runs: Runs, durably: Durably, clock: Clock, ways: Ways) -> None:
         self._runs = runs
         self._durably = durably
         self._clock = clock
+        self._ways = ways
         self._waits: set[anyio.CancelScope] = set()
         self._stopping = False
 
@@ -74,7 +76,7 @@ class Follower:
         if seconds <= 0 or view.status.finished or view.status is RunStatus.PAUSED:
             return Followed(view)
         if self._stopping and not (caller.person is not None and caller.person.answers):
-            return Followed(view, refusals.STOPPING)
+            return Followed(view, self._cut_short())
         if self._stopping:
             seconds = 0.0  # what the person answered is still taken
         scope = anyio.CancelScope()
@@ -87,7 +89,10 @@ class Follower:
             return Followed(view, refusals.unwell(unwell))
         finally:
             self._waits.discard(scope)
-        return Followed(view, refusals.STOPPING)
+        return Followed(view, self._cut_short())
+
+    def _cut_short(self) -> str:
+        return refusals.stopping(ends_with_client=self._ways.now(self._runs).ends_with_client)
 
 
 class _Times:

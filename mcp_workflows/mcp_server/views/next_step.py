@@ -11,6 +11,7 @@ from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.mcp_server.views.waits import NOT_HERE, Ways
 from mcp_workflows.mcp_server.views.wording import age, ago, instant
 from mcp_workflows.runtime.views import RunView
 
@@ -19,16 +20,17 @@ LONGEST_WAIT = 50
 
 _NAMED = 5
 _POLL = f"Call get_run with wait_seconds {LONGEST_WAIT}."
+_WITH_CLIENT = "It goes on only while a server is up, and this one ends with its client."
 _QUEUED = "Busy: the run is queued until a server has room for it, and begins by itself."
 
 
-def next_step(view: RunView, now: datetime, *, by_key: bool = False, page: bool = False) -> str | None:
-    """``by_key``: the caller gave an ``_idempotency_key``, so joining came from that. ``page``: a person answers on one."""
+def next_step(view: RunView, now: datetime, *, by_key: bool = False, ways: Ways = NOT_HERE) -> str | None:
+    """``by_key``: the caller gave an ``_idempotency_key``, so joining came from that. ``ways``: how a person can answer."""
     match view.status:
         case RunStatus.COMPLETED:
             return _joined(view, now, by_key) if view.joined else None
-        case _ if view.stranded is not None:
-            return f"No server that is up can go on with it: {view.stranded}. Tell the user; it goes on by itself once one can."
+        case _ if view.stranded is not None and not view.waiting_for:
+            return _stranded(view.stranded)
         case RunStatus.PENDING:
             return _with_joined(view, now, by_key, f"{_QUEUED} {_POLL}")
         case RunStatus.PAUSED:
@@ -38,13 +40,13 @@ def next_step(view: RunView, now: datetime, *, by_key: bool = False, page: bool 
         case RunStatus.FAILED | RunStatus.CANCELLED:
             return _ended(view)
         case RunStatus.COMPENSATING if view.waiting_for:
-            return f"What was completed is being undone. {_asked(view.waiting_for, page)}"
+            return f"What was completed is being undone. {_asked(view, ways)}"
         case RunStatus.COMPENSATING:
             return f"What was completed is being undone. {_POLL}"
         case _ if view.waiting_for:
-            return _with_joined(view, now, by_key, _asked(view.waiting_for, page))
+            return _with_joined(view, now, by_key, _asked(view, ways))
         case RunStatus.WAITING if _far(view.wake_at, now):
-            return _with_joined(view, now, by_key, _waiting(cast("datetime", view.wake_at), now))
+            return _with_joined(view, now, by_key, _waiting(cast("datetime", view.wake_at), now, ways))
         case _:
             return _with_joined(
                 view, now, by_key, _POLL if view.joined else f"{_POLL} You may do other things meanwhile."
@@ -70,10 +72,20 @@ def _with_joined(view: RunView, now: datetime, by_key: bool, sentence: str) -> s
     return f"{_joined(view, now, by_key)} {sentence}" if view.joined else sentence
 
 
-def _asked(waits: Sequence[Waiting], page: bool) -> str:
-    """Somebody must answer: who, and how."""
+def _stranded(lacking: str) -> str:
+    return f"No server that is up can go on with it: {lacking}. Tell the user; it goes on by itself once one can."
+
+
+def _asked(view: RunView, ways: Ways) -> str:
+    """Somebody must answer: who, and how; and what else it takes."""
+    asked = _who_and_how(view.waiting_for, "command" if ways.links is None else "url")
+    if view.stranded is not None:
+        return f"{asked} {_stranded(view.stranded)}"
+    return f"{asked} {_WITH_CLIENT}" if ways.ends_with_client else asked
+
+
+def _who_and_how(waits: Sequence[Waiting], way: str) -> str:
     by = {wait.by for wait in waits}
-    way = "url" if page else "command"
     if by == {"person"}:
         return f"A person decides: give the user the {way}, then call get_run with wait_seconds {LONGEST_WAIT}."
     answer = "signal_run with name and data (see schema)"
@@ -89,9 +101,10 @@ def _far(wake_at: datetime | None, now: datetime) -> bool:
     return wake_at is not None and wake_at - now > timedelta(seconds=LONGEST_WAIT)
 
 
-def _waiting(wake_at: datetime, now: datetime) -> str:
+def _waiting(wake_at: datetime, now: datetime, ways: Ways) -> str:
     left = age((wake_at - now).total_seconds())
-    return f"It goes on by itself at {instant(wake_at)} (in {left}). Call get_run then; nobody has to answer."
+    waiting = f"It goes on by itself at {instant(wake_at)} (in {left}). Call get_run then; nobody has to answer."
+    return f"{waiting} {_WITH_CLIENT}" if ways.ends_with_client else waiting
 
 
 def _paused(view: RunView) -> str:

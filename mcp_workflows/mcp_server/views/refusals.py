@@ -88,7 +88,7 @@ def unwell(error: SystemUnwell, *, starting: bool = False) -> str:
         case Stopping() if starting:
             return "The service is stopping, no run was started. Call again in a few seconds."
         case Stopping():
-            return STOPPING
+            return stopping()
         case Busy():
             return f"The service is busy, no run was started: {error} Call again in a minute, with the same input."
         case StoreUnavailable() if starting:
@@ -105,7 +105,11 @@ def internal(tool: str) -> str:
     return f"Internal error in {tool}; it is in the server's log. Runs are not affected: list_runs shows yours."
 
 
-STOPPING = "The service is stopping; the run is safe and goes on. Call get_run in a few seconds."
+def stopping(*, ends_with_client: bool = False) -> str:
+    """In place of waiting. ``ends_with_client``: no other server is known to be up that takes the run on."""
+    if ends_with_client:
+        return "This server ends with its client; the run is safe, and goes on when one is up again. Call get_run then."
+    return "The service is stopping; the run is safe and goes on. Call get_run in a few seconds."
 
 
 def _broken_file(name: str, problems: Iterable[Problem]) -> str | None:

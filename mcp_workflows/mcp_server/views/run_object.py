@@ -50,7 +50,7 @@ def run_object(view: RunView, telling: Telling) -> dict[str, Json]:
     told["status"] = str(view.status)
     if view.joined:
         told["joined"] = True
-    following = telling.next or next_step(view, telling.now, by_key=telling.by_key, page=telling.ways.links is not None)
+    following = telling.next or next_step(view, telling.now, by_key=telling.by_key, ways=telling.ways)
     if view.status is RunStatus.COMPLETED and view.result is not None:
         told |= result_of(view)
         following = _read_a_part(view.result, following) if "result_omitted" in told else following

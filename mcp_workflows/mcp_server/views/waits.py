@@ -22,11 +22,13 @@ _LARGEST_SCHEMA = 4 * 1024
 class Ways:
     """How a person can answer: on the page that ``links`` lead to, while one is served, or else at the terminal.
 
-    ``database`` is where runs are kept, as a command for them must say.
+    ``database`` is where runs are kept, as a command for them must say. ``ends_with_client``: as this server does, and no other
+    is known to be up that would take its runs on.
     """
 
     database: str | None = None
     links: Links | None = None
+    ends_with_client: bool = False
 
     def way(self, run_id: str, name: str, wait: str) -> tuple[str, str]:
         """``url`` or ``command``, and which one. ``wait`` is the wait's key."""
@@ -34,12 +36,12 @@ class Ways:
             return "url", self.links.url(run_id, wait)
         return "command", signal_command(run_id, name, self.database)
 
-    async def now(self, runs: Runs) -> Ways:
+    def now(self, runs: Runs) -> Ways:
         """A server that serves no page, as on stdio, sends people to that of another one, while such a one is up."""
-        if self.links is not None:
+        address = runs.served_beside
+        if self.links is not None or address is None:
             return self
-        address = await runs.served_at()
-        return self if address is None else replace(self, links=Links(runs.key(PURPOSE), address))
+        return replace(self, links=Links(runs.key(PURPOSE), address), ends_with_client=False)
 
 
 NOT_HERE = Ways()
