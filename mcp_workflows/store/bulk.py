@@ -17,8 +17,8 @@ from sqlalchemy import values as values_of
 from mcp_workflows.store.prepared import Cursor, Prepared
 from mcp_workflows.store.rows import Values
 
-CHUNKS = (64, 8, 1)
-"""Rows of one statement in which each value is a parameter; few sizes, so that the driver keeps them all prepared."""
+SIZES = (64, 16, 4, 1)
+"""Rows of one statement in which each value is a parameter; few sizes, as the driver keeps them all prepared."""
 
 
 class Given(Protocol):
@@ -77,11 +77,14 @@ class _Parameters:
 
 
 class InRows:
-    """In several sizes, each value a parameter."""
+    """In several sizes, each value a parameter. A text is made when it is first wanted: most never are."""
 
     def __init__(self, build: Build, columns: Sequence[ColumnClause[Any]], dialect: Dialect) -> None:
         self.width = len(columns)
-        self.by_rows = {size: Prepared(build(_Parameters(columns, size)), dialect).sql for size in CHUNKS}
+        self._build = build
+        self._columns = columns
+        self._dialect = dialect
+        self._by_size: dict[int, str] = {}
 
     def run(self, cursor: Cursor, rows: Sequence[Values]) -> int:
         return sum(cursor.rowcount for _ in self._executed(cursor, rows))
@@ -91,12 +94,17 @@ class InRows:
 
     def _executed(self, cursor: Cursor, rows: Sequence[Values]) -> Iterator[None]:
         start = 0
-        for size in CHUNKS:
-            sql = self.by_rows[size]
+        for size in SIZES:
             while len(rows) - start >= size:
-                cursor.execute(sql, list(chain.from_iterable(rows[start : start + size])))
+                cursor.execute(self._sql(size), list(chain.from_iterable(rows[start : start + size])))
                 start += size
                 yield
+
+    def _sql(self, size: int) -> str:
+        sql = self._by_size.get(size)
+        if sql is None:
+            sql = self._by_size[size] = Prepared(self._build(_Parameters(self._columns, size)), self._dialect).sql
+        return sql
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ class Python:
 
     def _judged(self, attempt: Attempt, ended: _Ended) -> Outcome:
         match ended:
+            case _Ended("returned", value):
+                return Completed(attempt.redactor.json(value) if attempt.redactor else value)
             case _Ended("refused", message):
                 return attempt.failed("invalid_request", f"{attempt.label} was not called: {message}")
             case _Ended("raised", StepFailed() as failed):
@@ -102,8 +104,7 @@ class Python:
                 code = "answer_too_large" if isinstance(error, TooLarge) else "not_json"
                 return attempt.failed(code, f"{attempt.label} was called, but what it returned {error}", in_doubt=True)
             case _:
-                value = ended.value
-                return Completed(attempt.redactor.json(value) if attempt.redactor else value)
+                raise AssertionError(f"a function that was {ended.kind} has an attempt that waits for it")
 
     def _as_it_says(self, attempt: Attempt, failed: StepFailed) -> Outcome:
         details: Json = None

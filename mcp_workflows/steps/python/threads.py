@@ -228,7 +228,7 @@ class LoopThread:
         """
         if self._here is None:
             self._here = Handover(asyncio.get_running_loop())
-        visit = _Visit(call, self._there or self._start(), self._here)
+        visit = _Visit(call, self._there or self._start(self._here.loop), self._here)
         timer = self._here.loop.call_later(patience, self._lose_patience, visit, beginning, called_from)
         try:
             return await visit.done
@@ -241,8 +241,8 @@ class LoopThread:
             where = self._where(called_from)
             visit.done.set_exception(Busy(f"an async function blocks the event loop that all of them share{where}"))
 
-    def _start(self) -> Handover:
-        loop = asyncio.new_event_loop()
+    def _start(self, here: asyncio.AbstractEventLoop) -> Handover:
+        loop = type(here)()  # of the same kind, which was chosen for its speed
         self._there = Handover(loop)
         self._thread = threading.Thread(target=_serve_loop, args=(loop,), name="mcp-workflows-async", daemon=True)
         self._thread.start()
