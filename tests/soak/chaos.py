@@ -13,6 +13,10 @@ from tests.postgres import PostgresServer
 from tests.soak.cluster import Slot
 from tests.soak.wire import Wire
 
+ENDS_A_NODE = b"crashed=true"
+STRIDE_SECONDS, HELD_UP_SECONDS = 0.03, 0.12
+"""How long who is slow goes on, and stands still."""
+
 
 @dataclass(frozen=True, slots=True)
 class Act:
@@ -42,8 +46,10 @@ class Monkey:
     async def play(self) -> None:
         """Until cancelled; then everything is as it should be again."""
         deeds = [self.kill, self.kill, self.freeze_for_long, self.freeze_for_long, self.freeze_briefly, self.restart]
+        deeds += [self.freeze_at_the_edge, self.freeze_at_the_edge]
         if self.wires:
             deeds += [self.cut, self.cut_for_long, self.cut_for_long, self.stall, self.end_connections]
+            deeds += [self.wake_when_judged, self.wake_when_judged]
         if self.postgres is not None:
             deeds += [self.restart_database, self.crash_database]
         waiting: list[Callable[[Slot], Awaitable[None]]] = []
@@ -71,6 +77,41 @@ class Monkey:
     async def freeze_for_long(self, slot: Slot) -> None:
         """Others take over what it has; then it wakes up."""
         await self._freeze(slot, self.lease_seconds * self.dice.uniform(1.5, 2.0) + 2)
+
+    async def freeze_at_the_edge(self, slot: Slot) -> None:
+        """For about as long as it takes the others to believe that it is dead: it wakes up while they make up their minds,
+        which they do slowly.
+        """
+        until = time.monotonic() + self.lease_seconds * self.dice.uniform(0.8, 1.1)
+        slow = time.monotonic() + self.lease_seconds * 0.6
+        others = [other for other in self.slots if other is not slot]
+        slot.send(signal.SIGSTOP)
+        try:
+            while (now := time.monotonic()) < until + self.lease_seconds * 0.2:
+                if now >= until:
+                    slot.send(signal.SIGCONT)
+                if now >= slow:
+                    await self._hold_up(others)
+                await asyncio.sleep(STRIDE_SECONDS)
+        finally:
+            for each in self.slots:
+                each.send(signal.SIGCONT)
+
+    async def wake_when_judged(self, slot: Slot) -> None:
+        """It is found to be silent, and before it can be said it wakes up and writes."""
+        others = [self._wire(other) for other in self.slots if other is not slot]
+        heard = [asyncio.create_task(wire.catch(ENDS_A_NODE).wait()) for wire in others]
+        slot.send(signal.SIGSTOP)
+        try:
+            await asyncio.wait(heard, timeout=self.lease_seconds * 2, return_when=asyncio.FIRST_COMPLETED)
+            slot.send(signal.SIGCONT)
+            await asyncio.sleep(self.lease_seconds * 0.6)
+        finally:
+            slot.send(signal.SIGCONT)
+            for wire in others:
+                wire.let_through()
+            for task in heard:
+                task.cancel()
 
     async def cut(self, slot: Slot) -> None:
         await self._cut(slot, self.dice.uniform(0.0, self.lease_seconds / 2))
@@ -104,6 +145,13 @@ class Monkey:
         try:
             await asyncio.sleep(seconds)
         finally:
+            slot.send(signal.SIGCONT)
+
+    async def _hold_up(self, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            slot.send(signal.SIGSTOP)
+        await asyncio.sleep(HELD_UP_SECONDS)
+        for slot in slots:
             slot.send(signal.SIGCONT)
 
     async def _cut(self, slot: Slot, seconds: float) -> None:

@@ -38,6 +38,10 @@ class Slot:
     folder: Path
     settings: Mapping[str, str]
     definitions: Path
+    clock_off: float = 0.0
+    """Seconds by which the clock of what runs here is ahead."""
+    flaw: str = ""
+    """Of ``flaws.FLAWS``; none: the product as it is."""
     label: str = ""
     pids: dict[int, str] = field(default_factory=dict[int, str])
     """Labels of all processes that ever ran here."""
@@ -107,13 +111,14 @@ class Slot:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MCP_WORKFLOWS_")}
         for name, value in {**self.settings, "VAR_NODE": label}.items():
             environment[f"MCP_WORKFLOWS_{name}"] = value
+        odd = {"SOAK_CLOCK": str(self.clock_off), "SOAK_FLAW": self.flaw}
+        module = "tests.soak.server" if self.clock_off or self.flaw else "mcp_workflows"
         with self.log.open("ab") as log:
             log.write(f"--- {label} at {time.time():.3f}\n".encode())
             log.flush()
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "mcp_workflows", "serve", str(self.definitions), "--http",
-                f"127.0.0.1:{self.port}",
-                env=environment, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                sys.executable, "-m", module, "serve", str(self.definitions), "--http", f"127.0.0.1:{self.port}",
+                env=environment | odd, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.label = label
         self.pids[self._process.pid] = label
@@ -121,14 +126,21 @@ class Slot:
 
 @asynccontextmanager
 async def slots(
-    folder: Path, settings: Sequence[Mapping[str, str]], definitions: Sequence[Path] | None = None
+    folder: Path,
+    settings: Sequence[Mapping[str, str]],
+    definitions: Sequence[Path] | None = None,
+    *,
+    clocks: Sequence[float] = (),
+    flaw: str = "",
 ) -> AsyncGenerator[list[Slot]]:
-    """One for each of ``settings``, begun, until the block ends. ``definitions``: what each of them serves."""
+    """One for each of ``settings``, begun, until the block ends. ``definitions``: what each of them serves; ``clocks``: by how
+    much the clock of each is ahead.
+    """
     async with AsyncExitStack() as stack:
         all_of_them: list[Slot] = []
         for number, one in enumerate(settings):
             serves = DEFINITIONS if definitions is None else definitions[number]
-            slot = Slot(f"s{number}", free_port(), folder, one, serves)
+            slot = Slot(f"s{number}", free_port(), folder, one, serves, clocks[number] if clocks else 0.0, flaw)
             all_of_them.append(slot)
             slot.begin()
             stack.push_async_callback(slot.end)

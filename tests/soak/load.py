@@ -24,6 +24,8 @@ class Load:
     runs: int
     started: dict[str, str] = field(default_factory=dict[str, str])
     """The ids of runs by their idempotency keys, as they were answered."""
+    complaints: list[str] = field(default_factory=list[str])
+    """Of runs that paused for what nobody is to be asked about."""
     ended: int = 0
     over: bool = False
     """No more runs are started."""
@@ -81,15 +83,24 @@ class Load:
                     continue
             await self._insist(caller, "signal_run", {"run_id": told["run_id"], "name": wait["name"], "data": answer})
         if told["status"] == "paused":
-            await self._insist(caller, "resume_run", {"run_id": told["run_id"], **self._correction(told)})
+            await self._decide(caller, told)
 
-    def _correction(self, told: Told) -> Told:
+    async def _decide(self, caller: Caller, told: Told) -> None:
+        correction = self._correction(told)
+        if correction is None:
+            self.complaints.append(f"{told['workflow']} {told['run_id']} paused: {told['error']}")
+            await self._insist(caller, "cancel_run", {"run_id": told["run_id"]})
+        else:
+            await self._insist(caller, "resume_run", {"run_id": told["run_id"], **correction})
+
+    def _correction(self, told: Told) -> Told | None:
         error = told["error"]
         if error["code"] == "recoveries":
             return {"reason": "the servers were killed, and not by this run"}
         if error.get("step") == "corrected" and error["code"] == "http_422":
             return {"request": {"json": {"refuse": False}}}
-        assert error.get("step") == "paid", told
+        if error.get("step") != "paid":
+            return None
         effect = self.ledger.effects.get(f"{told['run_id']}:paid")
         if effect is not None:
             return {"output": {"effect": effect.number}, "reason": "the books show it"}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from mcp_workflows.store.nodes import PATIENCE
 from tests.soak.audit import Base, Entry
 from tests.soak.ledger import Call, Ledger
 
@@ -93,25 +94,31 @@ class StepRow:
 class NodeRow:
     node_id: str
     pid: int
-    crashed: bool
-    ended_at: float | None
+    started_at: float
+    """By its own clock, and to be compared with that of the same process alone."""
 
 
 @dataclass(slots=True)
 class Books:
-    """Everything there is to judge by. ``labels`` of the processes by pid."""
+    """Everything there is to judge by. ``labels`` of the processes by pid; ``proven``: a death may be proven by the operating
+    system, before anybody has watched for a lease.
+    """
 
     ledger: Ledger
     labels: Mapping[int, str]
+    lease_seconds: float
+    proven: bool
     runs: dict[int, RunRow] = field(default_factory=dict[int, RunRow])
     steps: list[StepRow] = field(default_factory=list[StepRow])
     nodes: dict[str, NodeRow] = field(default_factory=dict[str, NodeRow])
     entries: Sequence[Entry] = ()
+    ends: Mapping[str, Entry] = field(default_factory=dict[str, Entry])
+    """How the nodes ended, the first time."""
     resumes: Mapping[int, int] = field(default_factory=dict[int, int])
 
     @classmethod
-    def read(cls, base: Base, ledger: Ledger, labels: Mapping[int, str]) -> Books:
-        books = cls(ledger, labels)
+    def read(cls, base: Base, ledger: Ledger, labels: Mapping[int, str], lease_seconds: float) -> Books:
+        books = cls(ledger, labels, lease_seconds, base.is_file)
         columns = "key, run_id, workflow, status, compensation, idempotency_key, parent_run_id, owner, input"
         for *row, given in base.read(f"SELECT {columns} FROM run"):
             books.runs[row[0]] = RunRow(*row, json.loads(given).get("fate", ""))  # pyright: ignore[reportCallIssue]
@@ -119,24 +126,31 @@ class Books:
         for run, path, kind, status, corrected, in_doubt, failed, output in base.read(f"SELECT {columns} FROM step"):
             told = json.loads(output) if output else None
             books.steps.append(StepRow(run, path, kind, status, corrected, bool(in_doubt), bool(failed), told))
-        for node_id, pid, crashed, ended_at in base.read("SELECT node_id, pid, crashed, ended_at FROM node"):
-            books.nodes[node_id] = NodeRow(node_id, pid, bool(crashed), ended_at and ended_at / 1e6)
-        books.entries = base.entries()
+        for node_id, pid, started_at in base.read("SELECT node_id, pid, started_at FROM node"):
+            books.nodes[node_id] = NodeRow(node_id, pid, started_at / 1e6)
+        books.enter(base.entries())
         books.resumes = dict(base.read("SELECT run, count(*) FROM inbox WHERE kind = 'resume' GROUP BY run"))
         return books
+
+    def enter(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        ends = [entry for entry in entries if entry.what in {"crashed", "left"} and entry.path is not None]
+        self.ends = {str(end.path): end for end in sorted(ends, key=lambda end: end.place, reverse=True)}
 
     def key_of(self, step: StepRow) -> str:
         corrected = f":{step.corrected}" if step.corrected else ""
         return f"{self.runs[step.run].run_id}:{step.path}{corrected}"
 
     def at(self, entry: Entry) -> str:
-        run = self.runs[entry.run]
-        return f"{run.workflow} {run.run_id} {entry.path or ''} {entry.what} by {entry.writer} at {entry.at:.3f}"
+        of_run = "" if entry.run is None else f"{self.runs[entry.run].workflow} {self.runs[entry.run].run_id} "
+        return f"{of_run}{entry.path or ''} {entry.what} by {entry.writer} at {entry.at:.3f}"
 
 
 def complaints(books: Books, started: Mapping[str, str]) -> list[str]:
     """``started``: the ids of runs that were answered for, by their idempotency keys."""
     return [
+        *ended_for_good(books),
+        *nobody_living_was_ended(books),
         *owned_once(books),
         *settled_once(books),
         *ended_as_they_should(books, started),
@@ -146,6 +160,28 @@ def complaints(books: Books, started: Mapping[str, str]) -> list[str]:
         *made_at_most_once(books),
         *books.ledger.twice,
     ]
+
+
+def ended_for_good(books: Books) -> Iterator[str]:
+    """Who left or was declared dead writes nothing any more, not even that it lives."""
+    for entry in books.entries:
+        end = books.ends.get(entry.writer or "")
+        if entry.what == "late" or (end is not None and entry.place > end.place):
+            yield f"written by a node that had ended: {books.at(entry)}"
+        if entry.what in {"crashed", "left"} and books.ends[str(entry.path)] is not entry:
+            yield f"ended twice: {books.at(entry)}"
+
+
+def nobody_living_was_ended(books: Books) -> Iterator[str]:
+    """Others end a node when it was silent for long enough, or its process is gone: such a one does not come back."""
+    patience = PATIENCE * books.lease_seconds
+    for node_id, end in books.ends.items():
+        if end.what != "crashed" or end.heard is None or end.at - end.heard >= patience:
+            continue
+        node = books.nodes[node_id]
+        came_back = any(other.pid == node.pid and other.started_at > node.started_at for other in books.nodes.values())
+        if came_back or not books.proven:
+            yield f"taken for dead after {end.at - end.heard:.3f} s: {books.at(end)}"
 
 
 def owned_once(books: Books) -> Iterator[str]:
@@ -158,8 +194,8 @@ def owned_once(books: Books) -> Iterator[str]:
             if owner is not None:
                 if entry.path is not None:
                     yield f"taken from {owner} by {entry.path}: {books.at(entry)}"
-                elif entry.writer != owner and books.nodes[owner].ended_at is None:
-                    yield f"taken from {owner}, which lives: {books.at(entry)}"
+                elif entry.writer != owner and (owner not in books.ends or books.ends[owner].place != entry.place):
+                    yield f"taken from {owner} at another time than its end: {books.at(entry)}"
                 periods.append((owner, since, entry.place))
             elif entry.path != entry.writer:
                 yield f"given to {entry.path} by another: {books.at(entry)}"
@@ -177,7 +213,7 @@ def settled_once(books: Books) -> Iterator[str]:
     """What is recorded stays as it is, but for its undoing and for what is asked for anew."""
     by_step: defaultdict[tuple[int, str], list[Entry]] = defaultdict(list)
     for entry in books.entries:
-        if entry.what == "step" and entry.path is not None:
+        if entry.what == "step" and entry.run is not None and entry.path is not None:
             by_step[entry.run, entry.path].append(entry)
     for entries in by_step.values():
         for before, after in pairwise(entries):
@@ -263,7 +299,7 @@ def late_calls(books: Books) -> int:
 def _late_calls(books: Books) -> Iterator[tuple[Call, float]]:
     recorded: dict[str, float] = {}
     for entry in books.entries:
-        if entry.what == "step" and entry.path is not None and entry.status in RECORDED:
+        if entry.what == "step" and entry.run is not None and entry.status in RECORDED:
             recorded[f"{books.runs[entry.run].run_id}:{entry.path}"] = entry.at
     for call in books.ledger.calls:
         late = call.at - call.behind - recorded.get(call.key, float("inf"))
@@ -286,14 +322,14 @@ def made_at_most_once(books: Books) -> Iterator[str]:
 def _declared_dead(books: Books, label: str, at: float) -> bool:
     """Whether an incarnation of that process had been by then."""
     return any(
-        node.crashed and node.ended_at is not None and node.ended_at <= at and books.labels.get(node.pid) == label
-        for node in books.nodes.values()
+        end.what == "crashed" and end.at <= at and books.labels.get(books.nodes[node_id].pid) == label
+        for node_id, end in books.ends.items()
     )
 
 
 def _by_run(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     of_one: list[Entry] = []
-    for entry in entries:
+    for entry in (entry for entry in entries if entry.run is not None):
         if of_one and of_one[0].run != entry.run:
             yield of_one
             of_one = []

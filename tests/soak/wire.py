@@ -1,4 +1,7 @@
-"""The way from one server to the database, which can be cut: at once, or so that nothing comes through and nothing says so."""
+"""The way from one server to the database, which can be cut: at once, or so that nothing comes through and nothing says so.
+
+What is said on it can be overheard, and held back.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._open.set()
+        self._words: bytes | None = None
+        self._heard = asyncio.Event()
 
     async def connect(self) -> None:
         """From now on there is a way."""
@@ -38,6 +43,15 @@ class Wire:
         for end in list(self._ends):
             end.transport.abort()
 
+    def catch(self, words: bytes) -> asyncio.Event:
+        """Whoever says ``words`` to the database stalls the wire before they come through, and sets the event."""
+        self._words, self._heard = words, asyncio.Event()
+        return self._heard
+
+    def let_through(self) -> None:
+        self._words = None
+        self._open.set()
+
     def stall(self) -> None:
         """Nothing comes through any more, and nobody is told, until ``connect``."""
         self._open.clear()
@@ -55,15 +69,18 @@ class Wire:
             writer.transport.abort()
             return
         for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
+            task = asyncio.create_task(self._pump(source, sink, listens=source is reader))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, listens: bool) -> None:
         self._ends.add(sink)
         try:
             with contextlib.suppress(OSError):
                 while data := await source.read(1 << 16):
+                    if listens and self._words is not None and self._words in data:
+                        self._open.clear()
+                        self._heard.set()
                     await self._open.wait()
                     sink.write(data)
                     await sink.drain()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import shutil
+import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,10 +30,14 @@ PUBLIC_HOST = "workflows.test"
 SETTLING_SECONDS = 300.0
 """For all that is open when the chaos ends, on a machine however busy."""
 
+EVIDENCE = Path(tempfile.gettempdir()) / "mcp-workflows-soak"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``seconds`` of chaos, or longer, until ``runs`` were started at least; never more than ``most_runs``."""
+    """``seconds`` of chaos, or longer, until ``runs`` have ended and ``acts`` were done; never more than ``most_runs``. All
+    that is open then ends within ``settling_seconds``. ``flaw``: of ``flaws.FLAWS``, in every server.
+    """
 
     seed: int
     seconds: float
@@ -39,7 +45,15 @@ class Plan:
     servers: int
     clients: int
     runs: int = 0
+    acts: int = 0
     most_runs: int = 1_000_000
+    settling_seconds: float = SETTLING_SECONDS
+    flaw: str = ""
+
+    @property
+    def clocks(self) -> list[float]:
+        """By how many seconds each server's clock is ahead: by more than a lease, so that none of them can be trusted."""
+        return [(0.0, 1.5, -1.5)[number % 3] * self.lease_seconds for number in range(self.servers)]
 
 
 @dataclass
@@ -64,14 +78,13 @@ class World:
             self.load.over = self.ledger.calm = True
             playing.cancel()
             await asyncio.wait([playing])
-        async with asyncio.timeout(SETTLING_SECONDS):
-            await loading
-            while await asyncio.to_thread(self._open_runs):  # noqa: ASYNC110  (of other processes)
-                await asyncio.sleep(0.1)
+        await self._settle(loading)
         await self._stop()
         labels = {pid: label for slot in self.slots for pid, label in slot.pids.items()}
-        self.books = await asyncio.to_thread(verdict.Books.read, self.base, self.ledger, labels)
-        self.complaints += verdict.complaints(self.books, self.load.started)
+        self.books = await asyncio.to_thread(
+            verdict.Books.read, self.base, self.ledger, labels, self.plan.lease_seconds
+        )
+        self.complaints += [*self.load.complaints, *verdict.complaints(self.books, self.load.started)]
 
     def told(self) -> str:
         """What was done, in a few lines."""
@@ -85,9 +98,11 @@ class World:
         )
 
     def save(self) -> Path:
-        """Evidence, for whoever looks into a failure."""
-        folder = self.folder / "evidence"
-        folder.mkdir(exist_ok=True)
+        """Evidence, for whoever looks into a failure; where pytest does not clear it away after its next runs."""
+        folder = EVIDENCE / f"{self.base.kind}-{self.plan.seed}-{time.time():.0f}"
+        folder.mkdir(parents=True)
+        for slot in self.slots:
+            shutil.copy(slot.log, folder)
         plan = {**asdict(self.plan), "complaints": self.complaints, "exits": [slot.exits for slot in self.slots]}
         (folder / "plan.json").write_text(json.dumps(plan, indent=1))
         (folder / "acts.json").write_text(json.dumps([asdict(act) for act in self.monkey.acts], indent=1))
@@ -97,19 +112,37 @@ class World:
             (folder / f"{table}.json").write_text("\n".join(json.dumps(row, default=str) for row in rows))
         return folder
 
+    async def _settle(self, loading: asyncio.Task[None]) -> None:
+        """Until the clients have seen the end of all that they began, and the rest has ended too."""
+        try:
+            async with asyncio.timeout(self.plan.settling_seconds):
+                await asyncio.wait([loading])
+                while await asyncio.to_thread(self._open_runs):  # noqa: ASYNC110  (of other processes)
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            self.complaints.append(f"after {self.plan.settling_seconds:.0f} s of calm some runs had not ended")
+        if not loading.done():
+            loading.cancel()
+            await asyncio.wait([loading])
+        elif loading.exception() is not None:
+            self.complaints.append(f"clients broke off: {loading.exception()!r}")
+
     async def _until_enough(self, loading: asyncio.Task[None], playing: asyncio.Task[None]) -> None:
         until = time.monotonic() + self.plan.seconds
-        while time.monotonic() < until or self.load.ended < self.plan.runs:
+        while time.monotonic() < until or self.load.ended < self.plan.runs or len(self.monkey.acts) < self.plan.acts:
             done, _ = await asyncio.wait({loading, playing}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            if playing in done:
+                playing.result()
             if done:
                 return
 
     async def _stop(self) -> None:
         """In good order, which all of them manage."""
         for slot in self.slots:
-            await slot.serving()
+            try:
+                await slot.serving()
+            except TimeoutError:
+                self.complaints.append(f"{slot.label} does not serve in the calm")
             slot.kept_up = False
         codes = await asyncio.gather(*(slot.stop() for slot in self.slots))
         if any(codes):
@@ -137,7 +170,7 @@ async def world(folder: Path, plan: Plan, base: Base, postgres: PostgresServer |
             "FUNCTIONS": "tests.soak.functions", "VAR_LEDGER": books.url, "VAR_TOOLS": books.tools_url,
         }  # fmt: skip
         settings = [{**common, "DATABASE_URL": url} for url in urls]
-        places = await stack.enter_async_context(slots(folder, settings))
+        places = await stack.enter_async_context(slots(folder, settings, clocks=plan.clocks, flaw=plan.flaw))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         books.call_back = _Carrier(session, places, random.Random(dice.random())).call
         load = Load(books, places, random.Random(dice.random()), plan.clients, plan.most_runs)
