@@ -79,20 +79,21 @@ class Listener(threading.Thread):
         self._there.close()
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
-        me = connection.info.backend_pid
         last = 0.0
         while True:
             if self._told.is_set():
                 self._told.clear()
                 connection.execute(f"NOTIFY {CHANNEL}")
                 last = time.monotonic()
+                if _heard(connection):  # what came meanwhile was read with the answer, and makes nothing ready any more
+                    self._changed()
             if self._closing:
                 return
             ready = _ready([connection, self._there], LOOK_SECONDS)
             if self._there in ready:
                 self._drain()
                 time.sleep(max(0.0, last + APART_SECONDS - time.monotonic()))
-            if not ready or any(notice.pid != me for notice in list(connection.notifies(timeout=0))):
+            if not ready or _heard(connection):
                 self._changed()
 
     def _changed(self) -> None:
@@ -120,6 +121,13 @@ class Listener(threading.Thread):
                 pass
         except BlockingIOError:
             return
+
+
+def _heard(connection: psycopg.Connection[Any]) -> bool:
+    """Whether another node has told something, as far as it has come."""
+    me = connection.info.backend_pid
+    notices = list(connection.notifies(timeout=0))  # all of them: what is left there would make nothing ready
+    return any(notice.pid != me for notice in notices)
 
 
 def _ready(files: Sequence[Any], seconds: float) -> set[Any]:
