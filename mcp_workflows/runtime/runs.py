@@ -12,6 +12,7 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,6 +51,8 @@ ENDING = 1.0
 """Seconds that ``cancel`` waits for the end of a run that has taken it in: most have little to stop and to undo."""
 TAKING = 2.0
 """Seconds that ``start`` waits until another node has begun a run that is left to it; one that does not is not waited for."""
+FIRST_LOOK, QUICK = 0.005, 0.1
+"""Seconds until it is looked at for the first time; and after it has begun, in which it may end."""
 SETTLING = 10.0
 """Seconds that ``resume`` and ``cancel`` wait for the run's owner to take the message in."""
 MAX_UNREAD, MAX_UNREAD_SIZE = 1000, 16 << 20
@@ -144,14 +147,22 @@ class Runs:
         return await self._viewer.view(run)
 
     async def _taken(self, run: Run) -> Run:
-        """As it is once a node has begun it, or in a moment."""
+        """As it is a moment after a node has begun it, or at its end. If none begins it for long, all are busy, as it is told.
+
+        One looks without being told, soon at first: what is over soon is to be answered as soon as if it had been moved here.
+        """
+        now = asyncio.get_running_loop().time
+        until, pause = now() + TAKING, FIRST_LOOK
         with self._node.watching(run.run_id) as watch:
-            try:
-                async with asyncio.timeout(TAKING):
-                    while (run := await self._now(run)).record.status is RunStatus.PENDING:
+            while not _needs_no_waiting(run := await self._now(run), frozenset()):
+                if run.record.status is not RunStatus.PENDING:
+                    until = min(until, now() + QUICK)
+                if now() >= until:
+                    break
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(now() + pause, until)):
                         await watch.news()
-            except TimeoutError:
-                pass  # everybody is busy, as it is told
+                pause *= 1.5
         return run
 
     async def get(self, run_id: str, *, actor: str | None) -> RunView:
