@@ -76,6 +76,7 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watches: dict[str, list[Watch]] = {}
         self._stir = asyncio.Event()
+        self._watch_again_at = 0.0
         self._leaving = False
 
     # Used by the facade
@@ -209,9 +210,7 @@ class Node:
         """Everything once. Answers with the seconds until something is due, at most a tick."""
         now = self._clock()
         await self._store.beat(now)
-        for dead in await self._store.take_over(now):
-            level = logging.WARNING if dead.runs else logging.INFO
-            logger.log(level, "took over %d runs of node %s", dead.runs, dead.node_id)
+        await self._watch_others(now)
         await self._look_beside()
         await self._take_claimed()
         self._abilities.look_again()
@@ -242,6 +241,16 @@ class Node:
         for mover in self._movers.values():
             if self._standby.leaves(mover.run.workflow, mover.run.version):
                 mover.halt()
+
+    async def _watch_others(self, now: datetime) -> None:
+        """Take over from those that died, once a tick: death is nothing that anybody tells."""
+        at = asyncio.get_running_loop().time()
+        if at < self._watch_again_at:
+            return
+        self._watch_again_at = at + self._tick
+        for dead in await self._store.take_over(now):
+            level = logging.WARNING if dead.runs else logging.INFO
+            logger.log(level, "took over %d runs of node %s", dead.runs, dead.node_id)
 
     async def _claim(self, now: datetime) -> None:
         """All that is due and finds room: a few at first, so that they begin at once, then the rest.

@@ -82,7 +82,7 @@ class Writer(threading.Thread):
     # The thread
 
     def run(self) -> None:
-        self._others.start(lambda: self._call(self._changes.grow))
+        self._others.start(lambda: self._call(self._changes.hear))
         self._connect()
         looked = 0.0
         poll = self._others.poll_seconds

@@ -13,6 +13,7 @@ from mcp_workflows.engine.records import Message, RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import RecordRefused, UnknownRun
 from mcp_workflows.store import Delivered, Store
+from mcp_workflows.store.changes import APART_SECONDS
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, claimed, done, finished, waiting
 from tests.store.plans import plan_of
@@ -218,6 +219,22 @@ async def test_those_who_wait_learn_of_deliveries_by_this_process_and_by_others(
             waits = asyncio.create_task(store.wait_for_change(before))
             await cancel(deliverer, run_id)
             assert await waits > before
+
+
+async def test_who_hears_of_others_all_the_time_is_not_woken_all_the_time_and_misses_nothing(
+    open_store: OpenStore,
+) -> None:
+    async with open_store() as store, open_store() as other, asyncio.timeout(30):
+        run_id = await begin(store)
+        clock = asyncio.get_running_loop().time
+        before, began = store.change, clock()
+        while clock() - began < 10 * APART_SECONDS:
+            await cancel(other, run_id)
+        seen = store.change
+        last = await cancel(other, run_id)
+        while last not in {message.message_id for message in await store.owned_messages()}:
+            seen = await store.wait_for_change(seen)
+        assert 0 < store.change - before <= (clock() - began) / APART_SECONDS + 2
 
 
 async def test_own_records_wake_nobody(open_store: OpenStore) -> None:
