@@ -240,16 +240,21 @@ class Mover:
             turn = self.machine.pump(self._clock()).turn
             if turn is not None:
                 await self._record(turn)
+        except NodeLost as lost:
+            logger.warning("run %s is no longer this node's: %s", self.run.run_id, lost)
         except Exception:  # nothing is left to try; the run stays this node's until it ends
             logger.exception("run %s could not be set aside", self.run.run_id)
 
     async def _steps(self) -> list[StepRecord]:
         while True:
             try:
-                return await load_records(self._store, self.run, self.machine.definition)
+                steps = await load_records(self._store, self.run, self.machine.definition)
+                await self._store.still_ours()
             except StoreUnavailable as unwell:
                 logger.debug("run %s waits for the database: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)
+            else:
+                return steps
 
     # Attempts
 

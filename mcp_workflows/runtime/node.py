@@ -323,6 +323,7 @@ class Node:
             records, messages = await asyncio.gather(
                 load_records_of(self._store, able), self._messages_of([run for run, _ in able])
             )
+            await self._store.still_ours()
         except (NodeLost, StoreUnavailable):
             raise
         except Exception:  # a defect that one run brings to light must not take the others of this node with it

@@ -334,6 +334,16 @@ def reports(connection: Connection) -> dict[str, NodeReport]:
     return {row.node_id: report for row in found if (report := rows.node_report(row.report)) is not None}
 
 
+def has_ended(connection: Connection, node_id: str) -> bool:
+    """It was declared dead, or has left."""
+    return (
+        connection.execute(
+            select(_node.c.node_id).where(_node.c.node_id == node_id, _node.c.ended_at.is_(None))
+        ).one_or_none()
+        is None
+    )
+
+
 def nodes(connection: Connection) -> list[NodeRow]:
     owned = select(func.count()).select_from(_run).where(_run.c.owner == _node.c.node_id).scalar_subquery()
     found = connection.execute(select(_node, owned.label("runs")).order_by(_node.c.started_at.desc()))

@@ -139,6 +139,14 @@ class Store(Reader):
         if self.seconds_since_renewal > self._lease_seconds / 5:
             await self._call(lambda _cursor, _now: None)
 
+    async def still_ours(self) -> None:
+        """What was read of this node's runs until now was written by it alone. Raises ``NodeLost`` and ``StoreUnavailable``.
+
+        Somebody who stood still between two reads may have read what he owned, and then what its next owner made of it.
+        """
+        if await self._reads(reads.has_ended, self.node_id):
+            raise NodeLost(f"node {self.node_id} was declared dead, or has left")
+
     async def take_over(self, now: datetime) -> list[TakenOver]:  # noqa: ARG002
         """Frees the runs of dead nodes, to be claimed by whoever comes, and counts what the deaths say of them."""
         living = await self._reads(reads.living_nodes)

@@ -16,6 +16,7 @@ from mcp_workflows.mcp_server.transport.http import serve_http
 from tests.mcp_server.place import place, told
 from tests.mcp_server.test_conversations import SLOW
 from tests.mcp_server.test_refusals import STRICT
+from tests.store.test_trouble import held
 
 pytestmark = pytest.mark.anyio
 
@@ -180,6 +181,33 @@ async def test_a_server_that_stops_lets_nobody_in_and_tells_who_is_there_that_it
             with pytest.raises(httpx2.ConnectError):
                 await known.get(health)
             await serving
+
+
+async def test_a_call_that_a_server_cannot_answer_before_it_goes_is_told_to_ask_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the database is away just then. What became of the call is not known, and 500 would say that it is."""
+    async with place(tmp_path, {"register": STRICT}) as here:
+        stop, url = asyncio.Event(), asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(serve_http(here.server, "127.0.0.1", 0, stop=stop, listening=url.set_result))
+        endpoint, begun, start = await url, asyncio.Event(), here.app.runs.start
+
+        async def starting(*given: Any, **options: Any) -> Any:
+            begun.set()
+            return await start(*given, **options)
+
+        monkeypatch.setattr(here.app.runs, "start", starting)
+        async with httpx2.AsyncClient(trust_env=False) as client, asyncio.timeout(20):
+            with held(here.app.store):
+                changed = asyncio.ensure_future(
+                    client.post(endpoint, content=_call('{"email": "a@b.org"}'), headers=MODERN, timeout=20)
+                )
+                await begun.wait()
+                stop.set()
+                answer = await changed
+            await serving
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "ask again" in answer.json()["error"]
 
 
 def _call(arguments: str) -> str:

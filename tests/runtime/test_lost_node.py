@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from mcp_workflows.app import Role, built_app
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.outcome import Completed, Outcome, StepCall
+from mcp_workflows.engine.records import Message, StepRecord
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import StoreUnavailable
 from mcp_workflows.settings import Settings
@@ -27,6 +28,17 @@ steps:
     http: {method: POST, url: "http://127.0.0.1:1/a"}
   - id: b
     http: {method: POST, url: "http://127.0.0.1:1/b"}
+"""
+
+
+WAITS = """
+name: waits
+description: Waits for a word.
+steps:
+  - id: both
+    parallel:
+      one: [{signal: {name: word}}]
+      other: [{signal: {name: other}}]
 """
 
 
@@ -85,6 +97,53 @@ async def test_a_node_declared_dead_while_it_runs_starts_anew_and_its_run_comple
             await one.store.beat(utc_now())
 
 
+async def test_a_node_that_stood_still_between_a_claim_and_its_reading_does_not_mix_what_two_owners_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "waits.yaml").write_text(WAITS)
+    settings = Settings.load(definitions=(tmp_path,))
+    async with (
+        asyncio.timeout(40),
+        built_app(settings, role=Role.SERVER) as one,
+        built_app(settings, role=Role.SERVER) as two,
+        one.moving(),
+    ):
+        run_id = (await one.runs.start("waits", {}, actor="test")).run_id
+        await one.runs.wait(run_id, actor="test", seconds=30, known=())  # until it needs something
+        load, load_messages, stood_still = one.store.load_lists, one.store.load_unconsumed, asyncio.Event()
+
+        async def late(wanted: Mapping[str, Collection[str]]) -> dict[str, list[StepRecord]]:
+            monkeypatch.setattr(one.store, "load_lists", load)
+            await declare_dead(two.store, one.store.node_id)
+            async with two.moving():
+                cancelled = await two.runs.wait(run_id, actor="test", seconds=30)
+            assert cancelled.status is RunStatus.CANCELLED
+            stood_still.set()
+            return await load(wanted)
+
+        async def late_too(run_ids: Sequence[str]) -> list[Message]:
+            await stood_still.wait()
+            return await load_messages(run_ids)
+
+        monkeypatch.setattr(one.store, "load_lists", late)
+        monkeypatch.setattr(one.store, "load_unconsumed", late_too)
+        rejoined = asyncio.Event()
+        monkeypatch.setattr(one.store, "rejoin", _tells(one.store.rejoin, rejoined))
+        await two.runs.cancel(run_id, actor="test")
+        await stood_still.wait()
+        await rejoined.wait()
+        assert (await one.runs.get(run_id, actor="test")).status is RunStatus.CANCELLED
+        assert not [record for record in caplog.records if "cannot be moved" in record.message]
+
+
+def _tells(rejoin: Callable[[], Awaitable[None]], rejoined: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def telling() -> None:
+        await rejoin()
+        rejoined.set()
+
+    return telling
+
+
 async def _claims_nothing(*_: object) -> list[object]:
     return []
 
@@ -95,8 +154,7 @@ def _fails_first(rejoin: Callable[[], Awaitable[None]], rejoined: asyncio.Event)
     async def failing() -> None:
         if failures:
             raise failures.pop()
-        await rejoin()
-        rejoined.set()
+        await _tells(rejoin, rejoined)()
 
     return failing
 

@@ -13,12 +13,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_workflows.mcp_server.transport.ending import run_until
 
 SEEING_OFF_SECONDS = 0.5
 """For connections on which nothing is asked at the moment; a busy client asks again before that."""
+
+
+_GOING = "the server is stopping, and does not know whether this was done: ask again"
 
 
 class Uvicorn(uvicorn.Server):
@@ -42,19 +46,36 @@ class Uvicorn(uvicorn.Server):
 
 
 class LastAnswers:
-    """Says with each answer that the connection ends with it, once the service is about to go."""
+    """Says with each answer that the connection ends with it, once the service is about to go.
+
+    Whoever cannot be answered in time, as when the database is away just then, is told to ask again.
+    """
 
     def __init__(self, app: ASGIApp, stopping: asyncio.Event) -> None:
         self._app = app
         self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
         async def send_as_last(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._stopping.is_set():
-                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                if self._stopping.is_set():
+                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
-        await self._app(scope, receive, send_as_last if scope["type"] == "http" else send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send_as_last)
+        except asyncio.CancelledError:
+            if begun or not self._stopping.is_set():
+                raise
+            answer = JSONResponse({"error": _GOING}, status_code=503, headers={"Retry-After": "1"})
+            await answer(scope, receive, send_as_last)
 
 
 class EndStreams:
