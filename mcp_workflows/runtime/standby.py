@@ -66,7 +66,7 @@ class Standby:
 
     @property
     def look_again_in(self) -> float:
-        """Seconds until a run that lies there now has lain there for long enough."""
-        if not self._lying:
-            return math.inf
-        return max(min(self._lying.values()) + PATIENCE - time.monotonic(), 0.0)
+        """Seconds until one more run will have lain there for long enough. One that could not be claimed by then can wait."""
+        now = time.monotonic()
+        left = (since + PATIENCE - now for since in self._lying.values())
+        return min((seconds for seconds in left if seconds > 0), default=math.inf)

@@ -20,6 +20,7 @@ from mcp_workflows.mcp_server.views.next_step import next_step
 from mcp_workflows.runtime.standby import PATIENCE
 from mcp_workflows.settings import Settings
 from tests.runtime.test_several_nodes import Doer
+from tests.store.raw import ask
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
 
@@ -184,6 +185,34 @@ async def test_what_a_server_over_http_leaves_lying_is_moved_here_after_a_moment
         )
         assert time.monotonic() - began >= PATIENCE
         assert {await ended(stdio, view.run_id) for view in views} == {RunStatus.COMPLETED}
+
+
+async def test_what_cannot_be_claimed_here_either_is_not_looked_at_without_end(tmp_path: Path, url: str) -> None:
+    """Suspects: a node moves one of them at a time."""
+    async with server(tmp_path, ADDRESS, moving=False) as (http, _):
+        await http.node._abilities.tell(http.store, http.catalog, http.node._limits)
+        async with server(tmp_path, None, moving=False) as (stdio, _):
+            await stdio.node._look_beside()
+            starts = [
+                asyncio.create_task(stdio.runs.start("call", {}, actor="me", idempotency_key=f"k{n}")) for n in range(3)
+            ]
+            await asyncio.gather(*starts)
+        ask(url, "UPDATE run SET recoveries = 2")
+        async with server(tmp_path, None) as (stdio, doer):
+            await doer.asked.wait()
+            tends, tend = 0, stdio.node._tend
+
+            async def counted() -> float:
+                nonlocal tends
+                tends += 1
+                return await tend()
+
+            stdio.node._tend = counted
+            await asyncio.sleep(1.5)  # long enough for what lies there to have lain there for long
+            assert tends < 30
+            doer.answer.set()
+            for start in starts:
+                assert await ended(stdio, start.result().run_id) is RunStatus.COMPLETED
 
 
 async def test_what_a_full_server_over_http_cannot_take_is_moved_here(tmp_path: Path) -> None:
