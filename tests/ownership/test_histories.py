@@ -10,21 +10,26 @@ lose its answer. After every rule the database is what the model says.
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from sqlalchemy import case
 
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.records import Turn
 from mcp_workflows.errors import NodeLost
-from mcp_workflows.store import Store, nodes, reads, writer
-from mcp_workflows.store.nodes import Dead
+from mcp_workflows.store import Store, nodes, reads, tables, wording, writer
+from mcp_workflows.store.nodes import PATIENCE, Dead
+from mcp_workflows.store.statements import Statements
 from tests.store.material import NOW, RUNNING, definition, done, finished, new_run, waiting
 from tests.store.raw import ask
 from tests.store.test_nodes import FAR
@@ -65,9 +70,10 @@ class ModelRun:
 
 
 class Histories(RuleBasedStateMachine):
-    """``url`` is set by the test."""
+    """``url`` is set by the test, and so is how the statements are broken, if at all."""
 
     url = ""
+    broken: Callable[[Statements], None] | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +93,9 @@ class Histories(RuleBasedStateMachine):
         for name in ("one", "two", "three"):
             opened = Store.open(self.url, clock=utc_now, node_name=name, lease_seconds=LEASE)
             store = await self._stack.enter_async_context(opened)
+            if self.broken is not None:
+                store._database.statements = statements = copy.copy(store._database.statements)
+                self.broken(statements)
             self._stores.append(store)
             self._nodes.append(ModelNode(store.node_id))
         for table in ("inbox", "step", "run"):
@@ -252,7 +261,7 @@ class Histories(RuleBasedStateMachine):
             beat, since = observer.seen.get(node.node_id, (-1, 0.0))
             if beat != node.beat:
                 observer.seen[node.node_id] = (node.beat, self._now)
-            elif self._now - since > LEASE:
+            elif self._now - since > PATIENCE * LEASE:
                 dead.add(node.node_id)
         return dead
 
@@ -278,6 +287,21 @@ class Histories(RuleBasedStateMachine):
         )
         for other in ended:
             self._end(other, crashed=True)
+
+    @rule(which=NODES, dying=NODES, number=RUNS, progress=st.booleans())
+    def die(self, which: int, dying: int, number: int, progress: bool) -> None:
+        """All of it in a row, which chance would seldom bring together: a node has runs, falls silent, and is ended."""
+        if which == dying:
+            return
+        for living in (which, dying):
+            self._write(living, self._stores[living].define(definition()))
+            self.rejoin(living)
+        self.start(dying, own=True)
+        self.claim(dying)
+        if progress:
+            self.go_on(dying, number, "step", lost=False)
+        self.look_for_long(which, dying, other_beats=True)
+        self.take_over(which)
 
     @rule(which=NODES)
     def leave(self, which: int) -> None:
@@ -306,7 +330,8 @@ class Histories(RuleBasedStateMachine):
             (run_id, run.owner, run.owner is not None or run.claimable) for run_id, run in sorted(self._runs.items())
         ]
         recoveries = {run_id: count for run_id, _, count, _ in rows if not self._runs[run_id].finished}
-        assert recoveries == {run_id: self._runs[run_id].recoveries for run_id in recoveries}
+        counted = {run_id: self._runs[run_id].recoveries for run_id in recoveries}
+        assert recoveries == counted, f"deaths were miscounted: {recoveries} instead of {counted}"
         steps = ask(self.url, "SELECT run_id, path FROM step JOIN run ON run.key = step.run ORDER BY step.seq")
         assert steps == sorted(
             ((run_id, step) for run_id, run in self._runs.items() for step in run.steps),
@@ -328,9 +353,9 @@ def histories(url: str, monkeypatch: pytest.MonkeyPatch) -> type[Histories]:
     return type("Histories", (Histories,), {"url": url})
 
 
-def _check(histories: type[Histories], *, examples: int) -> None:
+def _check(histories: type[Histories], *, examples: int, phases: Sequence[Phase] = tuple(Phase)) -> None:
     chosen = settings(
-        max_examples=examples, stateful_step_count=40, deadline=None, database=None,
+        max_examples=examples, stateful_step_count=40, deadline=None, database=None, phases=phases,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], derandomize=examples < 100,
     )  # fmt: skip
     run_state_machine_as_test(histories, settings=chosen)
@@ -338,6 +363,40 @@ def _check(histories: type[Histories], *, examples: int) -> None:
 
 def test_whatever_nodes_do_the_database_is_what_the_model_says(histories: type[Histories]) -> None:
     _check(histories, examples=8)
+
+
+# What the histories must notice
+
+
+def _deaths_uncounted(statements: Statements) -> None:
+    statements.free_crashed = statements._prepare(wording.free())
+
+
+def _every_death_counted(statements: Statements) -> None:
+    """Progress or not."""
+    statements.free_crashed = statements._prepare(
+        wording.free(recoveries=tables.run.c.recoveries + 1, recovered_seq=wording.LAST_SEQ)
+    )
+
+
+def _progress_remembered_too_long(statements: Statements) -> None:
+    """What was recorded before the last death but one counts again."""
+    statements.free_crashed = statements._prepare(
+        wording.free(
+            recoveries=case((tables.run.c.recovered_seq < wording.LAST_SEQ, 1), else_=tables.run.c.recoveries + 1)
+        )
+    )
+
+
+@pytest.mark.parametrize("broken", [_deaths_uncounted, _every_death_counted, _progress_remembered_too_long])
+def test_deaths_that_are_miscounted_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[Statements], None]
+) -> None:
+    monkeypatch.setattr(writer, "FIRST_PAUSE", 0.0)
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    histories = type("Histories", (Histories,), {"url": url, "broken": staticmethod(broken)})
+    with pytest.raises(AssertionError, match="miscounted"):
+        _check(histories, examples=30, phases=[Phase.generate])
 
 
 @pytest.mark.soak
