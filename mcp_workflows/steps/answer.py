@@ -101,7 +101,9 @@ def _storable(text: str) -> str:
 
 def _parsed(text: str) -> Json:
     try:
-        value = _DECODE(text)
+        value, end = _DECODER.raw_decode(text) if text.startswith(("{", "[")) else (None, 0)
+        if end != len(text):
+            value = _DECODER.decode(text)  # with space around it, or with what it complains of
     except json.JSONDecodeError as error:
         raise AnswerUnreadable(f"is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
@@ -119,7 +121,7 @@ def _no_constant(name: str) -> Json:
     raise AnswerUnreadable(f"is no JSON: it holds {name}")
 
 
-_DECODE = json.JSONDecoder(parse_constant=_no_constant).decode
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _check_depth(value: Json) -> None:

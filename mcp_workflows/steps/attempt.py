@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall, StepError
+from mcp_workflows.steps.deadline import Deadline
 from mcp_workflows.steps.redact import NOTHING, Redactor
 
 SHOWN = 500
@@ -44,11 +44,11 @@ class Attempt:
     """
 
     call: StepCall
-    values: Values
+    values: Mapping[str, Json] = field(default_factory=dict[str, Json])
     redactor: Redactor = NOTHING
     missing: tuple[str, ...] = ()
     """Declared secrets that have no value here."""
-    deadline: asyncio.Timeout | None = None
+    deadline: Deadline | None = None
     in_doubt: bool = True
     label: str = "the attempt"
     """How messages name the work: ``POST /charges``."""

@@ -57,8 +57,7 @@ class Environment:
 
     def secrets_of(self, names: Iterable[str]) -> dict[str, str]:
         """The declared secrets that have a value."""
-        found = ((name, self.secret(name)) for name in names)
-        return {name: value for name, value in found if value is not None}
+        return {name: value for name in names if (value := self.secret(name)) is not None}
 
     def missing(self, names: Iterable[str]) -> tuple[str, ...]:
         """The declared secrets without a value: a node without them leaves such runs to others."""

@@ -7,8 +7,7 @@ POST answered 200 with an unreadable body did take effect, so it is neither done
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,7 +18,7 @@ from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import SAFE_METHODS, HttpWork, Json
 from mcp_workflows.engine.outcome import Completed, Failed
 from mcp_workflows.errors import SystemUnwell
-from mcp_workflows.steps import redirect, verdict
+from mcp_workflows.steps import outside, redirect, verdict
 from mcp_workflows.steps.answer import AnswerUnreadable, decode, decode_leniently
 from mcp_workflows.steps.attempt import Attempt, Values, cut
 from mcp_workflows.steps.blobs import BlobReader, BlobUnavailable, described
@@ -29,7 +28,7 @@ from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.gate import Gate
 from mcp_workflows.steps.guard import AddressBlocked, Guard
 from mcp_workflows.steps.pool import NotConnected
-from mcp_workflows.steps.request import Origin, Request, RequestInvalid
+from mcp_workflows.steps.request import OUTSIDE, Origin, Request, RequestInvalid
 
 MAX_EXPLANATION = 64 << 10
 """Bytes of the body that are read of an answer that says no: it is kept with every failed attempt."""
@@ -57,12 +56,14 @@ class Exchanges:
         self.max_blob_bytes = environment.max_blob_bytes
         self.clock = clock
 
-    async def make(self, attempt: Attempt, work: HttpWork, prepare: Callable[[], Awaitable[Request]]) -> Exchanged:
-        """Sends what ``prepare`` gives. ``attempt`` is kept up to date on the way."""
+    async def make(self, attempt: Attempt, work: HttpWork, prepare: Callable[[], Request]) -> Exchanged:
+        """Sends what ``prepare`` gives, with its body where that lies outside. ``attempt`` is kept up to date on the way."""
         attempt.in_doubt = False
         attempt.label = work.method
         try:
-            request = await prepare()
+            request = prepare()
+            if work.body_kind in OUTSIDE:
+                request = await outside.with_body(request, work.body_kind, self._blob_reader(attempt))
         except ExpressionFailed as failure:
             return Exchanged(_not_rendered(attempt, failure))
         except RequestInvalid as invalid:
@@ -81,21 +82,20 @@ class Exchanges:
             flight = _Flight(self, attempt, work, request)
             outcome = await flight.run()
             url = flight.request.url
-            return Exchanged(outcome, flight.blob, url if url != request.url else None)
+            return Exchanged(outcome, flight.blob, None if url is request.url else url)
         finally:
             self._gate.leave(host)
 
     async def _wait(self, attempt: Attempt, host: Origin) -> None:
         """A crowd in front of the host is nobody's slowness: the attempt's time begins when it has its place."""
         deadline = attempt.deadline
-        if deadline is None or attempt.call.timeout is None:
-            await self._gate.wait(host)
-            return
-        deadline.reschedule(None)
+        if deadline is not None:
+            deadline.suspend()
         await self._gate.wait(host)
-        deadline.reschedule(asyncio.get_running_loop().time() + attempt.call.timeout)
+        if deadline is not None:
+            deadline.renew()
 
-    def blob_reader(self, attempt: Attempt) -> BlobReader:
+    def _blob_reader(self, attempt: Attempt) -> BlobReader:
         assert self._blobs is not None
         return BlobReader(self._blobs, attempt.call.run_id, self.max_blob_bytes)
 

@@ -10,12 +10,12 @@ from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import HttpWork, Json
 from mcp_workflows.engine.outcome import Completed, Failed, Outcome, Parked, StepCall
 from mcp_workflows.errors import SettingsInvalid
-from mcp_workflows.steps import callback, outside, poll
+from mcp_workflows.steps import callback, poll
 from mcp_workflows.steps.attempt import Attempt, Values
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.exchange import Exchanges
 from mcp_workflows.steps.redact import Redactor
-from mcp_workflows.steps.request import OUTSIDE, Request, render
+from mcp_workflows.steps.request import OUTSIDE, render
 
 
 class Http:
@@ -35,8 +35,10 @@ class Http:
             raise SettingsInvalid("blobs cannot be kept here")
         if work.callback is not None:
             self._await_call(attempt)
-        exchanged = await self._exchanges.make(attempt, poll.first(work), lambda: self._request(attempt, work))
-        outcome = await self._exchanges.keep(attempt, exchanged)
+        exchanged = await self._exchanges.make(
+            attempt, poll.first(work), lambda: render(work, attempt.call, attempt.values)
+        )
+        outcome = exchanged.outcome if exchanged.blob is None else await self._exchanges.keep(attempt, exchanged)
         if isinstance(outcome, Failed):
             return outcome
         if work.callback is not None:
@@ -44,12 +46,6 @@ class Http:
         if work.poll is not None:
             return poll.begin(self._exchanges, attempt, work, work.poll, exchanged)
         return outcome
-
-    async def _request(self, attempt: Attempt, work: HttpWork) -> Request:
-        request = render(work, attempt.call, attempt.values)
-        if work.body_kind in OUTSIDE:
-            return await outside.with_body(request, work.body_kind, self._exchanges.blob_reader(attempt))
-        return request
 
     def _await_call(self, attempt: Attempt) -> None:
         """Gives ``callback_url`` its value and hides its token as a secret."""

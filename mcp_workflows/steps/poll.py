@@ -8,7 +8,6 @@ ago, the effect is in doubt.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -117,20 +116,20 @@ async def _exchange(exchanges: Exchanges, attempt: Attempt, work: HttpWork, poll
         idempotency_key=False,  # under the first request's key a service would answer what it answered then
         poll=None,
     )
-    if attempt.deadline is not None:
-        attempt.deadline.reschedule(None)
-    attempt.deadline = deadline = asyncio.timeout(attempt.call.timeout)
+    assert attempt.deadline is not None
+    attempt.deadline.suspend()
+    attempt.deadline = deadline = attempt.deadline.nested(attempt.call.timeout)
     try:
-        async with deadline:
+        with deadline:
             return await exchanges.make(attempt, asking, lambda: _request(attempt, work, asking, poll))
     except TimeoutError:
-        if not deadline.expired():
+        if not deadline.expired:
             raise
         message = f"{attempt.label} took longer than {attempt.call.timeout:g} s"
         return Exchanged(attempt.failed("timeout", message, retryable=True))
 
 
-async def _request(attempt: Attempt, work: HttpWork, asking: HttpWork, poll: Poll) -> Request:
+def _request(attempt: Attempt, work: HttpWork, asking: HttpWork, poll: Poll) -> Request:
     """Raises ``ExpressionFailed``, ``RequestInvalid`` and ``AddressBlocked``."""
     note: Json = attempt.call.parked
     values = Values(attempt.values, {"result": note["first"]})

@@ -119,29 +119,32 @@ def _with_query(text: str, query: str) -> str:
 
 def _headers(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> dict[str, str]:
     headers = dict(_BASE_HEADERS)
-    given: set[str] = set()
-    for name, template in work.headers:
-        value = template.render_optional(values)
-        if value is ABSENT:
-            continue
-        lower = name.lower()
-        if lower in _OURS:
-            raise RequestInvalid(f'header "{name}" is set by the client itself')
-        for ours in [key for key in headers if key.lower() == lower]:
-            del headers[ours]
-        headers[_header_name(name)] = header_value(name, value)
-        given.add(lower)
-    if work.method not in _NO_KEY and work.idempotency_key is not False and "idempotency-key" not in given:
-        key = work.idempotency_key
+    if work.headers:
+        _put_all(headers, work.headers, values)
+    key = work.idempotency_key
+    if work.method not in _NO_KEY and key is not False and _named(headers, "idempotency-key") is None:
         headers["Idempotency-Key"] = (
             call.idempotency_key if key is None else header_value("Idempotency-Key", key.render(values))
         )
     if work.auth is not None:
-        name, value = _credentials(work.auth, values)
-        for double in [key for key in headers if key.lower() == name.lower()]:
-            del headers[double]
-        headers[name] = value
+        _put(headers, *_credentials(work.auth, values))
     return headers
+
+
+def _named(headers: Mapping[str, str], lower: str) -> str | None:
+    """How a header is written that is there already."""
+    for name in headers:
+        if name.lower() == lower:
+            return name
+    return None
+
+
+def _put(headers: dict[str, str], name: str, value: str) -> None:
+    """In the place of one by the same name, however that is written."""
+    there = _named(headers, name.lower())
+    if there is not None:
+        del headers[there]
+    headers[name] = value
 
 
 def service_headers(
@@ -152,18 +155,20 @@ def service_headers(
     Raises ``ExpressionFailed`` and ``RequestInvalid``.
     """
     rendered: dict[str, str] = {}
-    for name, template in headers:
+    _put_all(rendered, headers, values)
+    if auth is not None:
+        _put(rendered, *_credentials(auth, values))
+    return rendered
+
+
+def _put_all(headers: dict[str, str], templates: tuple[tuple[str, Template], ...], values: Mapping[str, Json]) -> None:
+    for name, template in templates:
         value = template.render_optional(values)
         if value is ABSENT:
             continue
         if name.lower() in _OURS:
             raise RequestInvalid(f'header "{name}" is set by the client itself')
-        rendered[_header_name(name)] = header_value(name, value)
-    if auth is not None:
-        name, value = _credentials(auth, values)
-        rendered = {key: text for key, text in rendered.items() if key.lower() != name.lower()}
-        rendered[name] = value
-    return rendered
+        _put(headers, _header_name(name), header_value(name, value))
 
 
 def _credentials(auth: Auth, values: Mapping[str, Json]) -> tuple[str, str]:
@@ -219,7 +224,7 @@ def _body(
         media_type, text = "application/x-www-form-urlencoded", _form(content)
     else:
         media_type, text = "text/plain; charset=utf-8", text_of("text", content)
-    if not any(name.lower() == "content-type" for name in headers):
+    if _named(headers, "content-type") is None:
         headers["Content-Type"] = media_type
     return utf8(kind, text)
 

@@ -6,7 +6,6 @@ failure of that attempt, and nowhere else: an attempt never takes its run, or th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import traceback
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from mcp_workflows.definition.walk import walk
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.steps.attempt import Attempt, Doer, Values
+from mcp_workflows.steps.deadline import Deadline, Deadlines
 from mcp_workflows.steps.environment import Environment
 from mcp_workflows.steps.http import Http
 from mcp_workflows.steps.jq.doer import Jq
@@ -35,6 +35,7 @@ class Steps:
 
     def __init__(self, environment: Environment, *, clock: Clock = utc_now) -> None:
         self._environment = environment
+        self._deadlines = Deadlines()
         self._lacking: dict[str, tuple[str, ...]] = {}
         self._waiting: dict[str, str | None] = {}
         self._doers: dict[type, Doer] = {
@@ -92,17 +93,17 @@ class Steps:
 
     async def attempt(self, call: StepCall) -> Outcome:
         """Makes the attempt within ``call.timeout`` seconds. Raises nothing but ``CancelledError``."""
-        attempt = Attempt(call, Values(call.values, {}))
+        attempt = Attempt(call)
         try:
             doer = self._doers[type(call.work)]
             self._equip(attempt)
-            async with asyncio.timeout(call.timeout) as deadline:
+            with Deadline(self._deadlines, call.timeout) as deadline:
                 attempt.deadline = deadline
                 return await doer.attempt(attempt)
         except SettingsInvalid as invalid:
             return attempt.failed("settings", str(invalid), in_doubt=call.parked is not None)
         except TimeoutError:
-            if attempt.deadline is not None and attempt.deadline.expired():
+            if attempt.deadline is not None and attempt.deadline.expired:
                 return _timed_out(attempt)
             return _internal(attempt)
         except Exception:  # noqa: BLE001  # the one place around a step's work
@@ -121,6 +122,7 @@ class Steps:
         """Closes what is open; attempts in flight break."""
         for doer in self._doers.values():
             await doer.close()
+        self._deadlines.close()
 
 
 def _unreachable(step: Step) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager
 
@@ -16,10 +15,10 @@ async def in_turn(gate: Gate, key: Hashable, attempt: Attempt) -> AsyncGenerator
     if not gate.enter(key):
         deadline = attempt.deadline
         if deadline is not None:
-            deadline.reschedule(None)
+            deadline.suspend()
         await gate.wait(key)
-        if deadline is not None and attempt.call.timeout is not None:
-            deadline.reschedule(asyncio.get_running_loop().time() + attempt.call.timeout)
+        if deadline is not None:
+            deadline.renew()
     try:
         yield
     finally:

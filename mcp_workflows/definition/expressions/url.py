@@ -9,6 +9,7 @@ from mcp_workflows.definition.expressions.failures import ExpressionFailed
 
 _AUTHORITY = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _SEGMENT_END = re.compile(r"[/?#]")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 _HOST = re.compile(r"[A-Za-z0-9.\-_:\[\]]*")
 
 
@@ -19,11 +20,14 @@ class Url:
     is percent-encoded. A path segment must not become empty: ``DELETE /accounts/`` is not ``DELETE /accounts/7``.
     """
 
+    __slots__ = ("_base", "_inserted", "_past_host", "_text")
+
     def __init__(self) -> None:
         self._text = ""
         self._base = ""
         # The source of an expression in the segment that is being written, until it is known to be sound.
         self._inserted = ""
+        self._past_host = False
 
     def add(self, literal: str) -> None:
         """What the author wrote, as it is."""
@@ -40,14 +44,16 @@ class Url:
         if not self._text:
             self._text = self._base = piece
             return
-        authority = _AUTHORITY.match(self._text)
-        if authority is None or authority.end() == len(self._text):
-            if authority is not None and not _HOST.fullmatch(piece):
-                raise ExpressionFailed("a character that a host cannot have", source)
-            self._text += piece
-            return
+        if not self._past_host:
+            authority = _AUTHORITY.match(self._text)
+            if authority is None or authority.end() == len(self._text):
+                if authority is not None and not _HOST.fullmatch(piece):
+                    raise ExpressionFailed("a character that a host cannot have", source)
+                self._text += piece
+                return
+            self._past_host = True
         try:
-            self._text += quote(piece, safe="")
+            self._text += piece if _UNRESERVED.fullmatch(piece) else quote(piece, safe="")
         except UnicodeEncodeError:
             raise ExpressionFailed("broken Unicode cannot be part of a URL", source) from None
         self._inserted = source

@@ -233,15 +233,14 @@ class _Context:
 
     def _renew(self) -> None:
         self._told = False
-        deadline, timeout = self._attempt.deadline, self._call.timeout
-        if not self.ended and deadline is not None and timeout is not None and not deadline.expired():
-            deadline.reschedule(self._loop.time() + timeout)
+        if not self.ended and self._attempt.deadline is not None:
+            self._attempt.deadline.renew()
 
     # The attempt's time begins when a thread is free for it: a crowd is nobody's slowness.
 
     def waits(self) -> None:
-        if self._attempt.deadline is not None and self._call.timeout is not None:
-            self._attempt.deadline.reschedule(None)
+        if self._attempt.deadline is not None:
+            self._attempt.deadline.suspend()
 
     def comes(self) -> None:
         self._renew()
