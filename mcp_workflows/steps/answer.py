@@ -1,7 +1,7 @@
 """From the bytes of an answer to a value that may be recorded.
 
 What a database or a later step could not hold is refused here, with the place: JSON deeper than 64, integers beyond
-64 bits, NaN and infinities, NUL, halves of surrogate pairs. The usual answer pays for three searches in its text and no walk.
+64 bits, NaN and infinities, NUL, halves of surrogate pairs. The usual answer pays for a look at each number and no walk.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from typing import Any, Literal, cast
 from mcp_workflows.definition.program import Json
 
 MAX_DEPTH = 64
+_INFINITIES = frozenset({float("inf"), float("-inf")})
 _INTEGERS = range(-(1 << 63), 1 << 63)
 _NO_CHARSETS = frozenset(
     {"idna", "mbcs", "oem", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf_7"}
 )
 """Codecs of Python that no service means: they are slow on purpose-made input, or let halves of surrogate pairs through."""
-_SUSPICIOUS = re.compile(r"\d{19}|[eE]\+?\d{3}|\\u(?:0000|[dD][89a-fA-F])")
+_DIGITS = 18
+"""An integer of so many characters is within 64 bits."""
+_UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -101,27 +104,54 @@ def _storable(text: str) -> str:
 
 def _parsed(text: str) -> Json:
     try:
-        value, end = _DECODER.raw_decode(text) if text.startswith(("{", "[")) else (None, 0)
-        if end != len(text):
-            value = _DECODER.decode(text)  # with space around it, or with what it complains of
+        value, suspicious = _loaded(text)
     except json.JSONDecodeError as error:
         raise AnswerUnreadable(f"is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise AnswerUnreadable(f"is JSON nested deeper than {MAX_DEPTH}") from None
     except ValueError:
         raise AnswerUnreadable("is JSON with a number that is too long") from None
-    if _SUSPICIOUS.search(text):
+    if suspicious:
         _check(value)
     elif text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(value)
     return value
 
 
+def _loaded(text: str) -> tuple[Json, bool]:
+    """The value, and whether something in it has to be looked for. Raises what ``json`` does."""
+    try:
+        value, end = _QUICK.raw_decode(text) if text.startswith(("{", "[")) else (None, -1)
+        if end != len(text) and (end < 0 or text[end:].strip(" \t\r\n")):
+            value = _QUICK.decode(text)  # with space before it, or with what it complains of
+    except _Suspicious:
+        return _PLAIN.decode(text), True
+    return value, "\\u" in text and _UNSTORABLE_ESCAPE.search(text) is not None
+
+
+class _Suspicious(Exception):
+    """A number may be more than a record can hold."""
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise _Suspicious
+    return int(digits)
+
+
+def _real(text: str) -> float:
+    number = float(text)
+    if number in _INFINITIES:
+        raise _Suspicious
+    return number
+
+
 def _no_constant(name: str) -> Json:
     raise AnswerUnreadable(f"is no JSON: it holds {name}")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_PLAIN = json.JSONDecoder(parse_constant=_no_constant)
+_QUICK = json.JSONDecoder(parse_constant=_no_constant, parse_int=_integer, parse_float=_real)
 
 
 def _check_depth(value: Json) -> None:
@@ -153,7 +183,7 @@ def _check(value: Json) -> None:
                 if item not in _INTEGERS:
                     raise AnswerUnreadable(f"holds an integer beyond 64 bits at {place or 'the top'}")
             case float():
-                if item in {float("inf"), float("-inf")}:
+                if item in _INFINITIES:
                     raise AnswerUnreadable(f"holds a number beyond what a double can hold at {place or 'the top'}")
             case _:
                 if depth >= MAX_DEPTH:

@@ -9,10 +9,9 @@ moment from which on the service may have acted; then the answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from aiohttp import ClientConnectionError, ClientError, ClientRequest, StreamReader, hdrs
+from aiohttp import ClientConnectionError, ClientError, StreamReader
 from aiohttp.client_exceptions import ClientConnectionResetError
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -142,21 +141,9 @@ def _head(request: Request) -> bytes:
     url, headers, body = request.url, request.headers, request.body
     lines = [f"{request.method} {url.raw_path_qs} HTTP/1.1", f"Host: {url.host_port_subcomponent}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    if not _unpacks(tuple(headers)):
-        lines.append(_ACCEPT_ENCODING)
     if body is not None or request.method not in _NO_LENGTH:
         lines.append(f"Content-Length: {len(body or b'')}")
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
         raise ValueError("a line of the request's head holds a control character")
     return f"{text}\r\n\r\n".encode()
-
-
-@lru_cache(maxsize=1024)
-def _unpacks(names: tuple[str, ...]) -> bool:
-    """The author says himself how an answer may be packed."""
-    return any(name.lower() == "accept-encoding" for name in names)
-
-
-_ACCEPT_ENCODING = f"Accept-Encoding: {ClientRequest.DEFAULT_HEADERS[hdrs.ACCEPT_ENCODING]}"
-"""What aiohttp can unpack here."""

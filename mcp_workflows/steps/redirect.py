@@ -13,7 +13,7 @@ MAX_REDIRECTS = 5
 STATUSES = frozenset({301, 302, 303, 307, 308})
 
 ABOUT_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location", "idempotency-key"})
-_TO_STRANGERS = frozenset({"user-agent", "accept", "content-type", "idempotency-key"})
+_TO_STRANGERS = frozenset({"user-agent", "accept", "accept-encoding", "content-type", "idempotency-key"})
 
 
 class LocationInvalid(Exception):

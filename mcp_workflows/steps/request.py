@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
+from aiohttp import ClientRequest, hdrs
 from yarl import URL
 
 from mcp_workflows import __version__
@@ -31,10 +32,14 @@ _OURS = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+PACKINGS = ClientRequest.DEFAULT_HEADERS[hdrs.ACCEPT_ENCODING]
+"""How an answer's body may be packed: what aiohttp can unpack here."""
 _BASE_HEADERS = {
     "User-Agent": f"mcp-workflows/{__version__}",
     "Accept": "application/json, */*;q=0.8",
+    "Accept-Encoding": PACKINGS,
 }
+_NOTHING: Mapping[str, Json] = {}
 _NO_KEY = frozenset({"GET", "HEAD"})
 _CONFIDENTIAL = frozenset({"secrets", "callback_url"})
 OUTSIDE = frozenset({"blob", "multipart"})
@@ -307,10 +312,12 @@ def refuse_correction(work: HttpWork, correction: Json) -> str | None:
 
 
 def _correction(work: HttpWork, correction: Json) -> Mapping[str, Json]:
+    if correction is None:
+        return _NOTHING
     refused = refuse_correction(work, correction)
     if refused:
         raise RequestInvalid(refused)
-    return cast("dict[str, Any]", correction or {})
+    return cast("dict[str, Any]", correction)
 
 
 def merge_patch(target: Json, patch: Json) -> Json:

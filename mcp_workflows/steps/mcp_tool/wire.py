@@ -23,7 +23,7 @@ from mcp_workflows.steps.client import Broken, Client, NotHttp, Response
 from mcp_workflows.steps.guard import AddressBlocked, Guard
 from mcp_workflows.steps.mcp_tool.failure import SESSION_GONE, Failure
 from mcp_workflows.steps.pool import NotConnected
-from mcp_workflows.steps.request import Request
+from mcp_workflows.steps.request import PACKINGS, Request
 
 _SESSION_ID: Final = "mcp-session-id"
 _TOKEN: Final = "mcp-workflows-failure"  # noqa: S105  # a key, no password
@@ -74,6 +74,7 @@ class Wire(httpx2.AsyncBaseTransport):
         url = URL(str(request.url), encoded=True)
         skipped = {"host", "content-length", "connection", "accept-encoding", "transfer-encoding"}
         headers = {name: value for name, value in request.headers.items() if name.lower() not in skipped}
+        headers["Accept-Encoding"] = PACKINGS
         try:
             self._guard.check_url(url)
             wired = Request(request.method, url, headers, body or None, {})
