@@ -9,6 +9,7 @@ from typing import Self
 
 from mcp_workflows.engine.outcome import Outcome
 from mcp_workflows.steps.attempt import Attempt
+from mcp_workflows.steps.deadline import Deadline, Deadlines
 from mcp_workflows.steps.environment import MEBIBYTE
 from mcp_workflows.steps.jq.doer import Jq
 
@@ -19,6 +20,7 @@ class Filters:
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
         self._runner = asyncio.Runner()
+        self._deadlines = Deadlines()
         self._jq = Jq(max_bytes=MEBIBYTE)
 
     def run(self, attempt: Attempt) -> Outcome:
@@ -28,7 +30,7 @@ class Filters:
 
     async def _attempt(self, attempt: Attempt) -> Outcome:
         try:
-            async with asyncio.timeout(attempt.call.timeout) as attempt.deadline:
+            with Deadline(self._deadlines, attempt.call.timeout) as attempt.deadline:
                 return await self._jq.attempt(attempt)
         except TimeoutError:
             return attempt.failed("timeout", f"{attempt.label} took longer than {attempt.call.timeout:g} s")
