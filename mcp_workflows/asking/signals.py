@@ -113,13 +113,13 @@ def _answer(run: Run, wait: Waiting, given: Given) -> Posting:
         raise RunRefused(
             f'Refused: approval "{wait.name}" of {run.run_id} is answered by {may}, not by {given.actor}. The run still waits.'
         )
-    answer = _answer_data(wait, given.data)
+    answer = answer_data(wait, given.data)
     body: dict[str, Json] = {"path": wait.path, "generation": wait.generation, **answer, "via": given.via}
     return Posting("answer", body, dedupe_key=f"answer:{wait.path}:{wait.generation}")
 
 
-def _answer_data(wait: Waiting, data: Json) -> dict[str, Json]:
-    """The decision as it is recorded. A form need not be filled in to say no."""
+def answer_data(wait: Waiting, data: Json) -> dict[str, Json]:
+    """The decision as it is recorded. A form need not be filled in to say no. Raises ``InputRefused``."""
     schema: dict[str, Any] = {**(wait.schema or {}), "additionalProperties": False}
     properties: dict[str, Any] = schema["properties"]
     rejects = isinstance(data, Mapping) and cast("Mapping[str, Json]", data).get("decision") == "rejected"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import getpass
-import json
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import typer
 from rich.markup import escape
@@ -16,6 +15,7 @@ from mcp_workflows.app import Role, built_app
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.cli.command import command, finished
 from mcp_workflows.cli.exits import Exit
+from mcp_workflows.cli.filling import fill_in, show_fields
 from mcp_workflows.cli.follow import exit_of
 from mcp_workflows.cli.given import load_settings, read_json
 from mcp_workflows.cli.hints import same_place
@@ -114,11 +114,7 @@ def _show(wait: Waiting) -> None:
     remark(f"[name]{escape(wait.message or wait.name)}[/]")
     if wait.approvers is not None:
         remark(f"[dim]to be decided by {escape(', '.join(wait.approvers))}[/]")
-    form = _form(wait)
-    for name, field in cast("dict[str, Any]", form.get("properties", {})).items():
-        kind = [field.get("type", "any"), *(["required"] if name in form.get("required", ()) else [])]
-        kind += [f"default {json.dumps(field['default'])}"] if "default" in field else []
-        remark(f"[dim]form: {escape(name)} ({escape(', '.join(map(str, kind)))})[/]")
+    show_fields(wait)
     if wait.expires_at is not None:
         remark(f"[dim]until {clock_time(wait.expires_at)}[/]")
 
@@ -128,46 +124,18 @@ def at_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _form(wait: Waiting) -> dict[str, Any]:
-    """JSON Schema of what is to be filled in; empty where nothing is."""
-    properties = cast("dict[str, Any]", (wait.schema or {}).get("properties", {}))
-    return cast("dict[str, Any]", properties.get("form", {}))
-
-
 def _decided(wait: Waiting, answer: dict[str, Any]) -> dict[str, Any]:
     """Ask the person at the terminal. Raises ``InputRefused`` where there is none."""
     if not at_terminal():
         raise InputRefused("Nothing was decided: say --approve or --reject (there is no terminal to ask you at).")
     yes = typer.confirm("Approve?", default=None, err=True)
     answer["decision"] = "approved" if yes else "rejected"
-    if yes and "form" not in answer and (filled := _filled_in(_form(wait))):
+    if yes and "form" not in answer and (filled := fill_in(wait)):
         answer["form"] = filled
     if "note" not in answer:
         note = typer.prompt("Note (may be empty)", default="", show_default=False, err=True)
         answer |= {"note": note} if note else {}
     return answer
-
-
-def _filled_in(form: dict[str, Any]) -> dict[str, Any]:
-    """The form's fields, one after the other. What is typed is JSON, or else text; nothing leaves a field out."""
-    filled: dict[str, Any] = {}
-    for name, field in cast("dict[str, Any]", form.get("properties", {})).items():
-        default = json.dumps(field["default"], ensure_ascii=False) if "default" in field else ""
-        label = field.get("description") or field.get("title") or name
-        typed = typer.prompt(
-            f"{label} ({name})" if label != name else name, default=default, show_default=bool(default), err=True
-        )
-        if typed:
-            filled[name] = _value(typed, field)
-    return filled
-
-
-def _value(typed: str, field: dict[str, Any]) -> Any:
-    try:
-        value = json.loads(typed)
-    except ValueError:
-        return typed
-    return typed if field.get("type") == "string" and not isinstance(value, str) else value
 
 
 def _user() -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from mcp_workflows.definition import model
 from mcp_workflows.definition.children import Mention, Place
@@ -144,14 +144,14 @@ def _definition(
     document: Document,
     reads: Reads,
 ) -> Definition:
-    content = canonical(document)
+    meant = _meant(document)
     read_only = all(_is_safe(step) for step in every_step(steps))
     return Definition(
         name=form.name,
         title=form.title,
         description=form.description.strip(),
-        content=content,
-        digest=hashlib.sha256(content.encode("ascii")).hexdigest(),
+        content=_json(meant, sort_keys=False),
+        digest=hashlib.sha256(_json(meant, sort_keys=True).encode("ascii")).hexdigest(),
         input_schema=schema,
         output_schema=form.output_schema,
         vars=form.vars,
@@ -169,11 +169,15 @@ def _definition(
     )
 
 
-def canonical(document: Document) -> str:
-    """The document as JSON, anchors resolved, without what has no meaning: comments, the order of keys, ``x-…``."""
-    data = cast("dict[str, Any]", to_json(document.root))
-    meant = {key: part for key, part in data.items() if not key.startswith("x-")}
-    return json.dumps(meant, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def _meant(document: Document) -> dict[str, Json]:
+    """The document, anchors resolved, without what has no meaning: comments and ``x-…``."""
+    data = cast("dict[str, Json]", to_json(document.root))
+    return {key: part for key, part in data.items() if not key.startswith("x-")}
+
+
+def _json(data: Json, *, sort_keys: bool) -> str:
+    """Sorted for the digest, as order makes no other content; else as written, as people read forms in that order."""
+    return json.dumps(data, ensure_ascii=True, sort_keys=sort_keys, separators=(",", ":"), allow_nan=False)
 
 
 def _readers(reads: Reads, document: Document) -> dict[str, tuple[str, ...]]:

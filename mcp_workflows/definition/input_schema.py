@@ -238,7 +238,7 @@ def _fill(schema: Any, value: Any, root: Mapping[str, Any]) -> None:
     """Puts in the defaults of what is absent, at every level that ``properties`` and ``items`` describe."""
     if not isinstance(schema, dict):
         return
-    rules = _resolved(cast("dict[str, Any]", schema), root)
+    rules = resolved(cast("dict[str, Any]", schema), root)
     if isinstance(value, dict):
         properties = rules.get("properties")
         for name, inner in cast("dict[str, Any]", properties if isinstance(properties, dict) else {}).items():
@@ -251,8 +251,8 @@ def _fill(schema: Any, value: Any, root: Mapping[str, Any]) -> None:
             _fill(rules.get("items"), item, root)
 
 
-def _resolved(schema: dict[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema that a local ``$ref`` means."""
+def resolved(schema: dict[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema that a local ``$ref`` means. Raises ``RecursionError`` where references go round in a circle."""
     for _ in range(MAX_INPUT_DEPTH):
         reference = schema.get("$ref")
         if not isinstance(reference, str):

@@ -396,8 +396,9 @@ class Definition:
     title: str | None
     description: str
     content: str
-    """The canonical JSON text of the file, anchors resolved: what the store keeps and a run is pinned to."""
+    """The file as JSON, anchors resolved, keys in its order: what the store keeps and a run is pinned to."""
     digest: str
+    """Of the content whatever the order of its keys."""
     input_schema: Mapping[str, Json]
     """What the tool publishes: JSON Schema 2020-12, ``type: object``, ``additionalProperties: false``."""
     output_schema: Mapping[str, Json] | None

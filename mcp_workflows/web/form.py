@@ -1,4 +1,4 @@
-"""An author's JSON Schema as fields to fill in, and what was filled in as JSON again.
+"""What a person fills in on the page, and what was filled in as JSON again.
 
 What a field cannot show, objects and lists in lists, is entered as JSON. What a person typed is never lost: a form that is
 shown again holds it, with what is wrong beside the field.
@@ -10,12 +10,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
+from mcp_workflows.asking.fields import Field, as_json, fields_of
+from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.program import Json
 from mcp_workflows.definition.violations import violations
-
-Kind = Literal["text", "lines", "choice", "choices", "yes_no", "number", "integer", "json"]
 
 PREFIX: Final = "form."
 """Begins the names of the author's fields in the page."""
@@ -27,24 +27,16 @@ _YES, _NO = "yes", "no"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    value: str
-    label: str
+class Entry:
+    """One field. ``given`` is what was typed or chosen, ``error`` what is wrong with it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One thing to fill in. ``given`` is what was typed or chosen, ``error`` what is wrong with it."""
-
-    name: str
-    label: str
-    kind: Kind
-    required: bool
-    help: str | None = None
-    input_type: str = "text"
-    choices: tuple[Choice, ...] = ()
+    field: Field
     given: tuple[str, ...] = ()
     error: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.field.name
 
     @property
     def key(self) -> str:
@@ -59,18 +51,45 @@ class Field:
     def value(self) -> str:
         return self.given[0] if self.given else ""
 
+    @property
+    def choices(self) -> Mapping[str, str]:
+        """What a person reads, by what stands for it in the page."""
+        if self.field.kind == "yes_no":
+            return {_YES: "Yes", _NO: "No"}
+        return {as_json(choice.value): choice.title for choice in self.field.choices}
+
+    @property
+    def is_long(self) -> bool:
+        media_type, longest = self.field.rules.get("contentMediaType"), self.field.rules.get("maxLength")
+        long = isinstance(longest, int | float) and longest >= LINES_FROM
+        return self.field.kind == "text" and (long or str(media_type).startswith("text/"))
+
+    @property
+    def input_type(self) -> str:
+        return _TYPES.get(str(self.field.rules.get("format")), "text") if self.field.kind == "text" else "text"
+
+    @property
+    def help(self) -> str | None:
+        said = [self.field.description] if self.field.description else []
+        if self.field.kind in ("integer", "number"):
+            what = "A whole number" if self.field.kind == "integer" else "A number"
+            said.append(f"{what}, {self.field.bounds}." if self.field.bounds else f"{what}.")
+        if self.field.kind == "other":
+            said.append("To be written as JSON.")
+        return " ".join(said) or None
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields, and what is wrong with no field in particular."""
+    """The entries, and what is wrong with none in particular."""
 
     schema: Mapping[str, Any]
-    fields: tuple[Field, ...]
+    entries: tuple[Entry, ...]
     errors: tuple[str, ...] = ()
 
     @property
     def is_wrong(self) -> bool:
-        return bool(self.errors) or any(one.error for one in self.fields)
+        return bool(self.errors) or any(one.error for one in self.entries)
 
 
 @dataclass(slots=True)
@@ -79,18 +98,16 @@ class _Reading:
     errors: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def form_of(answer_schema: Mapping[str, Any]) -> Form:
+def form_of(wait: Waiting) -> Form:
     """The author's part of what answers an approval, with the defaults filled in."""
-    schema = cast("Mapping[str, Any]", answer_schema.get("properties", {}).get("form", {}))
-    properties = cast("Mapping[str, Any]", schema.get("properties", {}))
-    required = cast("Sequence[str]", schema.get("required", ()))
-    return Form(schema, tuple(_field(name, inner, name in required) for name, inner in properties.items()))
+    schema = cast("Mapping[str, Any]", (wait.schema or {}).get("properties", {}).get("form", {}))
+    return Form(schema, tuple(Entry(one, given=_preset(one)) for one in fields_of(wait)))
 
 
 def filled_in(form: Form, given: Mapping[str, Sequence[str]]) -> tuple[Form, Json]:
     """The form with what a person entered, and the JSON that it means, if nothing is wrong with it."""
     reading = _Reading()
-    entered = tuple(replace(one, given=tuple(given.get(one.key, ()))) for one in form.fields)
+    entered = tuple(replace(one, given=tuple(given.get(one.key, ()))) for one in form.entries)
     for one in entered:
         _read(one, reading)
     general: list[str] = []
@@ -105,96 +122,46 @@ def filled_in(form: Form, given: Mapping[str, Sequence[str]]) -> tuple[Form, Jso
     return Form(form.schema, told, tuple(general)), reading.values
 
 
-def _field(name: str, schema: Any, required: bool) -> Field:
-    rules: Mapping[str, Any] = cast("Mapping[str, Any]", schema) if isinstance(schema, Mapping) else {}
-    label = str(rules.get("title") or name.replace("_", " ").replace("-", " ").capitalize())
-    kind, choices = _kind(rules)
-    made = Field(name, label, kind, required, _help(rules, kind), _TYPES.get(str(rules.get("format")), "text"), choices)
-    return replace(made, given=_shown(made, rules["default"])) if "default" in rules else made
-
-
-def _kind(rules: Mapping[str, Any]) -> tuple[Kind, tuple[Choice, ...]]:
-    if isinstance(rules.get("enum"), list):
-        return "choice", _choices(rules["enum"])
-    match rules.get("type"):
-        case "boolean":
-            return "yes_no", (Choice(_YES, "Yes"), Choice(_NO, "No"))
-        case "integer":
-            return "integer", ()
-        case "number":
-            return "number", ()
-        case "string":
-            long = rules.get("maxLength", 0) >= LINES_FROM or str(rules.get("contentMediaType", "")).startswith("text/")
-            return ("lines" if long else "text"), ()
-        case "array" if isinstance(values := _items(rules).get("enum"), list):
-            return "choices", _choices(cast("list[Any]", values))
-        case _:
-            return "json", ()
-
-
-def _items(rules: Mapping[str, Any]) -> Mapping[str, Any]:
-    items = rules.get("items")
-    return cast("Mapping[str, Any]", items) if isinstance(items, Mapping) else {}
-
-
-def _choices(values: list[Any]) -> tuple[Choice, ...]:
-    """A choice is known by its place, as values of different types may read alike."""
-    return tuple(Choice(json.dumps(value), value if isinstance(value, str) else json.dumps(value)) for value in values)
-
-
-def _help(rules: Mapping[str, Any], kind: Kind) -> str | None:
-    said = [str(rules["description"])] if "description" in rules else []
-    if kind in ("integer", "number"):
-        low, high = rules.get("minimum"), rules.get("maximum")
-        bounds = [f"at least {low}"] if low is not None else []
-        bounds += [f"at most {high}"] if high is not None else []
-        said += [
-            f"{'A whole number' if kind == 'integer' else 'A number'}{', ' if bounds else ''}{' and '.join(bounds)}."
-        ]
-    if kind == "json":
-        said.append("To be written as JSON.")
-    return " ".join(said) or None
-
-
-def _shown(one: Field, value: Any) -> tuple[str, ...]:
-    match one.kind:
+def _preset(field: Field) -> tuple[str, ...]:
+    if "default" not in field.rules:
+        return ()
+    default = field.rules["default"]
+    match field.kind:
         case "yes_no":
-            return (_YES if value else _NO,)
-        case "choice":
-            return (json.dumps(value),)
+            return (_YES if default else _NO,)
         case "choices":
-            return tuple(map(json.dumps, cast("list[Any]", value))) if isinstance(value, list) else ()
-        case "text" | "lines" if isinstance(value, str):
-            return (value,)
+            return tuple(map(as_json, cast("list[Json]", default))) if isinstance(default, list) else ()
+        case "text" if isinstance(default, str):
+            return (default,)
         case _:
-            return (json.dumps(value, ensure_ascii=False),)
+            return (as_json(default),)
 
 
-def _read(one: Field, reading: _Reading) -> None:
+def _read(one: Entry, reading: _Reading) -> None:
     """What was left empty is left out; what cannot be read is an error of its own."""
-    if one.kind == "choices":
-        if one.given or one.required:
-            reading.values[one.name] = [json.loads(value) for value in one.given if _is_choice(one, value)]
+    if one.field.kind == "choices":
+        if one.given or one.field.required:
+            reading.values[one.name] = [json.loads(value) for value in one.given if value in one.choices]
         return
     text = one.value.replace("\r\n", "\n")
     if text.strip():
         _read_text(one, text, reading)
 
 
-def _read_text(one: Field, text: str, reading: _Reading) -> None:
-    match one.kind:
+def _read_text(one: Entry, text: str, reading: _Reading) -> None:
+    match one.field.kind:
         case "yes_no" if text in (_YES, _NO):
             reading.values[one.name] = text == _YES
-        case "choice" if _is_choice(one, text):
+        case "choice" if text in one.choices:
             reading.values[one.name] = json.loads(text)
         case "integer" if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", text):
             reading.values[one.name] = int(text)
         case "number" if re.fullmatch(r"\s*[+-]?([0-9]{1,18}([.,][0-9]{1,18})?|[.,][0-9]{1,18})\s*", text):
             number = text.strip().replace(",", ".")
             reading.values[one.name] = float(number) if "." in number else int(number)
-        case "text" | "lines":
+        case "text":
             reading.values[one.name] = text
-        case "json":
+        case "other":
             try:
                 reading.values[one.name] = json.loads(text)
             except (ValueError, RecursionError):
@@ -205,10 +172,6 @@ def _read_text(one: Field, text: str, reading: _Reading) -> None:
             reading.errors[one.name] = "Write a number, such as 2.5."
         case _:
             reading.errors[one.name] = "Choose one of these."
-
-
-def _is_choice(one: Field, value: str) -> bool:
-    return any(choice.value == value for choice in one.choices)
 
 
 def _in_words(rest: str) -> str:

@@ -146,7 +146,7 @@ class Pages:
     def _shown(self, visit: _Visit, asking: Asking, *, late: bool = False) -> Response:
         if asking.answer is None:
             assert asking.wait is not None
-            return self._ask(visit, asking, form_of(asking.wait.schema or {}))
+            return self._ask(visit, asking, form_of(asking.wait))
         body: Mapping[str, Any] = asking.answer.body
         return self._render(
             "decided.html", 409 if late else 200, asking=asking, answer=asking.answer,
@@ -169,7 +169,7 @@ class Pages:
         asking = await self._asking(visit)
         if asking.answer is not None or asking.wait is None:
             return self._shown(visit, asking, late=True)
-        form, note, decision = form_of(asking.wait.schema or {}), _text(given, "note").strip(), _text(given, "decision")
+        form, note, decision = form_of(asking.wait), _text(given, "note").strip(), _text(given, "decision")
         form, data = filled_in(form, {key: _texts(given, key) for key in given if key.startswith(PREFIX)})
         if not self._is_ours(visit, given):
             return self._ask(visit, asking, form, note=note, errors=["The page was too old. Please decide again."])
@@ -178,7 +178,7 @@ class Pages:
         if decision == "approved" and form.is_wrong:
             return self._ask(visit, asking, form, note=note)
         answer: dict[str, Json] = {"decision": decision} | ({"note": note} if note else {})
-        if decision == "approved" and form.fields:
+        if decision == "approved" and form.entries:
             answer["form"] = data
         try:
             await self._runs.answer(

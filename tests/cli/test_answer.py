@@ -113,6 +113,43 @@ def test_a_person_at_a_terminal_is_asked_for_each_field(asking: tuple[Place, str
     }
 
 
+ORDER = """\
+name: order
+description: Asks what to order.
+steps:
+  - id: what
+    approval:
+      message: What shall it be?
+      form:
+        required: [size]
+        properties:
+          size: {title: Size, oneOf: [{const: 1, title: Small}, {const: 2, title: Large}]}
+          extras: {type: array, items: {enum: [milk, sugar]}}
+          cups: {type: integer, minimum: 1, maximum: 9, default: 1}
+          code: {type: string}
+output: ${steps.what.output.form}
+"""
+
+
+def test_what_will_not_do_is_asked_again_and_choices_are_made_by_their_titles(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+):
+    place.define("order", ORDER)
+    with place.server():
+        run_id = place.call("run", "order", "--detach").stdout.strip()
+        needing = (place.call("runs", "--status", "needs_input", "--json").json["runs"] for _ in range(100))
+        assert next((runs for runs in needing if runs), None)
+        monkeypatch.setattr("mcp_workflows.cli.answer.at_terminal", lambda: True)
+        typed = ["y", "huge", "milk, sugar", "12", "007", "large", "", "3", "", ""]
+        told = place.call("signal", run_id, "what", "--watch", stdin="\n".join(typed) + "\n")
+    assert told.code == 0, told.stderr
+    assert "form: size (one of Small | Large, required)" in told.stderr
+    assert "form: cups (integer, at least 1 and at most 9, default 1)" in told.stderr
+    assert "form.cups: 12 is too large, expected at most 9." in told.stderr
+    result = place.call("show", run_id, "--json").json["result"]
+    assert result == {"size": 2, "extras": ["milk", "sugar"], "cups": 3, "code": "007"}
+
+
 def test_who_is_asked_and_does_not_want_to_decide_leaves_the_run_as_it_is(
     asking: tuple[Place, str], monkeypatch: pytest.MonkeyPatch
 ):

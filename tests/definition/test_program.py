@@ -326,6 +326,14 @@ class TestContent:
         rendered = [json.dumps(body.render({})) for body in bodies if body is not None]
         assert rendered == ['{"a": 2, "b": 1}'] * 2
 
+    def test_people_are_asked_in_the_author_s_order_though_order_is_no_part_of_it(self) -> None:
+        asks = "input: {properties: {zip: {type: string}, city: {type: string}}}\nsteps: [{set: {a: 1}}]"
+        sorted_ = "input: {properties: {city: {type: string}, zip: {type: string}}}\nsteps: [{set: {a: 1}}]"
+        definition = load(asks)
+        again = load_text(definition.content, "a version 1")
+        assert list(cast("dict[str, Any]", again.input_schema["properties"])) == ["zip", "city"]
+        assert again.digest == definition.digest == load(sorted_).digest
+
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(

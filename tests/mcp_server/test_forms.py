@@ -24,7 +24,8 @@ WAITING = view(RunStatus.WAITING)
 
 
 def approval(**properties: Any) -> Waiting:
-    form = published({"properties": properties, "required": [name for name in properties if name.startswith("must")]})
+    required = [name for name in properties if name.startswith("must")]
+    form = published({"properties": properties, "required": required})
     return Waiting("approval", "agree", "agree", "person", "Agreed?", answer_schema(form))
 
 
@@ -61,7 +62,14 @@ def asked(wait: Waiting) -> dict[str, Any]:
             {"type": "array", "items": {"anyOf": [{"const": "a", "title": "A"}]}},
         ),
         ({"type": "string", "oneOf": [{"const": "a"}, {"pattern": "^b"}]}, {"type": "string"}),
-        ({"type": "integer", "oneOf": [{"const": 1, "title": "One"}]}, {"type": "integer"}),
+        (
+            {"type": "integer", "oneOf": [{"const": 1, "title": "One"}], "default": 1},
+            {"type": "string", "oneOf": [{"const": "1", "title": "One"}], "default": "1"},
+        ),
+        (
+            {"enum": ["1", 1], "default": 1},
+            {"type": "string", "oneOf": [{"const": '"1"', "title": "1"}, {"const": "1", "title": "1"}], "default": "1"},
+        ),
     ],
 )
 def test_what_forms_can_show_is_shown_and_the_rest_is_left_to_the_check(schema: Any, shown: Any) -> None:
@@ -73,8 +81,6 @@ def test_what_forms_can_show_is_shown_and_the_rest_is_left_to_the_check(schema: 
     [
         ({"type": "array", "items": {"type": "string"}}, '["a"]', ["a"]),
         ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1}', {"a": 1}),
-        ({"type": "integer", "enum": [1, 2]}, "2", 2),
-        ({"type": "array", "items": {"anyOf": [{"const": 1, "title": "One"}]}}, "[1]", [1]),
         ({"const": 7}, "7", 7),
         ({}, "no JSON", "no JSON"),
         ({"type": "array"}, "[" * 100_000, "[" * 100_000),
@@ -89,6 +95,26 @@ def test_what_no_form_can_show_is_asked_for_as_json(schema: Any, typed: str, mea
     assert shown["description"].startswith("JSON: {")
     answer = answered(wait, {"decision": "approved", "field": typed})
     assert answer == {"decision": "approved", **({} if meant is None else {"form": {"field": meant}})}
+
+
+@pytest.mark.parametrize(
+    ("schema", "chosen", "meant"),
+    [
+        ({"type": "integer", "enum": [1, 2]}, "2", 2),
+        ({"type": "integer", "enum": [1, 2]}, 2, 2),
+        ({"enum": ["1", 1]}, '"1"', "1"),
+        ({"enum": ["1", 1]}, "1", 1),
+        ({"enum": ["a", "b"]}, "c", "c"),
+        ({"type": "array", "items": {"anyOf": [{"const": 1, "title": "One"}]}}, ["1"], [1]),
+        ({"type": "array", "items": {"anyOf": [{"const": 1, "title": "One"}]}}, "[1]", [1]),
+    ],
+)
+def test_a_choice_of_anything_is_made_among_texts_and_read_as_what_it_stands_for(
+    schema: Any, chosen: Any, meant: Any
+) -> None:
+    wait = approval(field=schema)
+    assert "JSON" not in str(asked(wait)["properties"]["field"])
+    assert answered(wait, {"decision": "approved", "field": chosen})["form"] == {"field": meant}
 
 
 def test_names_that_the_answer_has_itself_make_way() -> None:

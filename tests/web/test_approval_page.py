@@ -282,3 +282,32 @@ async def test_from_another_site_the_page_asks_itself_again_so_that_the_browser_
         page = await client.get(url, headers={"Sec-Fetch-Site": "cross-site"})
         assert 'http-equiv="refresh" content="0"' in page.text
         assert heading(await client.get(url, headers={"Sec-Fetch-Site": "same-origin"})) == "Who are you?"
+
+
+CHOICES = """
+name: order
+description: Asks what to order.
+mcp: {wait: 20s}
+steps:
+  - id: what
+    approval:
+      message: What shall it be?
+      form:
+        required: [size]
+        properties:
+          size: {title: Size, oneOf: [{const: 1, title: Small}, {const: 2, title: Large}]}
+          extras: {type: array, items: {enum: [milk, sugar]}}
+output: {decision: "${steps.what.output}"}
+"""
+
+
+async def test_choices_are_shown_by_their_titles_and_read_as_what_they_stand_for(tmp_path: Path) -> None:
+    async with desk(tmp_path, text=CHOICES) as at, visitor() as client:
+        run_id, url = await at.asked("order")
+        page = await client.get(url)
+        assert "To be written as JSON." not in page.text
+        assert re.findall(r"<span>(.*?)</span></label>", page.text) == ["Small", "Large", "milk", "sugar"]
+        wrong = await decide(client, url, decision="approved", **{"form.size": "3"})
+        assert "Choose one of these." in wrong.text
+        await decide(client, url, decision="approved", **{"form.size": "2", "form.extras": '"milk"'})
+        assert (await at.result(run_id))["decision"]["form"] == {"size": 2, "extras": ["milk"]}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
+from mcp_workflows.asking.fields import Choice, Field, Kind, as_json, fields_of
 from mcp_workflows.asking.resuming import correctable
 from mcp_workflows.asking.waiting import DECISIONS, Waiting
 from mcp_workflows.definition.input_schema import check_json
@@ -24,18 +25,19 @@ from mcp_workflows.runtime.views import RunView
 _LONGEST = 2000
 _SHOWN_OF_A_SCHEMA = 300
 _FORMATS: Final = frozenset({"date", "date-time", "email", "uri"})
-_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "string": ("minLength", "maxLength"),
+_TYPES: Final[Mapping[Kind, str]] = {"text": "string", "number": "number", "integer": "integer", "yes_no": "boolean"}
+_WORDS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "text": ("minLength", "maxLength"),
     "number": ("minimum", "maximum"),
     "integer": ("minimum", "maximum"),
-    "boolean": (),
+    "yes_no": (),
 }
-"""The keywords that forms know, by type; what else a schema says is checked when the answer is there."""
-_DEFAULTS: Final[Mapping[str, type | tuple[type, ...]]] = {
-    "string": str,
+"""The keywords that forms know, by kind; what else a schema says is checked when the answer is there."""
+_DEFAULTS: Final[Mapping[Kind, type | tuple[type, ...]]] = {
+    "text": str,
     "number": (int, float),
     "integer": int,
-    "boolean": bool,
+    "yes_no": bool,
 }
 
 
@@ -46,24 +48,6 @@ class Question:
     key: str
     message: str
     schema: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    name: str
-    schema: Mapping[str, Json]
-    required: bool
-    shown: dict[str, Any] | None
-    """How a client shows it; ``None``: as JSON."""
-
-    def asked(self) -> dict[str, Any]:
-        return self.shown if self.shown is not None else _as_json(self.schema)
-
-    def read(self, value: Any) -> Any:
-        """The value as it was meant. What was left empty is ``None``, if it may be."""
-        if isinstance(value, str) and not value.strip() and not (self.required and self.shown):
-            return None
-        return _from_json(value) if self.shown is None else value
 
 
 def question(view: RunView, wait: Waiting, refused: str | None = None) -> Question:
@@ -77,7 +61,7 @@ def question(view: RunView, wait: Waiting, refused: str | None = None) -> Questi
         properties["decision"] = {"type": "string", "title": "Decision", "enum": list(DECISIONS)}
         required.append("decision")
     for key, field in _fields(wait).items():
-        properties[key] = field.asked()
+        properties[key] = _shown(field) or _in_json(field)
         if field.required and "default" not in properties[key]:
             required.append(key)
     if wait.kind == "approval":
@@ -90,7 +74,7 @@ def answered(wait: Waiting, content: Mapping[str, Any]) -> Json:
     """The answer that a filled-in form gives. What the form did not ask for is passed over."""
     filled: dict[str, Any] = {}
     for key, field in _fields(wait).items():
-        value = field.read(content.get(key))
+        value = _read(field, content.get(key))
         if value is not None:
             filled[field.name] = value
     if wait.kind == "signal":
@@ -101,82 +85,99 @@ def answered(wait: Waiting, content: Mapping[str, Any]) -> Json:
     return answer
 
 
-def _fields(wait: Waiting) -> dict[str, _Field]:
+def _fields(wait: Waiting) -> dict[str, Field]:
     """What is to be filled in, by the key that it has in the form: flat, so that a name may have to make way."""
-    properties: Mapping[str, Any] = {}
-    schema: Mapping[str, Any] = wait.schema or {}
-    taken: set[str] = set()
-    if wait.kind == "approval":
-        taken = {"decision", "note"}
-        schema = schema.get("properties", {}).get("form", {})
-    elif wait.schema is None:
-        schema = {"properties": {"data": {"title": "Data", "type": "object"}}}
-    properties = cast("Mapping[str, Any]", schema.get("properties", {}))
-    required = cast("list[str]", schema.get("required", []))
-    fields: dict[str, _Field] = {}
-    for name, inner in properties.items():
-        key = name
+    if wait.kind == "signal" and wait.schema is None:
+        return {"data": Field("data", "other", False, {"title": "Data", "type": "object"})}
+    taken = {"decision", "note"} if wait.kind == "approval" else set[str]()
+    fields: dict[str, Field] = {}
+    for field in fields_of(wait):
+        key = field.name
         while key in taken:
             key = f"form_{key}"
         taken.add(key)
-        shape: Mapping[str, Json] = cast("Mapping[str, Json]", inner) if isinstance(inner, Mapping) else {}
-        fields[key] = _Field(name, shape, name in required, _shown(shape))
+        fields[key] = field
     return fields
 
 
-def _shown(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    kind = schema.get("type")
-    told = {word: schema[word] for word in ("title", "description") if isinstance(schema.get(word), str)}
-    if kind == "array":
-        items = schema.get("items")
-        choices = _choices(cast("Mapping[str, Any]", items), "anyOf") if isinstance(items, Mapping) else None
-        bounds = {word: schema[word] for word in ("minItems", "maxItems") if word in schema}
-        return None if choices is None else {"type": "array", **told, "items": choices, **bounds}
-    if not isinstance(kind, str) or kind not in _WORDS or "const" in schema:
-        return None
-    default = schema.get("default")
-    if isinstance(default, _DEFAULTS[kind]) and isinstance(default, bool) == (kind == "boolean"):
-        told["default"] = default
-    choices = _choices(schema, "oneOf")
-    if choices is not None or "enum" in schema:
-        return None if choices is None else {"type": "string", **choices, **told}
-    words = {word: schema[word] for word in _WORDS[kind] if word in schema}
-    if schema.get("format") in _FORMATS:
-        words["format"] = schema["format"]
-    return {"type": kind, **told, **words}
+def _shown(field: Field) -> dict[str, Any] | None:
+    """How a client shows it; ``None``: as JSON."""
+    told = {word: text for word, text in (("title", field.title), ("description", field.description)) if text}
+    match field.kind:
+        case "other":
+            return None
+        case "choices":
+            bounds = {word: field.rules[word] for word in ("minItems", "maxItems") if word in field.rules}
+            return {"type": "array", **told, "items": _choices(field, "anyOf"), **bounds}
+        case "choice":
+            return {**_choices(field, "oneOf"), **told, **_preset(field)}
+        case "text" | "number" | "integer" | "yes_no":
+            return {"type": _TYPES[field.kind], **told, **_default(field), **_words(field)}
 
 
-def _choices(schema: Mapping[str, Any], titled: str) -> dict[str, Any] | None:
+def _words(field: Field) -> dict[str, Any]:
+    words: dict[str, Any] = {word: field.rules[word] for word in _WORDS[field.kind] if word in field.rules}
+    return words | ({"format": field.rules["format"]} if field.rules.get("format") in _FORMATS else {})
+
+
+def _default(field: Field) -> dict[str, Any]:
+    default = field.rules.get("default")
+    fits = isinstance(default, _DEFAULTS[field.kind]) and isinstance(default, bool) == (field.kind == "yes_no")
+    return {"default": default} if fits else {}
+
+
+def _choices(field: Field, titled: str) -> dict[str, Any]:
     """``titled``: the keyword of choices that have titles, which forms know by another name in a list."""
-    if schema.get("type", "string") != "string":
+    told = [(text, choice.title) for text, choice in _by_text(field).items()]
+    if all(text == title for text, title in told):
+        return {"type": "string", "enum": [text for text, _ in told]}
+    choices = {titled: [{"const": text, "title": title} for text, title in told]}
+    return {"type": "string", **choices} if titled == "oneOf" else choices
+
+
+def _preset(field: Field) -> dict[str, str]:
+    """The choice that is made already, if one is."""
+    if "default" not in field.rules:
+        return {}
+    default = as_json(field.rules["default"])
+    made = [text for text, choice in _by_text(field).items() if as_json(choice.value) == default]
+    return {"default": made[0]} if made else {}
+
+
+def _by_text(field: Field) -> dict[str, Choice]:
+    """The choices by what stands for each, as forms know choices of texts alone."""
+    texts = all(isinstance(choice.value, str) for choice in field.choices)
+    return {str(choice.value) if texts else as_json(choice.value): choice for choice in field.choices}
+
+
+def _read(field: Field, value: Any) -> Any:
+    """The value as it was meant. What was left empty is ``None``, if it may be."""
+    if isinstance(value, str) and not value.strip() and not (field.required and field.kind != "other"):
         return None
-    choices = schema.get("enum")
-    if isinstance(choices, list):
-        texts = cast("list[Any]", choices)
-        return {"type": "string", "enum": texts} if all(isinstance(one, str) for one in texts) else None
-    ways = schema.get(titled)
-    told = [_titled(way) for way in cast("list[Any]", ways)] if isinstance(ways, list) else []
-    return None if not told or None in told else {titled: told}
+    match field.kind:
+        case "other":
+            return _from_json(value)
+        case "choice":
+            return _meant(field, value)
+        case "choices":
+            given = _from_json(value)
+            return [_meant(field, one) for one in cast("list[Any]", given)] if isinstance(given, list) else given
+        case _:
+            return value
 
 
-def _titled(way: Any) -> dict[str, str] | None:
-    if not isinstance(way, Mapping):
-        return None
-    shape = cast("Mapping[str, Any]", way)
-    value = shape.get("const")
-    title = shape.get("title", value)
-    return {"const": value, "title": title} if isinstance(value, str) and isinstance(title, str) else None
+def _meant(field: Field, value: Any) -> Any:
+    choice = _by_text(field).get(value) if isinstance(value, str) else None
+    return value if choice is None else choice.value
 
 
-def _as_json(schema: Mapping[str, Any]) -> dict[str, Any]:
-    described = schema.get("description")
-    title = schema.get("title")
-    shape = {word: value for word, value in schema.items() if word not in ("title", "description")}
-    said = f"JSON: {cut(json.dumps(shape, ensure_ascii=False), _SHOWN_OF_A_SCHEMA)}"
+def _in_json(field: Field) -> dict[str, Any]:
+    shape = {word: value for word, value in field.rules.items() if word not in ("title", "description")}
+    said = f"JSON: {cut(as_json(shape), _SHOWN_OF_A_SCHEMA)}"
     return {
         "type": "string",
-        **({"title": title} if isinstance(title, str) else {}),
-        "description": f"{described} {said}" if isinstance(described, str) else said,
+        **({"title": field.title} if field.title else {}),
+        "description": f"{field.description} {said}" if field.description else said,
     }
 
 
