@@ -65,6 +65,8 @@ async def run(
 async def _follow(app: App, view: RunView, *, quiet: bool, place: str) -> RunView:
     if view.joined and not quiet:
         remark(f"[dim]joined {view.run_id}: the same call had started it before[/]")
+    if view.stranded is not None and not quiet:
+        remark(f"[doubt]No server that is up can go on with it[/]: {escape(view.stranded)}")
     try:
         if quiet:
             return await wait_for_rest(app.runs, view.run_id)

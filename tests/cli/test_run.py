@@ -10,6 +10,13 @@ from mcp_workflows.samples.faults import Fault
 from tests.cli.place import TRIAL, Place
 
 ADA = '{"email": "ada@example.com"}'
+ORDER = """
+name: order
+description: Orders something and waits to be called.
+steps:
+  - id: ordered
+    http: {method: POST, url: "http://127.0.0.1:1/orders", json: {notify: "${callback_url}"}, callback: true}
+"""
 NO_MAILBOX = Fault("mail", "POST", "/messages", "answer", status=422, body={"error": "no mailbox"}, times=None)
 
 
@@ -99,6 +106,20 @@ def test_a_detached_run_begins_when_a_server_is_up(trial: Place):
     with trial.server():
         watched = trial.call("show", run_id, "--watch", "--json")
     assert (watched.code, watched.json["status"]) == (0, "completed")
+
+
+def test_a_run_that_waits_to_be_called_says_that_it_waits_for_a_server_over_http(trial: Place):
+    trial.define("order", ORDER)
+    process = trial.start("run", "order")
+    assert process.stderr is not None
+    while "No server that is up" not in (line := process.stderr.readline()):
+        assert line, "the run ended at once"
+    assert "its step ordered waits for a call" in line
+    process.send_signal(2)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "is safe. It goes on when a server is up" in stderr
+    assert trial.call("runs", "--json").json["runs"][0]["status"] == "pending"
 
 
 def test_ctrl_c_leaves_the_run_safe_and_says_how_it_goes_on(trial: Place):
