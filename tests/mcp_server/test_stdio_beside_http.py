@@ -77,7 +77,8 @@ steps:
 output: ${steps.ordered.output}
 """
 WORKFLOWS = {"held": HELD, "quick": QUICK, "ask": ASK, "nap": NAP, "order": ORDER}
-LEASE = 3.0
+LEASE = 6.0
+"""Seconds: short, and yet three looks fit into it on a busy machine."""
 NO_ADDRESS = (
     "No server that is up can go on with it: its step ordered waits for a call, and nobody can call this server: serve the "
     "same database with --http too, or set MCP_WORKFLOWS_PUBLIC_URL. Tell the user; it goes on by itself once one can."
