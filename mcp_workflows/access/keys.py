@@ -22,6 +22,8 @@ FRESH_SECONDS: Final = 600.0
 STALE_SECONDS: Final = 3600.0
 APART_SECONDS: Final = 10.0
 """Between two looks for keys that are not known: whoever sends made-up tokens must not have the issuer asked for each."""
+RETRY_SECONDS: Final = 1.0
+"""Between two looks while there are no keys that could be used."""
 _WELL_KNOWN = ("oauth-authorization-server", "openid-configuration")
 
 
@@ -43,10 +45,14 @@ class Keys:
 
     async def named(self, key_id: str | None) -> list[Jwk]:
         """The keys with this id; without an id the only one there is. Raises ``IdentityUnknown``."""
-        if self._age(self._fetched_at) >= FRESH_SECONDS:
+        if self._age(self._fetched_at) >= FRESH_SECONDS and (
+            self._has_rested or (not self._good and self._lock.locked())
+        ):
             await self._look()
+        if not self._good:
+            raise IdentityUnknown(self._trouble or f"The keys of {self._issuer} are not known yet.")
         found = self._find(key_id)
-        if not found and self._age(self._looked_at) >= APART_SECONDS:
+        if not found and (self._has_rested or self._lock.locked()):
             await self._look()
             found = self._find(key_id)
         return found
@@ -62,17 +68,26 @@ class Keys:
     def _age(self, at: float | None) -> float:
         return float("inf") if at is None else self._now() - at
 
+    @property
+    def _good(self) -> bool:
+        """The keys may be used, though the issuer may be away."""
+        return self._age(self._fetched_at) < STALE_SECONDS
+
+    @property
+    def _has_rested(self) -> bool:
+        """The issuer may be asked again."""
+        return self._age(self._looked_at) >= (APART_SECONDS if self._trouble is None or self._good else RETRY_SECONDS)
+
     async def _look(self) -> None:
-        """Fetch them, or wait for whoever is fetching them. Raises ``IdentityUnknown`` where none are good any more."""
+        """Fetch them, or wait for whoever is fetching them."""
         begun = self._looks
         async with self._lock:
             if self._looks == begun:
                 await self._fetch_anew()
                 self._looks += 1
-            if self._trouble is not None and self._age(self._fetched_at) >= STALE_SECONDS:
-                raise IdentityUnknown(self._trouble)
 
     async def _fetch_anew(self) -> None:
+        self._looked_at = self._now()  # so that others need not wait for this, as long as the keys are good
         try:
             self._keys, self._trouble = await self._fetch(), None
             self._fetched_at = self._now()

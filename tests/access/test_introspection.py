@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -119,3 +120,31 @@ async def test_while_the_issuer_does_not_answer_nobody_is_let_in_and_nothing_is_
 async def test_a_token_of_the_file_is_shown_to_nobody(issuer: Issuer, tokens: Introspection) -> None:
     assert await tokens.principal(new_token()) is None
     assert not issuer.service.made("/introspect")
+
+
+async def test_made_up_tokens_do_not_keep_the_issuer_from_those_that_were_good(
+    issuer: Issuer, tokens: Introspection, clock: Clock
+) -> None:
+    assert await tokens.principal("opaque") is not None
+    let_go, at_once, most = asyncio.Event(), 0, 0
+
+    async def answer(body: bytes) -> Answer:
+        nonlocal at_once, most
+        if b"made-up" not in body:
+            return Answer(body={"active": True, **issuer.claims()})
+        at_once += 1
+        most = max(most, at_once)
+        await let_go.wait()
+        at_once -= 1
+        return Answer(body={"active": False})
+
+    issuer.service.act("/introspect", answer)
+    made_up = [asyncio.create_task(tokens.principal(f"made-up {number}")) for number in range(300)]
+    await issuer.service.called("/introspect", 1 + 20)
+    clock.now += GOOD_FOR
+    assert await tokens.principal("opaque") is not None
+    let_go.set()
+    found = await asyncio.gather(*made_up, return_exceptions=True)
+    assert most == 20
+    assert [one for one in found if one is None] == [None] * 200
+    assert all(isinstance(one, IdentityUnknown) for one in found if one is not None)

@@ -13,7 +13,7 @@ import pytest
 
 from mcp_workflows.access.fetching import Server
 from mcp_workflows.access.jwt_tokens import JwtTokens
-from mcp_workflows.access.keys import APART_SECONDS, FRESH_SECONDS, STALE_SECONDS, Keys
+from mcp_workflows.access.keys import APART_SECONDS, FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Keys
 from mcp_workflows.errors import IdentityUnknown
 from tests.access.issuer import AUDIENCE, NOW, Issuer, jwk, key, part
 from tests.services.scripted import Answer, scripted
@@ -234,7 +234,8 @@ async def test_while_the_keys_cannot_be_fetched_nobody_is_let_in(
     with pytest.raises(IdentityUnknown):
         await tokens.principal(issuer.token())
     issuer.publish()
-    assert await tokens.principal(issuer.token()) is not None, "the next request tries again"
+    clock.seconds += RETRY_SECONDS
+    assert await tokens.principal(issuer.token()) is not None
 
 
 async def test_known_keys_are_good_for_an_hour_while_the_issuer_is_away(
@@ -249,11 +250,54 @@ async def test_known_keys_are_good_for_an_hour_while_the_issuer_is_away(
         await tokens.principal(issuer.token())
 
 
-async def test_metadata_of_another_issuer_is_not_believed(issuer: Issuer, tokens: JwtTokens) -> None:
+async def test_an_issuer_that_is_away_is_not_asked_for_each_token(
+    issuer: Issuer, tokens: JwtTokens, clock: Clock
+) -> None:
+    """Neither before its keys are known, when nobody is let in, nor after, when known keys are good and nobody waits."""
+    issuer.service.on("/keys", Answer(503))
+    for _ in range(50):
+        with pytest.raises(IdentityUnknown, match="answers 503"):
+            await tokens.principal(issuer.token())
+        clock.seconds += RETRY_SECONDS / 25
+    assert len(issuer.service.made("/keys")) == 2
+    issuer.publish()
+    clock.seconds += RETRY_SECONDS
+    assert await tokens.principal(issuer.token()) is not None
+    issuer.service.on("/keys", Answer(503))
+    clock.seconds += FRESH_SECONDS
+    for number in range(50):
+        assert await tokens.principal(issuer.token()) is not None
+        assert await tokens.principal(issuer.token(kid=f"made up {number}")) is None
+        clock.seconds += APART_SECONDS / 100
+    assert len(issuer.service.made("/keys")) == 4
+
+
+async def test_while_an_issuer_hangs_those_whose_key_is_known_do_not_wait(
+    issuer: Issuer, tokens: JwtTokens, clock: Clock
+) -> None:
+    assert await tokens.principal(issuer.token()) is not None
+    let_go = asyncio.Event()
+
+    async def hang(_body: bytes) -> Answer:
+        await let_go.wait()
+        return Answer(503)
+
+    issuer.service.act("/keys", hang)
+    clock.seconds += FRESH_SECONDS
+    first = asyncio.create_task(tokens.principal(issuer.token()))
+    await issuer.service.called("/keys", 2)
+    assert await tokens.principal(issuer.token()) is not None
+    assert not first.done()
+    let_go.set()
+    assert await first is not None
+
+
+async def test_metadata_of_another_issuer_is_not_believed(issuer: Issuer, tokens: JwtTokens, clock: Clock) -> None:
     told = {"issuer": "https://evil.example", "jwks_uri": f"{issuer.name}/keys"}
     issuer.service.on("/.well-known/oauth-authorization-server", Answer(body=told))
     issuer.service.on("/.well-known/openid-configuration", Answer(404))
     with pytest.raises(IdentityUnknown):
         await tokens.principal(issuer.token())
+    clock.seconds += RETRY_SECONDS
     issuer.service.on("/.well-known/openid-configuration", Answer(body={**told, "issuer": issuer.name}))
     assert await tokens.principal(issuer.token()) is not None
