@@ -83,5 +83,18 @@ def answer_schema(form: Mapping[str, Json] | None) -> dict[str, Json]:
         "note": {"type": "string"},
     }
     if form is not None:
-        properties["form"] = dict(form)
+        properties["form"] = _moved(form, "properties/form")
     return {"type": "object", "required": ["decision"], "properties": properties}
+
+
+def _moved(schema: Json, place: str) -> Json:
+    """A schema that stood for itself, and stands at ``place`` of another: its references lead into itself as before."""
+    if isinstance(schema, list):
+        return [_moved(one, place) for one in cast("list[Json]", schema)]
+    if not isinstance(schema, Mapping):
+        return schema
+    moved = {name: _moved(inner, place) for name, inner in cast("Mapping[str, Json]", schema).items()}
+    reference = moved.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/"):
+        moved["$ref"] = f"#/{place}{reference[1:]}"
+    return moved

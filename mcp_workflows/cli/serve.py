@@ -64,7 +64,8 @@ async def serve(
     if address is None:
         async with open_app(settings) as app:
             spare_collector()
-            await serve_stdio(_server(app, Ways(app.settings.database_option, ends_with_client=True)), stop=stop)
+            ways = Ways(app.settings.database_option, ends_with_client=True)
+            await serve_stdio(_server(app, ways, _rate(settings)), stop=stop)
         return Exit.DONE
     # The address is taken first: a run that goes on at once may tell a service where to call.
     with closing(listen(*address, authenticated=settings.authenticates)) as listener:
@@ -72,15 +73,16 @@ async def serve(
         async with open_app(settings, served_at=served_at) as app, _authentication(settings, served_at) as who:
             spare_collector()
             links = Links(app.runs.key(LINKS_PURPOSE), settings.public_url or served_at)
+            rate = _rate(settings)
             await serve_http(
-                _server(app, Ways(app.settings.database_option, links)),
+                _server(app, Ways(app.settings.database_option, links), rate),
                 *address,
                 stop=stop,
                 allowed_hosts=settings.server_allowed_hosts,
                 allowed_origins=settings.server_allowed_origins,
                 public_host=settings.public_host,
                 authentication=who,
-                pages=Pages(app.runs, links, who and who.verifier, utc_now).app(),
+                pages=Pages(app.runs, links, who and who.verifier, utc_now, rate).app(),
                 listener=listener,
                 bounds=Bounds(most=min(settings.max_connections, room_beside(settings.max_attempts + _FILES))),
                 listening=lambda url: _welcome(app, url, stderr()),
@@ -88,12 +90,15 @@ async def serve(
     return Exit.DONE
 
 
-def _server(app: App, ways: Ways) -> WorkflowServer:
-    per_minute = app.settings.max_calls_per_minute
+def _rate(settings: Settings) -> Rate | None:
+    return Rate(settings.max_calls_per_minute) if settings.max_calls_per_minute else None
+
+
+def _server(app: App, ways: Ways, rate: Rate | None) -> WorkflowServer:
     return WorkflowServer(
         app.runs,
         ways=ways,
-        rate=Rate(per_minute) if per_minute else None,
+        rate=rate,
         max_tools=app.settings.max_tools,
         tool_prefix=app.settings.tool_prefix,
         authoring=Authoring(app.catalog, app.settings.authoring_folder) if app.settings.authoring else None,

@@ -17,8 +17,12 @@ from mcp_workflows.access.rate import Rate
 from mcp_workflows.mcp_server.caller import Caller, caller_of
 from mcp_workflows.mcp_server.views import refusals
 
-_UNCOUNTED = frozenset({"initialize", "ping", "server/discover", "tools/list", "tools/call"})
-"""What every connection begins with; and the tools, which are counted where they can be refused in words."""
+_BEGINNINGS = frozenset({"initialize", "ping", "server/discover", "tools/list"})
+"""What every connection begins with: counted for itself, so that a client that may not call now can connect."""
+_BEGINNINGS_EACH = 10
+"""So many beginnings for each call that is allowed."""
+_CALL = "tools/call"
+"""Counted where it can be refused in words."""
 _CHANGING = frozenset({"tasks/update", "tasks/cancel"})
 
 
@@ -27,11 +31,12 @@ class Gate:
 
     def __init__(self, rate: Rate | None) -> None:
         self._rate = rate
+        self._beginnings = rate and Rate(rate.per_minute * _BEGINNINGS_EACH)
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.request_id is not None and ctx.method not in _UNCOUNTED:
+        if ctx.request_id is not None and ctx.method != _CALL:
             caller = caller_of(ctx)
-            refused = self.too_many(caller)
+            refused = _too_many(self._beginnings if ctx.method in _BEGINNINGS else self._rate, caller)
             if refused is None and ctx.method in _CHANGING and not caller.may_act:
                 refused = refusals.may_not(caller.actor, "change runs", RUN)
             if refused is not None:
@@ -40,7 +45,11 @@ class Gate:
 
     def too_many(self, caller: Caller) -> str | None:
         """Why this call of a tool is one too many."""
-        if self._rate is None:
-            return None
-        seconds = self._rate.wait(caller.actor, asyncio.get_running_loop().time())
-        return refusals.too_many(self._rate.per_minute, seconds) if seconds else None
+        return _too_many(self._rate, caller)
+
+
+def _too_many(rate: Rate | None, caller: Caller) -> str | None:
+    if rate is None:
+        return None
+    seconds = rate.wait(caller.actor, asyncio.get_running_loop().time())
+    return refusals.too_many(rate.per_minute, seconds) if seconds else None

@@ -14,8 +14,10 @@ from typing import Any, Final, cast
 
 from mcp_workflows.asking.fields import Field, as_json, fields_of
 from mcp_workflows.asking.waiting import Waiting
+from mcp_workflows.definition.input_schema import check_json
 from mcp_workflows.definition.program import Json
 from mcp_workflows.definition.violations import violations
+from mcp_workflows.errors import InputRefused
 
 PREFIX: Final = "form."
 """Begins the names of the author's fields in the page."""
@@ -112,7 +114,8 @@ def filled_in(form: Form, given: Mapping[str, Sequence[str]]) -> tuple[Form, Jso
         _read(one, reading)
     general: list[str] = []
     names = sorted((one.name for one in entered), key=len, reverse=True)
-    for line in violations({"type": "object", **form.schema}, reading.values):
+    for line in _wrong(form, reading.values):
+        line = line.removeprefix("form.")
         name = next((name for name in names if re.match(re.escape(name) + r"[:.\[]", line)), None)
         if name is None:
             general.append(line)
@@ -120,6 +123,16 @@ def filled_in(form: Form, given: Mapping[str, Sequence[str]]) -> tuple[Form, Jso
             reading.errors[name] = _in_words(line[len(name) :])
     told = tuple(replace(one, error=reading.errors.get(one.name)) for one in entered)
     return Form(form.schema, told, tuple(general)), reading.values
+
+
+def _wrong(form: Form, values: Json) -> list[str]:
+    """What is wrong with the values, at the place in an answer to which the references of the schema lead."""
+    answer: Json = {"form": values}
+    try:
+        check_json(answer)
+        return violations({"properties": {"form": {"type": "object", **form.schema}}}, answer)
+    except InputRefused as refused:
+        return [str(refused)]
 
 
 def _preset(field: Field) -> tuple[str, ...]:

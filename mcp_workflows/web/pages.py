@@ -7,6 +7,9 @@ lets none run.
 
 from __future__ import annotations
 
+import asyncio
+import hmac
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +24,7 @@ from starlette.routing import Route
 
 from mcp_workflows.access.links import Asked, Links
 from mcp_workflows.access.principal import APPROVE
+from mcp_workflows.access.rate import Rate
 from mcp_workflows.access.verifying import Verifier
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Json
@@ -37,6 +41,8 @@ ANYBODY = "web:local"
 """Who decided, where nobody has to say who they are."""
 MAX_BYTES = 1 << 20
 MAX_FIELDS = 1000
+LOGINS_PER_MINUTE = 20
+"""Tokens that may be tried from one address on one link."""
 _LONGEST_TOKEN = 16 * 1024
 
 
@@ -58,12 +64,16 @@ class _Turned(Exception):
 
 
 class Pages:
-    """``verifier`` reads people's tokens, if they need any."""
+    """``verifier`` reads people's tokens, if they need any; ``rate`` is how often each may ask."""
 
-    def __init__(self, runs: Runs, links: Links, verifier: Verifier | None, clock: Clock) -> None:
+    def __init__(
+        self, runs: Runs, links: Links, verifier: Verifier | None, clock: Clock, rate: Rate | None = None
+    ) -> None:
         self._runs = runs
         self._links = links
         self._verifier = verifier
+        self._rate = rate
+        self._logins = Rate(LOGINS_PER_MINUTE)
         self._sessions = Sessions(runs.key(PURPOSE))
         self._clock = clock
         self._render = Renderer()
@@ -127,7 +137,15 @@ class Pages:
         if APPROVE not in principal.scopes:
             text = f"The token of {principal.actor} does not allow to decide: it lacks the scope {APPROVE}."
             raise _Turned(self._refused("You may not decide this", text, 403, leave=True))
+        self._count(self._rate, principal.actor)
         return _Visit(link, asked, principal.actor, cookie)
+
+    def _count(self, rate: Rate | None, who: str) -> None:
+        seconds = 0 if rate is None else math.ceil(rate.wait(who, asyncio.get_running_loop().time()))
+        if seconds:
+            response = self._refused("Too often", f"Please try again in {seconds} seconds.", 429)
+            response.headers["Retry-After"] = str(seconds)
+            raise _Turned(response)
 
     async def _asking(self, visit: _Visit) -> Asking:
         """What is asked, if this person is to see it."""
@@ -194,6 +212,7 @@ class Pages:
         link, token = str(request.path_params["token"]), _text(form, "token").strip()
         if self._links.read(link) is None or self._verifier is None:
             return self._gone()
+        self._count(self._logins, f"{request.client.host if request.client else ''} {link}")
         known = self._verifier.principal(token) if token and token.isascii() and len(token) <= _LONGEST_TOKEN else None
         if known is None or await known is None:
             return self._login_page("This token is not known here, or is not valid any more.")
@@ -208,7 +227,10 @@ class Pages:
         return response
 
     def _logout(self, request: Request) -> Response:
-        response = RedirectResponse(str(request.path_params["token"]), 303)
+        link = str(request.path_params["token"])
+        if self._links.read(link) is None:
+            return self._gone()  # and leads nowhere else
+        response = RedirectResponse(link, 303)
         response.delete_cookie(
             COOKIE, path=self._links.path, secure=self._links.secure, httponly=True, samesite="strict"
         )
@@ -218,7 +240,9 @@ class Pages:
         return self._sessions.form_token(link, cookie)
 
     def _is_ours(self, visit: _Visit, given: FormData) -> bool:
-        return _text(given, "form_token") == self._form_token(visit.link, visit.cookie)
+        return hmac.compare_digest(
+            _text(given, "form_token").encode(), self._form_token(visit.link, visit.cookie).encode()
+        )
 
     def _login_page(self, error: str | None = None) -> Response:
         return self._render("login.html", 401, error=error)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 
 from mcp_workflows.access.links import PURPOSE, Links
+from mcp_workflows.access.rate import Rate
 from mcp_workflows.clock import utc_now
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.transport.http import base_url, listen, serve_http
@@ -65,9 +66,9 @@ class Desk:
     base: str
     links: Links
 
-    async def asked(self, workflow: str = "refund_customer") -> tuple[str, str]:
+    async def asked(self, workflow: str = "refund_customer", order: str = "o1") -> tuple[str, str]:
         """A run that waits for its person, and the link to the page."""
-        given = {"order": "o1"} if workflow == "refund_customer" else {}
+        given = {"order": order} if workflow == "refund_customer" else {}
         view = await self.here.app.runs.start(workflow, given, actor="anna", idempotency_key=None)
         view = await self.here.app.runs.wait(view.run_id, actor=None, seconds=20, known=())
         (wait,) = view.waiting_for
@@ -80,7 +81,7 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    folder: Path, *, actors: Actors | None = None, text: str = REFUND, base: str | None = None
+    folder: Path, *, actors: Actors | None = None, text: str = REFUND, base: str | None = None, rate: Rate | None = None
 ) -> AsyncGenerator[Desk]:
     async with place(folder, {"asking": text}) as here:
         stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
@@ -89,7 +90,7 @@ async def desk(
             links = Links(here.app.runs.key(PURPOSE), base or at)
             here.server = WorkflowServer(here.app.runs, ways=Ways(links=links))
             authentication = actors and actors.authentication
-            pages = Pages(here.app.runs, links, authentication and authentication.verifier, utc_now).app()
+            pages = Pages(here.app.runs, links, authentication and authentication.verifier, utc_now, rate).app()
             serving = asyncio.create_task(
                 serve_http(
                     here.server, "127.0.0.1", 0, stop=stop, listener=listener, pages=pages,

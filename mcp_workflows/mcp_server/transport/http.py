@@ -6,37 +6,32 @@ import asyncio
 import ipaddress
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
-from mcp_workflows import __version__
 from mcp_workflows.access.links import PATH as PAGES_PATH
-from mcp_workflows.errors import SettingsInvalid, SystemUnwell
+from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.transport.authentication import Authentication
 from mcp_workflows.mcp_server.transport.bodies import WholeRequests
 from mcp_workflows.mcp_server.transport.callbacks import callback_route
 from mcp_workflows.mcp_server.transport.connections import Bounds, Connection, watch
 from mcp_workflows.mcp_server.transport.departure import EndStreams, LastAnswers, Uvicorn
+from mcp_workflows.mcp_server.transport.health import Health
 from mcp_workflows.mcp_server.transport.hosts import KnownHosts
 from mcp_workflows.mcp_server.transport.sessions import Sessions
-from mcp_workflows.runtime.views import RunQuery
 
 MCP_PATH = "/mcp"
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Of one HTTP request. Above the 1 MiB that an input may have, so that a large input gets an answer that explains."""
 
-_HEALTH_SECONDS = 3.0
-"""For the database to answer whoever asks how we are."""
 _BACKLOG = 2048
 _BOUNDS = Bounds()
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -63,7 +58,7 @@ def http_app(
     if authentication is not None and public_host is not None:
         hosts.append(public_host)
     origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")] + list(allowed_origins)
-    routes = [Route("/healthz", _health(server), methods=["GET"])]
+    routes = [Route("/healthz", Health(server).answer, methods=["GET"])]
     called_at = [*hosts, public_host] if public_host else hosts
     if server.runs.callbacks is not None:
         routes.append(callback_route(server.runs, server.runs.callbacks, called_at))
@@ -181,23 +176,3 @@ def _guarded(route: BaseRoute, authentication: Authentication | None, most_each:
 def _with_any_port(names: Sequence[str]) -> list[str]:
     """The SDK's pattern ``name:*`` wants a port, and clients leave out the one that goes without saying."""
     return [*names, *(f"{name}:*" for name in names)]
-
-
-def _health(server: WorkflowServer) -> Callable[[Request], Awaitable[JSONResponse]]:
-    async def health(_request: Request) -> JSONResponse:
-        """Whether the database can be read and written; 503 if it cannot, at the latest after ``_HEALTH_SECONDS``."""
-        told = {"status": "ok", "version": __version__, "workflows": len(server.runs.catalog.definitions)}
-        reason = server.runs.unwell
-        if reason is None:
-            try:
-                async with asyncio.timeout(_HEALTH_SECONDS):
-                    await server.runs.list(RunQuery(limit=1))
-            except SystemUnwell as unwell:
-                reason = str(unwell)
-            except TimeoutError:
-                reason = server.runs.unwell or f"The database has not answered for {_HEALTH_SECONDS:.0f} s."
-        if reason is not None:
-            return JSONResponse({**told, "status": "unwell", "reason": reason}, status_code=503)
-        return JSONResponse(told)
-
-    return health
