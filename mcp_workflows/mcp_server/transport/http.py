@@ -20,7 +20,7 @@ from mcp_workflows.access.links import PATH as PAGES_PATH
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.transport.authentication import Authentication
-from mcp_workflows.mcp_server.transport.bodies import WholeRequests
+from mcp_workflows.mcp_server.transport.bodies import OneLength, WholeRequests
 from mcp_workflows.mcp_server.transport.callbacks import callback_route
 from mcp_workflows.mcp_server.transport.connections import Bounds, Connection, watch
 from mcp_workflows.mcp_server.transport.departure import EndStreams, LastAnswers, Uvicorn
@@ -77,6 +77,7 @@ def http_app(
     if pages is not None:
         app.router.routes.append(Mount(PAGES_PATH.rstrip("/"), KnownHosts(pages, called_at)))
     app.add_middleware(EndStreams, stopping=server.stopping)
+    app.add_middleware(OneLength)
     app.add_middleware(LastAnswers, stopping=server.stopping)
     return app
 
