@@ -76,19 +76,21 @@ async def test_who_loses_a_scope_loses_what_was_begun_with_it(tmp_path: Path) ->
 
 
 async def test_a_token_that_expires_ends_what_lasts(tmp_path: Path) -> None:
+    later = timedelta()
     async with scripted() as service, place(tmp_path, {"waiting": WAITING}) as here:
         issuer = Issuer(service)
-        verifier = verifier_of(Settings.load(auth_issuer=issuer.name), AUDIENCE)
+        verifier = verifier_of(Settings.load(auth_issuer=issuer.name), AUDIENCE, lambda: utc_now() + later)
         assert verifier is not None
         async with here.listening(authentication=Authentication(verifier, AUDIENCE)) as url, wire(url) as stream:
-            ends = utc_now() + timedelta(seconds=-9)  # clocks may differ by ten
-            token = issuer.token(now=utc_now(), exp=int(ends.timestamp()))
             run_id = (await waiting(here, "anna")).run_id
             stream.request(
                 message("subscriptions/listen", {"notifications": {"resourceSubscriptions": [f"run://{run_id}"]}}),
-                {"Authorization": f"Bearer {token}"},
+                {"Authorization": f"Bearer {issuer.token(now=utc_now(), exp=int(utc_now().timestamp()) + 600)}"},
             )
             await stream.until(b"acknowledged")
+            later = timedelta(seconds=600)
+            assert not await stream.ended(0.3), "clocks may differ by ten seconds"
+            later = timedelta(seconds=611)
             await stream.until(END)
         await verifier.close()
 

@@ -1,13 +1,12 @@
 """Requests have one length, and are read whole before anything is done with them.
 
-Of a request that breaks off comes nothing, not even a line in the log. One that is refused for its length ends its connection:
-where the next one would begin is not known, or far off.
+Of a request that breaks off comes nothing, not even a line in the log.
 """
 
 from __future__ import annotations
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -25,7 +24,8 @@ class OneLength:
         if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= {
             name for name, _ in scope["headers"]
         }:
-            await _last("this request has two lengths", 400)(scope, receive, send)
+            refusal = PlainTextResponse("this request has two lengths", 400, {"Connection": "close"})
+            await refusal(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -39,7 +39,9 @@ class WholeRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         declared = Headers(scope=scope).get("content-length", "0")
-        too_large = len(declared) > 15 or int(declared) > self._most
+        too_large = (
+            len(declared) > 15 or int(declared) > self._most
+        )  # answered at once; what is sent meanwhile is passed over
         body = bytearray()
         more = not too_large
         while more:
@@ -50,7 +52,7 @@ class WholeRequests:
             too_large = len(body) > self._most
             more = message.get("more_body", False) and not too_large
         if too_large:
-            await _last(f"a request may have {self._most} bytes", 413)(scope, receive, send)
+            await PlainTextResponse(f"a request may have {self._most} bytes", 413)(scope, receive, send)
             return
         whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
@@ -58,7 +60,3 @@ class WholeRequests:
             return whole.pop() if whole else await receive()
 
         await self._app(scope, again, send)
-
-
-def _last(text: str, status: int) -> Response:
-    return PlainTextResponse(text, status, {"Connection": "close"})
