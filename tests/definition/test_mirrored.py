@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from mcp.shared.inbound import find_invalid_x_mcp_header
 
 from mcp_workflows.definition.input_schema import published
-from tests.definition.loading import refusals
+from mcp_workflows.definition.mirrored import check_mirrored
+from mcp_workflows.definition.text.document import read_document
+from mcp_workflows.definition.text.nodes import Map
 
 NAMES = st.sampled_from(["Region", "REGION", "x-zone", "a b", "", "Ü", 7, None])
 TYPES = st.sampled_from(["string", "integer", "boolean", "number", "object", ["string", "null"], None])
@@ -48,8 +50,9 @@ PARTS = st.recursive(st.builds(named, TYPES, NAMES), deeper, max_leaves=4)
 @given(st.dictionaries(st.sampled_from("abcd"), PARTS, max_size=3))
 def test_what_is_refused_is_what_a_client_would_drop(properties: dict[str, Any]) -> None:
     schema = {"properties": properties}
-    file = {"name": "x", "description": "d", "input": schema, "steps": [{"set": {"a": 1}}]}
-    said = refusals(json.dumps(file), head="", source="x.json")
-    ours = [problem for problem in said if "would leave the tool out" in problem]
+    document = read_document(json.dumps(schema), "x.json")
+    root = document.node(())
+    assert isinstance(root, Map)
+    check_mirrored(document, root)
     theirs = find_invalid_x_mcp_header(published(schema))
-    assert bool(ours) is (theirs is not None), (ours, theirs)
+    assert bool(document.problems) is (theirs is not None), (document.problems, theirs)
