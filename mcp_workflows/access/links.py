@@ -13,6 +13,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 PATH: Final = "/a/"
+ANYBODY: Final = "web:local"
+"""Who decides on the page, where nobody has to say who they are."""
 PURPOSE: Final = b"approval page 1"
 """What the key of ``Links`` is for."""
 _SIGNATURE_BYTES: Final = 16

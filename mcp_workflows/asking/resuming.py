@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from mcp_workflows.definition.input_schema import validate_input
-from mcp_workflows.definition.program import Definition, Json, Step
+from mcp_workflows.definition.program import ApprovalWork, Definition, Json, Step
 from mcp_workflows.engine.corrections import composed, corrected
+from mcp_workflows.engine.frames.child import CHILD_FAILED
+from mcp_workflows.engine.frames.people import DECIDES, REJECTED
+from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.places import broken, step_at
 from mcp_workflows.engine.records import Run, RunRecord, StepRecord
 from mcp_workflows.engine.states import RunStatus
@@ -24,9 +27,11 @@ def once_in_doubt(definition: Definition, record: RunRecord) -> bool:
 
 
 def resume_body(
-    run: Run, definition: Definition, rows: Mapping[str, StepRecord], correction: Mapping[str, Any]
+    run: Run, definition: Definition, rows: Mapping[str, StepRecord], correction: Mapping[str, Any], *, person: bool
 ) -> dict[str, Json]:
     """The message that resumes the run: the correction, and the step and generation it was made for.
+
+    ``person``: it is known that a person asks for it. Only then may it stand for an approval that a person must give.
 
     By these two the run knows a message that comes late, when the step has long been tried again, or two at once. ``rows``
     are those that the run's machine has once it is claimed. Raises ``RunRefused`` and ``InputRefused``: it cannot be
@@ -42,10 +47,25 @@ def resume_body(
     if failed is None and given:
         raise RunRefused(f"{run.run_id} was not resumed: no step of it failed, so there is no {given} to correct.")
     if failed is not None and step is not None:
+        if not person and given in ("output", "skip"):
+            _check_person(run, failed, step, given)
         _check_step(run, failed, step, given)
         _check_request(run, failed.path, step, correction.get("request"))
     named = {} if failed is None else {"path": failed.path, "generation": failed.generation}
     return {**named, **correction}
+
+
+def left_to_person(error: StepError | None) -> bool:
+    """Whether it failed for want of an approval, its own or a child's: a rejection, or the silence of whoever must decide."""
+    code, details = (error.code, error.details) if error is not None else (None, None)
+    while isinstance(details, Mapping):
+        given = cast("Mapping[str, Json]", details)
+        if given.get(DECIDES) == "person":
+            return True
+        if code != CHILD_FAILED:
+            break
+        code, details = given.get("code"), given.get("details")
+    return code == REJECTED
 
 
 def correctable(request: Json) -> dict[str, Json]:
@@ -109,6 +129,16 @@ def _check_step(run: Run, failed: StepRecord, step: Step, given: str | None) -> 
         raise RunRefused(
             f"{run.run_id} was not resumed: {failed.path} must run at most once and it is unknown whether it took place. "
             "Find out, then give output (it took place) or again: true (make it again); otherwise cancel_run."
+        )
+
+
+def _check_person(run: Run, failed: StepRecord, step: Step, given: str) -> None:
+    """An agent that may not answer an approval may not make up its answer either, nor go on without one."""
+    work = step.work
+    if work.by == "person" if isinstance(work, ApprovalWork) else left_to_person(failed.error):
+        raise RunRefused(
+            f"{run.run_id} was not resumed: {failed.path} waited for a person's decision, and {given} would stand for it. "
+            "resume_run without a correction asks again; only a person may resume it otherwise."
         )
 
 

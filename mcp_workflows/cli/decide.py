@@ -56,7 +56,7 @@ async def resume(
     correction |= {name: True for name, given in (("skip", skip), ("again", again)) if given}
     place = same_place(definitions, database)
     async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app, app.moving():
-        ask = app.runs.resume(run_id, actor=None, correction=correction, reason=reason)
+        ask = app.runs.resume(run_id, actor=None, correction=correction, via="cli", person=True, reason=reason)
         view = await taken_in(app, run_id, ask)
         if view is None:
             return await tell_untaken(app, run_id, as_json=as_json)
@@ -83,7 +83,7 @@ async def cancel(
     asked_at = utc_now()
     place = same_place(definitions, database)
     async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app, app.moving():
-        ask = app.runs.cancel(run_id, actor=None, compensate=not no_compensate, reason=reason)
+        ask = app.runs.cancel(run_id, actor=None, via="cli", compensate=not no_compensate, reason=reason)
         view = await taken_in(app, run_id, ask)
         if view is None:
             return await tell_untaken(app, run_id, as_json=as_json)

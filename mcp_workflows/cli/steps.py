@@ -100,10 +100,13 @@ def _kind(step: StepRecord) -> Iterator[str]:
 def _decided(answer: Mapping[str, Any]) -> str:
     said = f"{answer.get('decision', 'decided')}"
     if answer.get("by"):
-        said += f" by {answer['by']}"
-        if answer.get("via") and not str(answer["by"]).startswith(f"{answer['via']}:"):
-            said += f" through {answer['via']}"
+        said += f" {by_whom(str(answer['by']), answer.get('via'))}"
     return said + (f": {answer['note']}" if answer.get("note") else "")
+
+
+def by_whom(actor: str, via: str | None) -> str:
+    """Who it was, and through what, where the name does not say that already."""
+    return f"by {actor}" if not via or actor.startswith(f"{via}:") else f"by {actor} through {via}"
 
 
 def _state(step: StepRecord, now: datetime, *, inner_error: bool) -> Iterator[str]:

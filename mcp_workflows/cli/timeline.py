@@ -16,7 +16,7 @@ from rich.text import Text
 from mcp_workflows.asking.resuming import correctable
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.cli.spans import clock_time, span
-from mcp_workflows.cli.steps import STEP_MARKS, note_of, style_of, told
+from mcp_workflows.cli.steps import STEP_MARKS, by_whom, note_of, style_of, told
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.engine.records import AttemptRecord, StepRecord
@@ -274,8 +274,9 @@ def _message_rows(trace: Trace) -> Iterator[Row]:
         path = body.pop("path", None)
         if message.kind in _INTERNAL or (message.kind == "answer" and path in settled):
             continue
-        named = body.pop("name", None) or path
-        note = Text(f"by {message.actor}" + (f": {message.reason}" if message.reason else ""))
+        named = body.pop("name", None) or path or str(body.pop("wait", "")).partition("#")[0]
+        reason = message.reason or body.pop("why", None)
+        note = Text(by_whom(message.actor, body.get("via")) + (f": {reason}" if reason else ""))
         said = {name: value for name, value in body.items() if name not in _ADDRESS and value not in (None, False)}
         said = said.get("data", {}) if message.kind == "signal" else said
         if said and message.kind != "cancel":
@@ -286,7 +287,7 @@ def _message_rows(trace: Trace) -> Iterator[Row]:
 
 
 _INTERNAL: Final = frozenset({"callback", "child", "undo"})
-_ADDRESS: Final = frozenset({"generation", "via"})
+_ADDRESS: Final = frozenset({"generation", "via", "ended"})
 
 
 def _path(path: str) -> Text:

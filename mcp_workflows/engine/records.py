@@ -151,18 +151,20 @@ class Run:
     """What it and its children start as children, by name: ``(definition_id, version)``. Fixed when the run begins."""
 
 
-MessageKind = Literal["cancel", "resume", "signal", "answer", "callback", "child", "undo"]
+MessageKind = Literal["cancel", "resume", "signal", "answer", "callback", "child", "undo", "refusal"]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One entry of a run's inbox. What ``body`` holds depends on the kind:
 
-    - cancel ``{compensate}``; resume ``{path, generation, input?, request?, output?, skip?, again?}``
+    - cancel ``{compensate, via}``; resume ``{path, generation, input?, request?, output?, skip?, again?, via, ended?}``,
+      ``ended`` where the run had ended when it was sent
     - signal ``{name, data}``; answer (to an approval) ``{path, generation, decision, note?, form?, via}``
     - callback ``{path, attempt, body}``
     - child (a child's end, to its parent) ``{path, generation, run_id, status, output?, error?, compensation?}``
     - undo (to a completed child, from its parent) ``{}``
+    - refusal (an answer that was not taken; for the record, and consumed from the start) ``{wait, why, via}``
     """
 
     message_id: int

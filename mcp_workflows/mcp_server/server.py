@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
@@ -33,7 +34,7 @@ from mcp_workflows.mcp_server.completions import Completions
 from mcp_workflows.mcp_server.gate import Gate
 from mcp_workflows.mcp_server.instructions import instructions
 from mcp_workflows.mcp_server.pages import page_of
-from mcp_workflows.mcp_server.people.person import KEY_PURPOSE, person_at, seal
+from mcp_workflows.mcp_server.people.person import KEY_PURPOSE, People, Person, seal
 from mcp_workflows.mcp_server.prompts import CHECKED_BY_HAND, Prompts
 from mcp_workflows.mcp_server.resources.handlers import Resources
 from mcp_workflows.mcp_server.subscriptions.announcer import Announcer
@@ -104,8 +105,9 @@ class WorkflowServer(Server[dict[str, Any]]):
         self.middleware.append(seal(runs.key(KEY_PURPOSE), lambda ctx: caller_of(ctx).actor))
         if tool_prefix:
             self.middleware.append(Naming(tool_prefix, BUILT_IN_TOOLS))
+        self._people = People(runs, self._announcer, partial(ways.page, runs))
         self._calls = Calls(runs, clock, ways)
-        self._tasks = Tasks(runs, self._calls, lambda: self._toolbox, clock)
+        self._tasks = Tasks(runs, self._calls, self._people, lambda: self._toolbox, clock)
         self._tasks.install(self, self._announcer)
         runs.catalog.on_change(self._definitions_changed)
 
@@ -164,11 +166,14 @@ class WorkflowServer(Server[dict[str, Any]]):
             caller = caller_of(ctx)
             if refused := self._gate.too_many(caller):
                 return refusal(refused)
-            caller.person = person_at(ctx, params) if caller.may_act else None
+            caller.person = self._person(ctx, params, caller) if caller.may_act else None
             return await self._call(params.name, params.arguments or {}, caller, as_task=declares(ctx))
         except Exception:  # a defect must not take the connection down, nor show itself to the caller
             logger.exception("the call of %r failed", params.name)
             return refusal(refusals.internal(params.name))
+
+    def _person(self, ctx: Context, params: CallToolRequestParams, caller: Caller) -> Person | None:
+        return self._people.at(ctx, params, caller.actor, known=caller.principal is not None)
 
     async def _call(
         self, name: str, arguments: dict[str, Json], caller: Caller, *, as_task: bool

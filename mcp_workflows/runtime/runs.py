@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from mcp_workflows.asking.resuming import resume_body
 from mcp_workflows.asking.signals import Given, Posting, answered, answers, not_taken, past_lists, posting
@@ -25,7 +25,7 @@ from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine import moves
 from mcp_workflows.engine.paths import around
-from mcp_workflows.engine.records import Message, Run, RunRecord, Turn
+from mcp_workflows.engine.records import Message, MessageKind, Run, RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import RecordRefused, RunRefused, SettingsInvalid, Stopping, UnknownRun
 from mcp_workflows.runtime.callbacks import Callbacks, Received
@@ -36,7 +36,7 @@ from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.telling import Teller
 from mcp_workflows.runtime.viewing import Viewer, told_of, view_of
-from mcp_workflows.runtime.views import Asking, Progress, RunPage, RunQuery, RunView, Trace
+from mcp_workflows.runtime.views import Asking, Past, Progress, RunPage, RunQuery, RunView, Trace
 from mcp_workflows.store import NewRun, StartResult, Store
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ FIRST_LOOK, QUICK = 0.005, 0.1
 """Seconds until it is looked at for the first time; and after it has begun, in which it may end."""
 SETTLING = 10.0
 """Seconds that ``resume`` and ``cancel`` wait for the run's owner to take the message in."""
+_PAST: Final[tuple[MessageKind, ...]] = ("resume", "undo", "refusal")
 MAX_UNREAD, MAX_UNREAD_SIZE = 1000, 16 << 20
 """Messages, and characters of them together, that a run may have in its inbox before it takes no more signals."""
 
@@ -220,14 +221,19 @@ class Runs:
         return RunPage([view_of(run) for run in page.runs], page.next_cursor)
 
     async def resume(
-        self, run_id: str, *, actor: str | None, correction: Mapping[str, Any], reason: str | None = None,
-        by: str | None = None,
+        self, run_id: str, *, actor: str | None, correction: Mapping[str, Any], via: str, person: bool,
+        reason: str | None = None, by: str | None = None,
     ) -> RunView:  # fmt: skip
-        """Go on from the failed step, as corrected. Raises ``RunRefused``, ``InputRefused``, ``UnknownRun``."""
+        """Go on from the failed step, as corrected. Raises ``RunRefused``, ``InputRefused``, ``UnknownRun``.
+
+        ``via``: the surface. ``person``: it knows that a person asks for this.
+        """
         run = await self._run(run_id, actor)
         definition = await self.catalog.definition_of(run.definition_id)
         rows = {row.path: row for row in await load_records(self._store, run, definition)}
-        body = resume_body(run, definition, rows, correction)
+        body = resume_body(run, definition, rows, correction, person=person) | {"via": via}
+        if run.record.status.finished:
+            body["ended"] = True
         return await self._deliver(run, Posting("resume", body), by or actor or LOCAL, reason)
 
     async def signal(
@@ -268,6 +274,26 @@ class Runs:
         given = Given(wait.rpartition("#")[0], data, by or actor or LOCAL, via, person, wait=wait)
         return await self._send(await self._run(run_id, actor), given)
 
+    async def refused(
+        self, run_id: str, asked: str, why: str, *, actor: str | None, via: str, by: str | None = None, number: int
+    ) -> None:
+        """Put on record that an answer to what is ``asked`` was not taken, the ``number``th one. Raises ``UnknownRun``."""
+        run = await self._run(run_id, actor)
+        await self._store.deliver(
+            run.run_id, "refusal", {"wait": asked, "why": why, "via": via}, actor=by or actor or LOCAL, reason=None,
+            now=self._clock(), dedupe_key=f"refusal:{asked}:{number}", taken=True,
+        )  # fmt: skip
+
+    async def past(self, view: RunView) -> Past:
+        """What happened to the run that its view does not tell."""
+        messages = await self._store.load_messages_of(view.run_id, _PAST)
+        refusals: dict[str, list[str]] = {}
+        for message in messages:
+            if message.kind == "refusal":
+                refusals.setdefault(str(message.body["wait"]), []).append(str(message.body["why"]))
+        ended = any(message.kind == "undo" or message.body.get("ended") for message in messages)
+        return Past(ended, refusals)
+
     async def _send(self, run: Run, given: Given) -> RunView:
         definition = await self.catalog.definition_of(run.definition_id)
         rows = {row.path: row for row in await self._store.load_waiting(run.run_id)}
@@ -290,6 +316,7 @@ class Runs:
         run_id: str,
         *,
         actor: str | None,
+        via: str,
         compensate: bool = True,
         reason: str | None = None,
         by: str | None = None,
@@ -298,7 +325,9 @@ class Runs:
         run = await self._run(run_id, actor)
         if run.record.status.finished or run.record.status is RunStatus.COMPENSATING:
             return await self._viewer.view(run)
-        await self._deliver(run, Posting("cancel", {"compensate": compensate}), by or actor or LOCAL, reason)
+        await self._deliver(
+            run, Posting("cancel", {"compensate": compensate, "via": via}), by or actor or LOCAL, reason
+        )
         return await self.wait(run.run_id, actor=actor, seconds=ENDING)
 
     async def callback(self, run_id: str, path: str, attempt: int, body: Json) -> Received:

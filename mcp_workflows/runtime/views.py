@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mcp_workflows.asking.waiting import Waiting
@@ -96,6 +96,16 @@ class Asking:
     """What it was answered with."""
     steps: Sequence[StepRecord]
     """What happened so far in the lists that the step stands in, in the order in which it was settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What lies behind a run and cannot be seen of it any more."""
+
+    ended: bool = False
+    """It had ended before, and goes on, or went on, since."""
+    refusals: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """By what was asked: why each answer to it was not taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,22 +19,30 @@ FORGET_NODES_AFTER = timedelta(days=7)
 
 
 class Deliver:
-    """Puts a message into a run's inbox, once for each ``dedupe_key``. Encodes when made."""
+    """Puts a message into a run's inbox, once for each ``dedupe_key``.
 
-    def __init__(self, statements: Statements, run_id: str, message: dict[str, Any]) -> None:
+    ``taken``: it is there for the record alone, and nobody takes it in.
+    """
+
+    def __init__(self, statements: Statements, run_id: str, message: dict[str, Any], *, taken: bool = False) -> None:
         self._statements = statements
         self._run_id = run_id
         self.concerns = [run_id] if rows.is_plain(run_id) else []
         self._message = message
+        self._taken = taken
 
-    def __call__(self, cursor: Cursor, now: int) -> Delivered:  # noqa: ARG002
+    def __call__(self, cursor: Cursor, now: int) -> Delivered:
         there = self._find(cursor)
-        self._statements.deliver.run(cursor, run=there.key, **self._message)
+        if self._taken:
+            self._statements.note.run(cursor, run=there.key, consumed_at=now, **self._message)
+        else:
+            self._statements.deliver.run(cursor, run=there.key, **self._message)
         inserted = cursor.fetchall()
         if not inserted:
             self._statements.delivered.run(cursor, run_key=there.key, dedupe_key=self._message["dedupe_key"])
             return Delivered(cursor.fetchall()[0][0], new=False)
-        self._statements.wake.run(cursor, run_key=there.key)
+        if not self._taken:
+            self._statements.wake.run(cursor, run_key=there.key)
         return Delivered(inserted[0][0], new=True)
 
     def _find(self, cursor: Cursor) -> RunRow:

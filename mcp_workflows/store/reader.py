@@ -104,6 +104,10 @@ class Reader:
 
     # Messages and blobs
 
+    async def load_messages_of(self, run_id: str, kinds: Sequence[MessageKind]) -> list[Message]:
+        """All of these kinds that the run was ever sent, in the order in which they were received."""
+        return await self._reads(reads.messages_of, run_id, kinds)
+
     async def load_messages(self, run_id: str, unconsumed_only: bool) -> list[Message]:
         """In the order in which they were received."""
         return await self._reads(reads.messages, run_id, unconsumed_only)

@@ -238,6 +238,10 @@ def messages(connection: Connection, run_id: str, unconsumed_only: bool) -> list
     return _messages(connection, and_(_run.c.run_id == run_id, unread))
 
 
+def messages_of(connection: Connection, run_id: str, kinds: Sequence[str]) -> list[Message]:
+    return _messages(connection, and_(_run.c.run_id == run_id, _inbox.c.kind.in_(kinds)))
+
+
 def count_messages(connection: Connection, run_id: str, kind: str) -> int:
     where = and_(_inbox.c.run == _key_of(run_id), _inbox.c.kind == kind)
     return connection.execute(select(func.count()).where(where)).scalar_one()

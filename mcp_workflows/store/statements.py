@@ -180,6 +180,7 @@ class Statements:
     def _of_messages(self) -> None:
         """What is sent to runs, and who moves them."""
         self.deliver = self._prepare(wording.deliver(self._upsert))
+        self.note = self._prepare(wording.deliver(self._upsert, "consumed_at"))
         self.delivered = self._prepare(
             select(inbox.c.id).where(inbox.c.run == bindparam("run_key"), inbox.c.dedupe_key == bindparam("dedupe_key"))
         )

@@ -297,10 +297,12 @@ class Store(Reader):
         reason: str | None,
         now: datetime,
         dedupe_key: str | None = None,
+        taken: bool = False,
     ) -> Delivered:
         """Puts a message into the inbox, from any process. A run that nobody owns can be claimed then.
 
-        A second message with the same ``dedupe_key`` is the first one. ``UnknownRun``: there is no such run.
+        A second message with the same ``dedupe_key`` is the first one. ``taken``: it is for the record alone, and the run
+        never sees it. ``UnknownRun``: there is no such run.
         """
         message: dict[str, Any] = {
             "kind": kind,
@@ -311,7 +313,7 @@ class Store(Reader):
             "received_at": micros(now),
             "kept": False,
         }
-        deliver = calls.Deliver(self._database.statements, run_id, message)
+        deliver = calls.Deliver(self._database.statements, run_id, message, taken=taken)
         return await self._call(deliver, notable=lambda delivered: delivered.new, concerns=deliver.concerns)
 
     async def owned_messages(self) -> list[Message]:

@@ -253,6 +253,7 @@ def put_blob(upsert: Callable[[Table], Any]) -> ClauseElement:
     return statement.on_conflict_do_nothing(index_elements=["run", "blob_id", "part"])
 
 
-def deliver(upsert: Callable[[Table], Any]) -> ClauseElement:
-    statement = upsert(inbox).values({name: bindparam(name) for name in _MESSAGE_COLUMNS})
+def deliver(upsert: Callable[[Table], Any], *more: str) -> ClauseElement:
+    """``more``: columns that are given beside the usual ones."""
+    statement = upsert(inbox).values({name: bindparam(name) for name in (*_MESSAGE_COLUMNS, *more)})
     return statement.on_conflict_do_nothing(index_elements=["run", "dedupe_key"]).returning(inbox.c.id)

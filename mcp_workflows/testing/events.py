@@ -69,7 +69,7 @@ def resume(given: Resume) -> Planned:
         if not resumable(moment.record):
             raise TestBroken(f"the run is {moment.record.status} at that time: there is nothing to resume")
         with _as_a_server_does("resume"):
-            return "resume", resume_body(moment.run, moment.outline.definition, moment.needed, correction)
+            return "resume", resume_body(moment.run, moment.outline.definition, moment.needed, correction, person=True)
 
     return Planned(lambda moment: resumable(moment.record), message, at=given.at)
 

@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from mcp_workflows.access.links import Asked, Links
+from mcp_workflows.access.links import ANYBODY, Asked, Links
 from mcp_workflows.access.principal import APPROVE
 from mcp_workflows.access.rate import Rate
 from mcp_workflows.access.verifying import Verifier
@@ -37,8 +37,6 @@ from mcp_workflows.web.session import COOKIE, GOOD_FOR, PURPOSE, Sessions
 from mcp_workflows.web.steps import given_lines, step_lines
 
 VIA = "web"
-ANYBODY = "web:local"
-"""Who decided, where nobody has to say who they are."""
 MAX_BYTES = 1 << 20
 MAX_FIELDS = 1000
 LOGINS_PER_MINUTE = 20
@@ -288,5 +286,14 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) or "nobody"
 
 
+_WAYS: Mapping[str, str] = {
+    VIA: "on this page",
+    "cli": "at the terminal",
+    "mcp": "through an agent",
+    "elicitation": "in a form of their client",
+    "task": "in a form of their client",
+}
+
+
 def _through(via: object) -> str:
-    return {VIA: "on this page", "cli": "at the terminal", "mcp": "through an agent"}.get(str(via), f"through {via}")
+    return _WAYS.get(str(via), f"through {via}")

@@ -34,7 +34,7 @@ def test_a_paused_run_goes_on_with_a_correction_and_who_asked_is_recorded(paused
     assert "✓ completed" in told.stdout
     assert paused.books()["mail"]["messages"]["m_1"]["to"] == "ada2@example.com"
     shown = paused.call("show", run_id).stdout
-    assert "by local: typo" in shown
+    assert "by local through cli: typo" in shown
     assert "corrected" in shown
 
 

@@ -78,7 +78,9 @@ async def test_a_payout_that_was_cut_off_waits_for_a_person_and_is_not_paid_twic
         assert run.error is not None
         assert run.error.in_doubt
         took_place = {"output": {"id": "p_1"}}
-        await here.app.runs.resume(run.run_id, actor=None, correction=took_place, reason="it is on the bank's list")
+        await here.app.runs.resume(
+            run.run_id, actor=None, via="test", person=True, correction=took_place, reason="it is on the bank's list"
+        )
         ended = await here.app.runs.wait(run.run_id, actor=None, seconds=30.0)
         assert ended.result["payout_id"] == "p_1"
         assert len(await here.calls("billing POST /payouts")) == 1

@@ -144,7 +144,7 @@ async def test_a_price_list_goes_on_from_the_page_that_failed(tmp_path: Path):
         await here.misbehave(Fault("supplier", "GET", "/products", "answer", status=403))
         run = await here.run("sync_catalogue", {})
         assert run.status is RunStatus.PAUSED
-        await here.app.runs.resume(run.run_id, actor=None, correction={})
+        await here.app.runs.resume(run.run_id, actor=None, via="test", person=True, correction={})
         ended = await here.app.runs.wait(run.run_id, actor=None, seconds=30.0)
         assert ended.result["listed"] == 23
         assert len(await here.calls("supplier GET /products")) == 4
@@ -315,6 +315,6 @@ async def test_a_trial_waits_for_its_confirmation_and_then_for_days(tmp_path: Pa
         assert begun["values"] == {"run": run.run_id, "name": "Nora"}
         await here.app.runs.signal(run.run_id, "email_confirmed", {}, actor="local", via="cli", person=True)
         await here.samples.wait_for(lambda calls: any(call.method == "PATCH" and call.status == 200 for call in calls))
-        cancelled = await here.app.runs.cancel(run.run_id, actor=None)
+        cancelled = await here.app.runs.cancel(run.run_id, actor=None, via="test")
         ended = await here.app.runs.wait(cancelled.run_id, actor=None, seconds=30.0)
         assert (ended.status, ended.undone) == (RunStatus.CANCELLED, ("active", "invitation", "account"))

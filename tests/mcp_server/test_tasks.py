@@ -15,7 +15,7 @@ import pytest
 from mcp import MCPError
 from mcp_types import CallToolResult, ElicitResult
 
-from mcp_workflows.mcp_server.tasks.extension import EXTENSION
+from mcp_workflows.mcp_server.tasks.extension import EXTENSION, MAX_REFUSALS
 from mcp_workflows.samples.faults import Fault
 from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place, refused, told
@@ -348,9 +348,7 @@ async def test_what_is_asked_at_the_same_time_may_be_answered_one_by_one(tmp_pat
 
 
 @pytest.mark.parametrize("transport", MODERN)
-async def test_what_decides_nothing_and_what_does_not_fit_leaves_the_question_open(
-    tmp_path: Path, transport: str
-) -> None:
+async def test_what_decides_nothing_leaves_the_question_open(tmp_path: Path, transport: str) -> None:
     async with place(tmp_path, {"onboard": ONBOARD}) as here, tasks(here, transport) as client:
         task_id = (await client.call("onboard_customer", **CUSTOMER))["taskId"]
         before = await client.until(task_id, "input_required")
@@ -360,22 +358,76 @@ async def test_what_decides_nothing_and_what_does_not_fit_leaves_the_question_op
             {"action": "cancel", "content": {"decision": "approved"}},
         ):
             await client.update(task_id, **{"approve#1": said})
-        for content, why in [
-            ({}, "data refused: decision: is missing. The run still waits."),
-            (
-                {"decision": "yes"},
-                'data refused: decision: "yes" is not one of approved, rejected. The run still waits.',
-            ),
-            (
-                {"decision": "approved", "note": 7},
-                "data refused: note: 7 is an integer, expected string. The run still waits.",
-            ),
-        ]:
-            assert await code_of(client.update(task_id, **{"approve#1": content})) == (-32602, why)
         code, _ = await code_of(client.update(task_id, **{"approve#1": {"action": "shrug"}}))
         assert code == -32602
         assert await client.get(task_id) == before
         assert (await here.app.runs.trace(task_id, actor=None)).messages == []
+
+
+@pytest.mark.parametrize("transport", MODERN)
+async def test_what_does_not_fit_is_asked_again_with_why_in_a_request_of_its_own(
+    tmp_path: Path, transport: str
+) -> None:
+    """A client takes an error for the end of the task, and shows nobody a request that it has shown before."""
+    async with place(tmp_path, {"onboard": ONBOARD}) as here, tasks(here, transport) as client:
+        task_id = (await client.call("onboard_customer", **CUSTOMER))["taskId"]
+        before = await client.until(task_id, "input_required")
+        (first,) = before["inputRequests"].values()
+        keys = ["approve#1"]
+        async with client.listening(task_id):
+            await client.hears("input_required")
+            for content, why in [
+                ({}, "data refused: decision: is missing. The run still waits."),
+                (
+                    {"decision": "yes"},
+                    'data refused: decision: "yes" is not one of approved, rejected. The run still waits.',
+                ),
+                (
+                    {"decision": "approved", "note": 7},
+                    "data refused: note: 7 is an integer, expected string. The run still waits.",
+                ),
+            ]:
+                await client.update(task_id, **{keys[-1]: content})
+                asked = await client.get(task_id)
+                assert asked == await client.hears("input_required"), "who listens is told"
+                ((key, request),) = asked["inputRequests"].items()
+                assert key not in keys
+                keys.append(key)
+                assert request["params"]["message"] == f"{why}\n\n{first['params']['message']}"
+                assert request["params"]["requestedSchema"] == first["params"]["requestedSchema"]
+                await client.update(task_id, **{"approve#1": {"decision": "rejected"}})
+                assert await client.get(task_id) == asked, "what was asked before is no longer asked"
+        assert keys == ["approve#1", "approve#1~2", "approve#1~3", "approve#1~4"]
+        trace = await here.app.runs.trace(task_id, actor=None)
+        assert [(one.kind, one.actor, one.body["via"]) for one in trace.messages] == [("refusal", "local", "task")] * 3
+        await client.update(task_id, **{keys[-1]: {"decision": "approved"}})
+        await client.until(task_id, "completed")
+
+
+async def test_a_client_that_never_learns_is_not_asked_for_ever(tmp_path: Path) -> None:
+    async with place(tmp_path, {"onboard": ONBOARD}) as here, tasks(here, "in process, 2026") as client:
+        task_id = (await client.call("onboard_customer", **CUSTOMER))["taskId"]
+        for _ in range(MAX_REFUSALS):
+            (key,) = (await client.until(task_id, "input_required"))["inputRequests"]
+            await client.update(task_id, **{key: {"decision": "yes"}})
+        (last,) = (await client.get(task_id))["inputRequests"]
+        assert last == f"approve#1~{MAX_REFUSALS + 1}"
+        code, why = await code_of(client.update(task_id, **{last: {"decision": "yes"}}))
+        assert (code, why.startswith("data refused: decision:")) == (-32602, True)
+        assert len((await here.app.runs.trace(task_id, actor=None)).messages) == MAX_REFUSALS
+        await client.update(task_id, **{last: {"decision": "approved"}})
+        await client.until(task_id, "completed")
+
+
+async def test_answers_in_vain_at_the_same_time_are_asked_again_once(tmp_path: Path, url: str) -> None:
+    async with (
+        place(tmp_path, {"onboard": ONBOARD}, database_url=url) as here,
+        tasks(here, "http, 2026") as client,
+    ):
+        task_id = (await client.call("onboard_customer", **CUSTOMER))["taskId"]
+        await client.until(task_id, "input_required")
+        await asyncio.gather(*(client.update(task_id, **{"approve#1": {"decision": "yes"}}) for _ in range(5)))
+        assert list((await client.get(task_id))["inputRequests"]) == ["approve#1~2"]
 
 
 @pytest.mark.parametrize("transport", MODERN)
@@ -422,6 +474,7 @@ async def test_a_run_that_stands_still_asks_how_it_goes_on(tmp_path: Path, trans
         assert schema["properties"]["choice"]["oneOf"][-1]["title"] == "Cancel the run and undo charge and reserve"
         assert list(schema["properties"]) == ["choice", "input", "request", "output", "reason"]
 
+        key = "#paused-1"
         for content, why in [
             ({"choice": "perhaps"}, 'choice: "perhaps" is not known'),
             ({"choice": "resume", "input": "{"}, "was not resumed"),
@@ -431,16 +484,51 @@ async def test_a_run_that_stands_still_asks_how_it_goes_on(tmp_path: Path, trans
             ({"choice": "skip"}, "cannot be skipped"),
             ({"choice": "again"}, "again is only for"),
         ]:
-            code, message = await code_of(client.update(task_id, **{"#paused-1": content}))
-            assert (code, why in message) == (-32602, True), message
-        assert list((await client.get(task_id))["inputRequests"]) == ["#paused-1"]
+            await client.update(task_id, **{key: content})
+            ((key, request),) = (await client.get(task_id))["inputRequests"].items()
+            assert why in request["params"]["message"].split("\n\n")[0]
+        assert key == "#paused-1~8"
 
         corrected = {"choice": "resume", "input": '{"shipment_status": "200"}', "reason": "typo"}
-        await client.update(task_id, **{"#paused-1": corrected})
+        await client.update(task_id, **{key: corrected})
         done = await client.until(task_id, "completed")
         assert done["result"]["structuredContent"]["status"] == "completed"
-        (message,) = (await here.app.runs.trace(task_id, actor=None)).messages
-        assert (message.kind, message.actor, message.reason) == ("resume", "local", "typo")
+        message = (await here.app.runs.trace(task_id, actor=None)).messages[-1]
+        assert (message.kind, message.actor, message.body["via"], message.reason) == ("resume", "local", "task", "typo")
+
+
+RESUMABLE = edited(SAGA, ("\nsteps:", "\non_failure: fail\nmcp: {wait: 20s}\nsteps:"))
+
+
+@pytest.mark.parametrize("transport", MODERN)
+async def test_a_task_that_has_ended_stays_so_when_its_run_is_resumed(tmp_path: Path, transport: str) -> None:
+    """A client is done with a task that has ended. Whoever asks for it all the same is told how far the run is."""
+    async with place(tmp_path, {"saga": RESUMABLE}) as here, tasks(here, transport) as client:
+        here.world.faults.add(Fault("shop", "POST", "/shipping/book", "slow", seconds=0.6))
+        task_id = (await client.call("saga_order_fulfillment", **ORDER))["taskId"]
+        async with client.listening(task_id):
+            failed = await client.hears("completed")
+            assert failed["result"]["isError"] is True
+            assert failed["result"]["structuredContent"]["status"] == "failed"
+
+            here.world.faults.add(Fault("shop", "POST", "/shipping/book", "hold"))
+            async with here.client(transport) as plain:
+                fixed = {"run_id": task_id, "input": {"shipment_status": "200"}}
+                resuming = asyncio.create_task(plain.call_tool("resume_run", fixed))
+                await here.called("/shipping/book", 2)
+                again = await client.get(task_id)
+                assert (again["status"], again["result"]["isError"]) == ("completed", False)
+                assert again["result"]["structuredContent"]["status"] == "running"
+                assert not {"inputRequests", "pollIntervalMs"} & again.keys()
+                joined = told(
+                    await client.client.call_tool("saga_order_fulfillment", {**ORDER, "shipment_status": "2OO"})
+                )
+                assert (joined["run_id"], joined["joined"], joined["status"]) == (task_id, True, "running"), "no task"
+                here.world.lift_faults()
+                await resuming
+            done = await client.get(task_id)
+            assert done["result"]["structuredContent"]["status"] == "completed"
+            assert client.told.empty(), "nothing is told of a task after its end"
 
 
 @pytest.mark.parametrize("transport", MODERN)

@@ -97,7 +97,7 @@ async def test_who_follows_a_run_hears_of_each_step_attempt_message_and_end(tmp_
         await heard("ask", "completed")
         doer.go.put_nowait("503")
         await heard("b", "waiting", attempts=1)
-        await one.runs.cancel(run_id, actor="ada")
+        await one.runs.cancel(run_id, actor="ada", via="test")
         while (await runs.get(run_id, actor="ada")).status is not RunStatus.CANCELLED:
             await ear.news()
         stop()

@@ -129,7 +129,7 @@ async def test_a_node_that_stood_still_between_a_claim_and_its_reading_does_not_
         monkeypatch.setattr(one.store, "load_unconsumed", late_too)
         rejoined = asyncio.Event()
         monkeypatch.setattr(one.store, "rejoin", _tells(one.store.rejoin, rejoined))
-        await two.runs.cancel(run_id, actor="test")
+        await two.runs.cancel(run_id, actor="test", via="test")
         await stood_still.wait()
         await rejoined.wait()
         assert (await one.runs.get(run_id, actor="test")).status is RunStatus.CANCELLED

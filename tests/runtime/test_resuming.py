@@ -60,27 +60,34 @@ async def paused(app: App) -> RunView:
 async def test_a_step_deep_inside_is_given_its_output_and_the_run_goes_on(tmp_path: Path) -> None:
     async with opened(tmp_path, NESTED) as app:
         run_id = (await paused(app)).run_id
-        await app.runs.resume(run_id, actor="test", correction={"output": {"value": 7}})
+        await app.runs.resume(run_id, actor="test", via="test", person=True, correction={"output": {"value": 7}})
         view = await app.runs.wait(run_id, actor="test", seconds=20)
         assert (view.status, view.result) == ("completed", [{"value": 10}, {"value": 7}, {"value": 5}])
         (message,) = (await app.runs.trace(run_id, actor="test")).messages
-        assert message.body == {"path": "orders[1].way.when1.share", "generation": 1, "output": {"value": 7}}
+        assert message.body == {
+            "path": "orders[1].way.when1.share",
+            "generation": 1,
+            "output": {"value": 7},
+            "via": "test",
+        }
 
 
 async def test_what_a_step_deep_inside_does_not_allow_is_refused(tmp_path: Path) -> None:
     async with opened(tmp_path, NESTED) as app:
         run_id = (await paused(app)).run_id
         with pytest.raises(RunRefused, match="again is only for a step that must run at most once"):
-            await app.runs.resume(run_id, actor="test", correction={"again": True})
+            await app.runs.resume(run_id, actor="test", via="test", person=True, correction={"again": True})
         with pytest.raises(Exception, match="this step has no request that could be corrected"):
-            await app.runs.resume(run_id, actor="test", correction={"request": {"json": {}}})
+            await app.runs.resume(run_id, actor="test", via="test", person=True, correction={"request": {"json": {}}})
         assert (await app.runs.get(run_id, actor="test")).status == "paused"
 
 
 async def test_a_resume_that_was_made_for_an_earlier_failure_changes_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, NESTED) as app:
         run_id = (await paused(app)).run_id
-        await app.runs.resume(run_id, actor="test", correction={})  # the same again, which fails again
+        await app.runs.resume(
+            run_id, actor="test", via="test", person=True, correction={}
+        )  # the same again, which fails again
         view = await app.runs.wait(run_id, actor="test", seconds=20)
         assert view.status == "paused"
         late = {"path": "orders[1].way.when1.share", "generation": 1, "output": {"value": 0}}

@@ -74,14 +74,16 @@ async def test_a_result_that_cannot_be_recorded_pauses_its_run_in_doubt_and_no_o
         assert poisoned.status is RunStatus.PAUSED
         assert poisoned.error is not None
         assert (poisoned.error.code, poisoned.error.step, poisoned.error.in_doubt) == ("record_refused", "pay", True)
-        resumed = await app.runs.resume(poisoned.run_id, actor="test", correction={"output": "found out"})
+        resumed = await app.runs.resume(
+            poisoned.run_id, actor="test", via="test", person=True, correction={"output": "found out"}
+        )
         assert (await app.runs.wait(resumed.run_id, actor="test", seconds=20)).result == "found out"
 
 
 async def test_cancelling_a_run_whose_result_could_not_be_recorded_names_the_step_as_not_undone(tmp_path: Path) -> None:
     async with serving(tmp_path, poisonous_first) as app:
         poisoned = await ended(app, 1)
-        view = await app.runs.cancel(poisoned.run_id, actor="test")
+        view = await app.runs.cancel(poisoned.run_id, actor="test", via="test")
     assert (view.status, view.compensation) == (RunStatus.FAILED, "incomplete")
     assert [path for path, _why in view.not_undone] == ["pay"]
 

@@ -126,7 +126,7 @@ async def test_a_run_is_listed_answered_resumed_and_cancelled_on_a_node_that_doe
         view = await two.runs.wait(failing, actor="me", seconds=30)
         assert view.status is RunStatus.PAUSED
         doer.outcome = Completed({"status": 200, "headers": {}, "body": "paid"})
-        await two.runs.resume(failing, actor="me", correction={})
+        await two.runs.resume(failing, actor="me", via="test", person=True, correction={})
         assert (await two.runs.wait(failing, actor="me", seconds=30)).status is RunStatus.COMPLETED
 
         asks = (await one.runs.start("ask", {}, actor="me")).run_id
@@ -139,7 +139,7 @@ async def test_a_run_is_listed_answered_resumed_and_cancelled_on_a_node_that_doe
 
         asks = (await one.runs.start("ask", {}, actor="me", idempotency_key="again")).run_id
         await two.runs.wait(asks, actor="me", seconds=30, known=())
-        view = await two.runs.cancel(asks, actor="me")
+        view = await two.runs.cancel(asks, actor="me", via="test")
         view = await two.runs.wait(asks, actor="me", seconds=30)
         assert view.status is RunStatus.CANCELLED
 

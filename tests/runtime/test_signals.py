@@ -162,7 +162,7 @@ async def test_an_answer_to_one_wait_is_none_to_the_same_question_asked_again(tm
     async with opened(tmp_path, ASK, clock=later) as app:
         view = await app.runs.wait(run_id, actor="me", seconds=20)
         assert view.status == "paused"
-        await app.runs.resume(run_id, actor="me", correction={})
+        await app.runs.resume(run_id, actor="me", via="test", person=True, correction={})
         view = await app.runs.wait(run_id, actor="me", seconds=20, known=())
         assert [wait.key for wait in view.waiting_for] == ["decide#2"]
         with pytest.raises(RunRefused, match=r"decide of .* has expired|does not wait"):

@@ -6,6 +6,7 @@ import asyncio
 import re
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 FAR = NOW + timedelta(days=3000)
 
 
-async def deliver(store: Store, run_id: str, **changes: str) -> Delivered:
+async def deliver(store: Store, run_id: str, **changes: Any) -> Delivered:
     return await store.deliver(run_id, "cancel", {"compensate": True}, actor="web:7", reason="typo", now=NOW, **changes)
 
 

@@ -15,6 +15,8 @@ from mcp_workflows.engine.records import Message
 from mcp_workflows.engine.states import StepStatus
 
 REJECTED = "rejected"
+DECIDES = "decides"
+"""In the details of an approval that nobody answered: who could have."""
 """The code of an approval that was answered with no."""
 
 
@@ -84,7 +86,7 @@ class ApprovalFrame(MessageFrame):
         if self._asked.on_timeout == "reject":
             self._decided({"decision": "rejected", "at": self.host.now.isoformat(), "via": TIMEOUT})
         else:
-            self.fail(StepError(TIMEOUT, "nobody decided in time"))
+            self.fail(StepError(TIMEOUT, "nobody decided in time", details={DECIDES: self._asked.by}))
 
     def _decided(self, answer: dict[str, Json]) -> None:
         if answer["decision"] == "approved" or self._asked.on_reject == "continue":

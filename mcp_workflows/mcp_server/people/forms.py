@@ -50,11 +50,16 @@ class Question:
     schema: dict[str, Any]
 
 
-def question(view: RunView, wait: Waiting, refused: str | None = None) -> Question:
-    """What ``wait`` asks. ``refused``: why the answer before was not taken."""
+def about(view: RunView, wait: Waiting) -> str:
+    """What is asked, by which run, and until when."""
     until = f" (until {day_and_time(wait.expires_at)})" if wait.expires_at else ""
     asked = wait.message or f"{view.workflow} waits for {wait.name}: what it needs can be filled in here."
-    said = [*([refused] if refused else []), cut(asked, _LONGEST), f"{view.workflow}, {view.run_id}{until}"]
+    return clean(f"{cut(asked, _LONGEST)}\n\n{view.workflow}, {view.run_id}{until}")
+
+
+def question(view: RunView, wait: Waiting, refused: str | None = None) -> Question:
+    """What ``wait`` asks. ``refused``: why the answer before was not taken."""
+    said = [*([refused] if refused else []), about(view, wait)]
     properties: dict[str, Any] = {}
     required: list[str] = []
     if wait.kind == "approval":
@@ -207,12 +212,13 @@ class Decided:
     reason: str | None
 
 
-def standstill(view: RunView) -> Question:
-    """How the paused run goes on, as its error allows."""
+def standstill(view: RunView, refused: str | None = None) -> Question:
+    """How the paused run goes on, as its error allows. ``refused``: why the answer before was not taken."""
     error = view.error
     step = error.step if error is not None and error.step else None
     happened = f"{step}: {error.message}" if error is not None and step else error.message if error is not None else ""
-    said = [f"{view.workflow} stands still. {cut(happened, _LONGEST)}".strip(), f"{view.run_id}: how does it go on?"]
+    said = [refused] if refused else []
+    said += [f"{view.workflow} stands still. {cut(happened, _LONGEST)}".strip(), f"{view.run_id}: how does it go on?"]
     properties: dict[str, Any] = {
         "choice": {
             "type": "string",

@@ -171,6 +171,12 @@ class Announcer:
             raise MCPError(INVALID_REQUEST, f"This session follows {MAX_NAMED} resources already. Unsubscribe some.")
         return await self._admit(ctx, RESOURCES, uri, self._offers[RESOURCES], listener)
 
+    async def follow(self, ctx: Context, name: str, topic: Callable[[Stop], Topic]) -> None:
+        """Tell this session of something unasked. ``topic`` is made with what ends that."""
+        listener = await self._session_of(ctx)
+        if _named(listener) < MAX_NAMED:
+            await listener.follow(name, topic(lambda: listener.unfollow(name)))
+
     async def unsubscribe(self, ctx: Context, uri: str) -> None:
         """Of what nobody subscribed to it is no error."""
         (await self._session_of(ctx)).unfollow(f"{RESOURCES} {uri}")

@@ -22,6 +22,7 @@ from mcp_types import (
     METHOD_NOT_FOUND,
     MISSING_REQUIRED_CLIENT_CAPABILITY,
     CallToolResult,
+    ElicitRequestURLParams,
     ElicitResult,
     RequestParams,
 )
@@ -35,22 +36,26 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import CallerError, InputRefused, RunRefused, SystemUnwell, UnknownRun
 from mcp_workflows.mcp_server.caller import Caller, caller_of
 from mcp_workflows.mcp_server.people.forms import answered, decided
-from mcp_workflows.mcp_server.people.person import shows_forms
+from mcp_workflows.mcp_server.people.person import People
+from mcp_workflows.mcp_server.people.screen import Screen
 from mcp_workflows.mcp_server.subscriptions.announcer import Announcer
 from mcp_workflows.mcp_server.subscriptions.listener import Notice, Stop, Tell
-from mcp_workflows.mcp_server.tasks.task_object import asked_of, same_task, task_object
+from mcp_workflows.mcp_server.tasks.task_object import Asked, asked_of, has_ended, same_task, task_object
 from mcp_workflows.mcp_server.tools.calls import Calls
 from mcp_workflows.mcp_server.tools.follower import Followed
 from mcp_workflows.mcp_server.tools.toolbox import Toolbox
-from mcp_workflows.mcp_server.views.refusals import bounded, unwell
+from mcp_workflows.mcp_server.views.refusals import LONGEST, bounded, unwell
+from mcp_workflows.mcp_server.views.wording import cut
 from mcp_workflows.runtime.runs import Runs
-from mcp_workflows.runtime.views import RunView
+from mcp_workflows.runtime.views import Past, RunView
 
 Context: TypeAlias = ServerRequestContext[Any, Any]
 
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
 VIA: Final = "task"
 """Through what an answer to a task's request came, as it is recorded."""
+MAX_REFUSALS: Final = 10
+"""How often what was answered in vain is asked again."""
 _UNKNOWN: Final = "No such task."
 AT_ONCE: Final = 0.3
 """Seconds in which a run may end so that its call is answered with the result, and not with a task to be fetched."""
@@ -71,9 +76,10 @@ class UpdateParams(TaskParams):
 class Tasks:
     """The extension's methods, and the tasks that tools answer with."""
 
-    def __init__(self, runs: Runs, calls: Calls, toolbox: Callable[[], Toolbox], clock: Clock) -> None:
+    def __init__(self, runs: Runs, calls: Calls, people: People, toolbox: Callable[[], Toolbox], clock: Clock) -> None:
         self._runs = runs
         self._calls = calls
+        self._people = people
         self._toolbox = toolbox
         self._clock = clock
 
@@ -92,45 +98,67 @@ class Tasks:
         if isinstance(begun, CallToolResult):
             return begun
         followed = await self._calls.follow(begun, min(definition.mcp.wait, AT_ONCE), caller)
-        if followed.view.status.finished:
-            return self._calls.result(followed, toolbox)
         view = followed.view
-        return {"resultType": "task", **task_object(view, await self._runs.last_change(view), {})}
+        past = await self._runs.past(view) if view.joined else Past()
+        if view.status.finished or past.ended:
+            return self._calls.result(followed, toolbox)
+        return {"resultType": "task", **task_object(view, past, await self._runs.last_change(view), {})}
 
     # The methods
 
     async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         caller = _admitted(ctx, params.task_id)
         view = await self._view(params.task_id, caller)
-        return {"resultType": "complete", **await self._task(view, caller, forms=_forms(ctx))}
+        return {"resultType": "complete", **await self._task(view, caller, self._people.screen(ctx))}
 
     async def _update(self, ctx: Context, params: UpdateParams) -> dict[str, Any]:
-        """Answers to what is not, or no longer, asked are passed over. What does not fit is refused, and asked still."""
+        """Answers to what is not, or no longer, asked of this client are passed over.
+
+        What does not fit is asked again, with why, in a request of its own: an error would end the task for clients, and what
+        they have shown once they do not show again.
+        """
         caller = _admitted(ctx, params.task_id)
         view = await self._view(params.task_id, caller)
-        refused: list[str] = []
-        for key, wait in asked_of(view, caller.actor, self._clock()).items():
+        screen = self._people.screen(ctx)
+        in_vain: list[str] = []
+        for key, asked in self._asked(view, await self._past(view), caller, screen).items():
             if key not in params.input_responses:
                 continue
             reply = _reply(key, params.input_responses[key])
-            if reply.action != "accept":
-                continue  # which decides nothing
+            if reply.action != "accept" or isinstance(asked.request.params, ElicitRequestURLParams):
+                continue  # which decides nothing: what was opened, tells the run itself
             try:
                 with _as_protocol_errors():
-                    await self._calls.durably.finish(self._take(view, wait, reply.content or {}, caller))
+                    await self._calls.durably.finish(self._take(view, asked.wait, reply.content or {}, caller))
             except InputRefused as error:
-                refused.append(str(error))
+                if not await self._ask_again(view, asked, str(error), caller):
+                    in_vain.append(str(error))
             except RunRefused:  # somebody else was faster, or the time is over
                 continue
-        if refused:
-            raise MCPError(INVALID_PARAMS, " ".join(refused))
+        if in_vain:
+            raise MCPError(INVALID_PARAMS, " ".join(in_vain))
         return {"resultType": "complete"}
+
+    async def _ask_again(self, view: RunView, asked: Asked, why: str, caller: Caller) -> bool:
+        """Whether it will be: a client that never learns is not asked for ever."""
+        if asked.refusals >= MAX_REFUSALS:
+            return False
+        with _as_protocol_errors():
+            await self._calls.durably.finish(
+                self._runs.refused(
+                    view.run_id, asked.name, cut(why, LONGEST), actor=caller.sees, by=caller.actor, via=VIA,
+                    number=asked.refusals + 1,
+                )
+            )  # fmt: skip
+        return True
 
     async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         caller = _admitted(ctx, params.task_id)
         view = await self._view(params.task_id, caller)
         with _as_protocol_errors():
-            await self._calls.durably.finish(self._runs.cancel(view.run_id, actor=caller.sees, by=caller.actor))
+            await self._calls.durably.finish(
+                self._runs.cancel(view.run_id, actor=caller.sees, by=caller.actor, via=VIA)
+            )
         return {"resultType": "complete"}
 
     async def _take(self, view: RunView, wait: Waiting | None, content: Mapping[str, Any], caller: Caller) -> RunView:
@@ -141,24 +169,36 @@ class Tasks:
             )
         said = decided(content)
         if said.action == "cancel":
-            return await self._runs.cancel(view.run_id, actor=caller.sees, by=caller.actor, reason=said.reason)
+            return await self._runs.cancel(view.run_id, actor=caller.sees, by=caller.actor, via=VIA, reason=said.reason)
         try:
             return await self._runs.resume(
-                view.run_id, actor=caller.sees, by=caller.actor, correction=said.correction, reason=said.reason
-            )
+                view.run_id, actor=caller.sees, by=caller.actor, correction=said.correction, via=VIA, person=True,
+                reason=said.reason,
+            )  # fmt: skip
         except RunRefused as refused:
             if (await self._runs.get(view.run_id, actor=caller.sees)).status is not RunStatus.PAUSED:
                 raise
             raise InputRefused(str(refused)) from None
 
-    async def _task(self, view: RunView, caller: Caller, *, forms: bool) -> dict[str, Any]:
-        """``forms``: the client can show them to a person; one that cannot, or may not answer, is not asked to."""
-        asked = asked_of(view, caller.actor, self._clock()) if forms and caller.may_act else {}
-        told = task_object(view, await self._runs.last_change(view), asked)
+    async def _task(self, view: RunView, caller: Caller, screen: Screen | None) -> dict[str, Any]:
+        past = await self._past(view)
+        asked = self._asked(view, past, caller, screen)
+        told = task_object(view, past, await self._runs.last_change(view), asked)
         if told["status"] == "completed":
             result = self._calls.result(Followed(view), self._toolbox())
             told["result"] = result.model_dump(by_alias=True, mode="json", exclude_none=True)
         return told
+
+    async def _past(self, view: RunView) -> Past:
+        with _as_protocol_errors():
+            return Past() if view.status.finished else await self._runs.past(view)
+
+    def _asked(self, view: RunView, past: Past, caller: Caller, screen: Screen | None) -> dict[str, Asked]:
+        """A client that can put nothing before a person is not asked to, nor one of somebody who may not answer."""
+        if screen is None or not caller.may_act:
+            return {}
+        person = screen.answers_as(caller.actor, known=caller.principal is not None)
+        return asked_of(view, past, screen, person, self._clock())
 
     async def _view(self, task_id: str, caller: Caller) -> RunView:
         """By the whole id: a task that is not there, and one of somebody else, are refused alike."""
@@ -171,13 +211,12 @@ class Tasks:
     # What is told of it unasked
 
     def _offer(self, ctx: Context, task_id: str) -> _TaskTopic:
-        caller = _declaring(ctx)
-        return _TaskTopic(self, self._runs, task_id, caller, forms=_forms(ctx))
+        return _TaskTopic(self, self._runs, task_id, _declaring(ctx), ctx)
 
-    async def told(self, task_id: str, caller: Caller, *, forms: bool) -> dict[str, Any] | None:
+    async def told(self, task_id: str, caller: Caller, ctx: Context) -> dict[str, Any] | None:
         """The whole task, as it is told unasked; ``None``: it cannot be looked at now."""
         try:
-            return await self._task(await self._view(task_id, caller), caller, forms=forms)
+            return await self._task(await self._view(task_id, caller), caller, self._people.screen(ctx))
         except (MCPError, CallerError, SystemUnwell):
             return None
 
@@ -185,12 +224,12 @@ class Tasks:
 class _TaskTopic:
     """One task that one client listens to. It is told how the task stands at first, and whenever that is something else."""
 
-    def __init__(self, tasks: Tasks, runs: Runs, task_id: str, caller: Caller, *, forms: bool) -> None:
+    def __init__(self, tasks: Tasks, runs: Runs, task_id: str, caller: Caller, ctx: Context) -> None:
         self._tasks = tasks
         self._runs = runs
         self._task_id = task_id
         self._caller = caller
-        self._forms = forms
+        self._ctx = ctx
         self._last: dict[str, Any] | None = None
 
     async def follow(self, tell: Tell) -> Stop:
@@ -202,7 +241,9 @@ class _TaskTopic:
         return stop
 
     async def notice(self) -> Notice | None:
-        told = await self._tasks.told(self._task_id, self._caller, forms=self._forms)
+        if self._last is not None and has_ended(self._last):
+            return None
+        told = await self._tasks.told(self._task_id, self._caller, self._ctx)
         if told is None or same_task(told, self._last):
             return None
         self._last = told
@@ -252,10 +293,6 @@ def _as_protocol_errors() -> Generator[None]:
         raise MCPError(INVALID_PARAMS, bounded(refused)) from None
     except SystemUnwell as error:
         raise MCPError(INTERNAL_ERROR, unwell(error)) from None
-
-
-def _forms(ctx: Context) -> bool:
-    return shows_forms(ctx.session.client_capabilities)
 
 
 def _reply(key: str, given: Any) -> ElicitResult:

@@ -33,6 +33,8 @@ from mcp_workflows.runtime.views import RunQuery, RunView
 logger = logging.getLogger(__name__)
 
 CORRECTIONS = ("input", "request", "output", "skip", "again")
+VIA = "mcp"
+"""Through what an agent answered, corrected or cancelled, as it is recorded."""
 _SETTLING_SECONDS = 0.5
 _USUAL_WAIT = 10.0
 """Seconds that a resumed run is waited for if its workflow is no longer served here."""
@@ -148,7 +150,7 @@ class Calls:
         if not caller.may_act:
             return refusal(refusals.may_not(caller.actor, "answer runs", RUN))
         sending = self._runs.signal(
-            run_id, name, arguments.get("data"), actor=caller.sees, by=caller.actor, via="mcp", person=False
+            run_id, name, arguments.get("data"), actor=caller.sees, by=caller.actor, via=VIA, person=False
         )
         try:
             view = await self.durably.finish(sending)
@@ -168,7 +170,7 @@ class Calls:
             return refusal(refusals.may_not(caller.actor, "resume runs", RUN))
         correction = {name: arguments[name] for name in CORRECTIONS if name in arguments}
         resuming = self._runs.resume(
-            arguments["run_id"], actor=caller.sees, by=caller.actor, correction=correction,
+            arguments["run_id"], actor=caller.sees, by=caller.actor, correction=correction, via=VIA, person=False,
             reason=arguments.get("reason"),
         )  # fmt: skip
         try:
@@ -189,6 +191,7 @@ class Calls:
             arguments["run_id"],
             actor=caller.sees,
             by=caller.actor,
+            via=VIA,
             compensate=arguments.get("compensate", True),
             reason=arguments.get("reason"),
         )

@@ -20,7 +20,7 @@ from mcp_workflows.clock import Clock
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import InputRefused, RunRefused, SystemUnwell
 from mcp_workflows.mcp_server.caller import Caller
-from mcp_workflows.mcp_server.people.forms import answered, question
+from mcp_workflows.mcp_server.people.forms import answered
 from mcp_workflows.mcp_server.people.person import VIA, Person, Round
 from mcp_workflows.mcp_server.tools.durably import Durably
 from mcp_workflows.mcp_server.views import refusals
@@ -135,7 +135,7 @@ class _Call:
         person = self._caller.person
         waited = person is not None and person.round is not None and not await self._take_all(person, person.round)
         while True:
-            waits = person.questions(self.view, self._caller.actor, self._times.now()) if person is not None else []
+            waits = person.questions(self.view, self._times.now()) if person is not None else []
             if not waits or person is None or person.has_enough():
                 if waited:
                     return Followed(self.view, remark=self.remark)
@@ -151,8 +151,18 @@ class _Call:
         anew = False
         for wait in self.view.waiting_for:
             if wait.key in before.asked and wait.key in person.answers:
-                anew |= await self._take(person, wait, _elicited(person.answers[wait.key]))
+                anew |= await self._heard(person, wait, _elicited(person.answers[wait.key]))
         return anew
+
+    async def _heard(self, person: Person, wait: Waiting, reply: ElicitResult | None) -> bool:
+        """What the client says came of asking. Answers whether the wait is over."""
+        if person.screen.shows_forms or reply is None or reply.action != "accept":
+            return await self._take(person, wait, reply)
+        person.leave_to_page(self.view, wait)  # which tells the run what was decided there
+        if await self._until_over(wait, None):
+            return True
+        self._remarks.append(f"The person at this client opened the page for {wait.name} and has not decided yet.")
+        return False
 
     async def _take(self, person: Person, wait: Waiting, reply: ElicitResult | None) -> bool:
         """Whether the wait is over."""
@@ -193,54 +203,64 @@ class _Call:
 
     async def _ask(self, person: Person, wait: Waiting) -> bool:
         """Ask until there is an answer, or none is needed any more. Answers whether to wait for the run anew."""
+        asking = asyncio.ensure_future(self._reply(person, wait))
+        try:
+            over = await self._until_over(wait, asking)
+        finally:
+            asking.cancel()  # an open question is taken back: its client is told that nobody waits for it
+            with anyio.CancelScope(shield=True):  # also when the call itself was given up
+                await asyncio.wait({asking}, timeout=_TAKING_BACK_SECONDS)
+        if asking.done() and not asking.cancelled():
+            again = wait.key in person.refused
+            over = await self._heard(person, wait, asking.result())
+            if again and not over:
+                person.settled.add(wait.key)
+        elif not over:  # it was asked for as long as a call may last
+            person.settled.add(wait.key)
+            return False
+        self._times.begin(anew=over)
+        self._known = () if over else self._known
+        return over
+
+    async def _until_over(self, wait: Waiting, asking: asyncio.Future[ElicitResult | None] | None) -> bool:
+        """Wait until the run needs this no more, ``asking`` has an answer, or the call has lasted long enough.
+
+        Answers whether it is the first of these.
+        """
         changed = asyncio.Event()
         stop = await self._runs.follow(self.view.run_id, changed.set, actor=self._caller.sees)
-        asking = asyncio.ensure_future(self._reply(person, wait))
         try:
             async with asyncio.timeout_at(self._times.last):
                 while wait.key in {each.key for each in self.view.waiting_for}:
                     if await _first(asking, changed):
-                        break
+                        return False
                     self.view = replace(
                         await self._runs.get(self.view.run_id, actor=self._caller.sees), joined=self.view.joined
                     )
                     await self._caller.on_progress(self.view)
         except TimeoutError:
-            person.settled.add(wait.key)
             return False
         finally:
             stop()
-            asking.cancel()  # an open question is taken back: its client is told that nobody waits for it
-            with anyio.CancelScope(shield=True):  # also when the call itself was given up
-                await asyncio.wait({asking}, timeout=_TAKING_BACK_SECONDS)
-        if not asking.done() or asking.cancelled():  # somebody else answered
-            anew = True
-        else:
-            again = wait.key in person.refused
-            anew = await self._take(person, wait, asking.result())
-            if again and not anew:
-                person.settled.add(wait.key)
-        self._times.begin(anew=anew)
-        self._known = () if anew else self._known
-        return anew
+        return True
 
     async def _reply(self, person: Person, wait: Waiting) -> ElicitResult | None:
         assert person.elicit is not None
         try:
-            return await person.elicit(question(self.view, wait, person.refused.get(wait.key)))
+            return await person.elicit(self.view, wait, person.request(self.view, wait))
         except (MCPError, ValidationError):  # the client cannot, or will not: that decides nothing
             return None
 
 
-async def _first(asking: asyncio.Future[ElicitResult | None], changed: asyncio.Event) -> bool:
+async def _first(asking: asyncio.Future[ElicitResult | None] | None, changed: asyncio.Event) -> bool:
     """Whether there is an answer; else something changed."""
     changing = asyncio.ensure_future(changed.wait())
     try:
-        await asyncio.wait({asking, changing}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({changing} if asking is None else {asking, changing}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         changing.cancel()
     changed.clear()
-    return asking.done()
+    return asking is not None and asking.done()
 
 
 def _elicited(response: InputResponse) -> ElicitResult | None:

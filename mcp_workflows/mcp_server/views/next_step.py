@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
-from mcp_workflows.asking.resuming import correctable
+from mcp_workflows.asking.resuming import correctable, left_to_person
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.phrases import listed
 from mcp_workflows.definition.program import Json
@@ -121,6 +121,8 @@ def _way_on(view: RunView) -> str:
             f"it is unknown whether {step} took place: find out, then resume_run with output {{…}} if it did "
             "or with again true to make it again"
         )
+    if left_to_person(error):
+        return "resume_run asks again"
     parts = _request(correctable(error.request))
     corrected = f"request {parts} or input {{…}} corrected" if parts else "input {…} corrected"
     if view.retry_helps:

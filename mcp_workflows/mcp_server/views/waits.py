@@ -43,6 +43,10 @@ class Ways:
             return self
         return replace(self, links=Links(runs.key(PURPOSE), address), ends_with_client=False)
 
+    def page(self, runs: Runs) -> Links | None:
+        """Where people answer, while such a page is served."""
+        return self.now(runs).links
+
 
 NOT_HERE = Ways()
 """At the terminal, of the default database."""
