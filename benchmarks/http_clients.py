@@ -1,4 +1,4 @@
-"""Requests per second of one process: bare aiohttp (the ceiling), bare httpx2, and a whole http step.
+"""Requests per second of one process: bare aiohttp, bare httpx2, the client of http steps, and a whole http step.
 
 ``python -m benchmarks.http_clients [--seconds 2] [--loop uvloop|asyncio] [--json]``. Each request is a POST of about 170
 bytes of JSON; the step renders it from expressions, with an idempotency key and a secret, and checks the answer.
@@ -20,6 +20,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 import httpx2
 import uvloop
+from yarl import URL
 
 from benchmarks.pace import CONCURRENCIES, pace
 from benchmarks.trivial_server import trivial_server
@@ -27,6 +28,10 @@ from mcp_workflows.definition.expressions import ROOTS, Template, Variables, com
 from mcp_workflows.definition.program import Auth, HttpWork
 from mcp_workflows.engine.outcome import Completed, StepCall
 from mcp_workflows.steps import Environment, Steps
+from mcp_workflows.steps.body import read_body
+from mcp_workflows.steps.client import Client
+from mcp_workflows.steps.guard import Guard
+from mcp_workflows.steps.request import Request
 
 ROUNDS = 5
 DOCUMENT = {
@@ -70,6 +75,16 @@ async def contenders(base: str, stack: AsyncExitStack) -> Mapping[str, One]:
     steps = Steps(Environment(secret={"TOKEN": "benchmark-token"}.get, max_per_host=1000))
     stack.push_async_callback(steps.close)
     call = step_call(base)
+    ours = Client(Guard())
+    stack.push_async_callback(ours.close)
+    sent = Request("POST", URL(url), {**headers, "Content-Type": "application/json"}, json.dumps(DOCUMENT).encode(), {})
+
+    async def by_client() -> object:
+        response = await ours.send(sent, 10.0, lambda: None)
+        try:
+            return json.loads((await read_body(response, 1 << 20)).raw)
+        finally:
+            response.release()
 
     async def by_aiohttp() -> object:
         async with session.post(url, json=DOCUMENT, headers=headers) as response:
@@ -83,7 +98,7 @@ async def contenders(base: str, stack: AsyncExitStack) -> Mapping[str, One]:
         assert isinstance(outcome, Completed), outcome
         return outcome
 
-    return {"aiohttp": by_aiohttp, "httpx2": by_httpx2, "Steps.attempt": by_step}
+    return {"aiohttp": by_aiohttp, "httpx2": by_httpx2, "Client": by_client, "Steps.attempt": by_step}
 
 
 async def measure(base: str, seconds: float = 2.0, *, by_cpu: bool = False) -> dict[str, dict[int, float]]:

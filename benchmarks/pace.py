@@ -31,9 +31,13 @@ async def pace(one: Callable[[], Awaitable[object]], concurrency: int, seconds: 
     end = began + seconds
 
     async def one_after_the_other() -> None:
-        while (at := time.perf_counter()) < end:
+        at = time.perf_counter()
+        going = True  # once at least, however late a busy machine lets it begin
+        while going:
             await one()
-            latencies.append(time.perf_counter() - at)
+            now = time.perf_counter()
+            latencies.append(now - at)
+            at, going = now, now < end
 
     await asyncio.gather(*(one_after_the_other() for _ in range(concurrency)))
     took, used = time.perf_counter() - began, time.process_time() - used
