@@ -273,7 +273,8 @@ class Store(Reader):
         found without progress is a suspect: a node gets one at a time, and the next once that one has recorded something.
         """
         due = micros(now)
-        if limit < 1 or not await self._reads(reads.anything_claimable, due, cannot):
+        nothing = limit < 1 or (only is not None and not only)
+        if nothing or not await self._reads(reads.anything_claimable, due, cannot):
             return []
         holdings = self._writer.holdings
         claim = calls.Claim(self._database.statements, holdings, limit, cannot, due, only)

@@ -267,6 +267,22 @@ def test_the_command_for_a_person_survives_the_shell() -> None:
     ]  # fmt: skip
 
 
+def test_a_run_that_waits_says_what_else_it_takes_to_go_on() -> None:
+    with_client = Telling(NOW, ways=Ways(ends_with_client=True))
+    ends = "It goes on only while a server is up, and this one ends with its client."
+    by_itself = view(RunStatus.WAITING, wake_at=NOW + timedelta(hours=3))
+    assert run_object(by_itself, with_client)["next"].endswith(f"nobody has to answer. {ends}")
+    asked = view(RunStatus.WAITING, waiting_for=(asks(0, by="person"),))
+    way = "A person decides: give the user the command, then call get_run with wait_seconds 50."
+    assert run_object(asked, with_client)["next"] == f"{way} {ends}"
+    assert run_object(asked, TOLD_AT_ONCE)["next"] == way
+    stranded = view(RunStatus.WAITING, waiting_for=(asks(0, by="person"),), stranded="it lacks TOKEN")
+    assert run_object(stranded, with_client)["next"] == (
+        f"{way} No server that is up can go on with it: it lacks TOKEN. "
+        "Tell the user; it goes on by itself once one can."
+    )
+
+
 def test_however_much_was_undone_only_some_of_it_is_named() -> None:
     steps = tuple(f"items[{number}].charge" for number in range(10_000))
     failed = view(RunStatus.FAILED, compensation="incomplete", undone=steps, not_undone=tuple((s, "no") for s in steps))

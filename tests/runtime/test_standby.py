@@ -15,7 +15,7 @@ import pytest
 from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import RunRefused
+from mcp_workflows.errors import Busy, RunRefused
 from mcp_workflows.mcp_server.views.next_step import next_step
 from mcp_workflows.runtime.standby import PATIENCE
 from mcp_workflows.settings import Settings
@@ -141,6 +141,17 @@ async def test_a_run_that_only_computes_ends_with_its_start_whoever_is_up(tmp_pa
         view = await stdio.runs.start("sum", {"n": 7}, actor="me")
         assert (view.status, view.result, view.owner) == (RunStatus.COMPLETED, 21, None)
         assert (await stdio.runs.get(view.run_id, actor="me")).result == 21
+
+
+async def test_where_no_more_are_queued_what_ends_with_its_start_is_taken_and_nothing_else(tmp_path: Path) -> None:
+    async with server(tmp_path, ADDRESS, moving=False) as (http, _):
+        await http.node._abilities.tell(http.store, http.catalog, http.node._limits)
+        async with server(tmp_path, None, moving=False, max_queued_runs=1) as (stdio, _):
+            await stdio.node._look_beside()
+            await stdio.runs.start("call", {}, actor="me", idempotency_key="k1")
+            with pytest.raises(Busy):
+                await stdio.runs.start("call", {}, actor="me", idempotency_key="k2")
+            assert (await stdio.runs.start("sum", {"n": 7}, actor="me")).status is RunStatus.COMPLETED
 
 
 async def test_when_the_server_over_http_comes_runs_go_over_and_what_is_in_flight_is_made_once(tmp_path: Path) -> None:

@@ -276,6 +276,23 @@ async def test_no_more_are_claimed_than_asked_for_and_none_of_what_this_node_can
         assert [run.run_id for run in await store.claim_runs(FAR, 2, [one.definition_id + 1])] == runs[:2]
 
 
+async def test_of_what_is_claimable_only_what_is_named_is_claimed(
+    open_store: OpenStore,
+) -> None:
+    async with open_store() as store:
+        runs = [await begin(store, own=False) for _ in range(5)]
+        one = await store.load_run(runs[0])
+        assert one is not None
+        assert await store.claimable_runs(FAR, 9, [one.definition_id]) == []
+        found = await store.claimable_runs(FAR, 4, [])
+        assert [(run.workflow, run.version) for run in found] == [(one.workflow, one.version)] * 4
+        keys = [run.key for run in found]
+        assert await store.claim_runs(FAR, 9, [], only=[]) == []
+        assert [run.run_id for run in await store.claim_runs(FAR, 9, [], only=keys[1:3])] == runs[1:3]
+        assert [run.run_id for run in await store.claim_runs(FAR, 9, [], only=keys)] == [runs[0], runs[3]]
+        assert [run.key for run in await store.claimable_runs(FAR, 9, [])] == [keys[-1] + 1]
+
+
 async def test_two_nodes_that_claim_at_once_share_what_is_due(open_store: OpenStore) -> None:
     async with open_store() as store, open_store() as other:
         runs = {await begin(store, own=False) for _ in range(40)}
