@@ -92,6 +92,7 @@ async def test_on_a_telephone_errors_are_beside_their_fields_and_nothing_runs_ou
         await page.type("#f-amount", "much")
         await page.click("button[value=approved]")
         await page.find("[role=alert]")
+        assert await page.run("return document.activeElement.id") == "errors", "a screen reader begins with them"
         shots = pictures(tmp_path)
         await page.picture(shots / "telephone.png")
         wide = await page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
