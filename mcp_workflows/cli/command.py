@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -33,9 +35,17 @@ def command(function: Callable[P, Exit | Coroutine[Any, Any, Exit]]) -> Callable
 
 
 def finished(work: Coroutine[Any, Any, T]) -> T:
-    """What the coroutine gives, on an event loop of its own."""
+    """What the coroutine gives, on an event loop of its own. SIGTERM ends it as Ctrl-C does: in good order."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(work)
+        return runner.run(_ended_by_a_signal(work))
+
+
+async def _ended_by_a_signal(work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.current_task()
+    assert task is not None
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows has none, and other threads than the first
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
 
 
 def _exit_code(call: Callable[[], Exit | Coroutine[Any, Any, Exit]]) -> Exit:
@@ -50,6 +60,6 @@ def _exit_code(call: Callable[[], Exit | Coroutine[Any, Any, Exit]]) -> Exit:
     except SystemUnwell as error:
         complain(str(error))
         return Exit.UNWELL
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         remark("")
         return Exit.INTERRUPTED

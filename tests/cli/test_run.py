@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -122,14 +123,16 @@ def test_a_run_that_waits_to_be_called_says_that_it_waits_for_a_server_over_http
     assert trial.call("runs", "--json").json["runs"][0]["status"] == "pending"
 
 
-def test_ctrl_c_leaves_the_run_safe_and_says_how_it_goes_on(trial: Place):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_leave_the_run_safe_and_say_how_it_goes_on(trial: Place, number: signal.Signals):
     trial.misbehave(Fault("mail", "POST", "/messages", "hold"))
     process = trial.start("run", "start_trial", "--input", ADA)
     assert process.stderr is not None
     while "account" not in (line := process.stderr.readline()):
         assert line, "the run ended at once"
-    process.send_signal(2)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
+    assert {node["state"] for node in trial.call("nodes", "--json").json["nodes"]} == {"left"}
     assert "is safe. It goes on when a server is up" in stderr
     assert "Traceback" not in stderr
