@@ -25,7 +25,8 @@ WAITING = view(RunStatus.WAITING)
 
 def approval(**properties: Any) -> Waiting:
     required = [name for name in properties if name.startswith("must")]
-    form = published({"properties": properties, "required": required})
+    day = {"type": "string", "format": "date", "title": "Day"}
+    form = published({"properties": properties, "required": required, "$defs": {"day": day}})
     return Waiting("approval", "agree", "agree", "person", "Agreed?", answer_schema(form))
 
 
@@ -62,6 +63,9 @@ def asked(wait: Waiting) -> dict[str, Any]:
             {"type": "array", "items": {"anyOf": [{"const": "a", "title": "A"}]}},
         ),
         ({"type": "string", "oneOf": [{"const": "a"}, {"pattern": "^b"}]}, {"type": "string"}),
+        ({"$ref": "#/$defs/day", "title": "On"}, {"type": "string", "format": "date", "title": "On"}),
+        ({"$ref": "#/$defs/day"}, {"type": "string", "format": "date", "title": "Day"}),
+        ({"$ref": "#/$defs/gone"}, {"type": "string", "description": "JSON: {}"}),
         (
             {"type": "integer", "oneOf": [{"const": 1, "title": "One"}], "default": 1},
             {"type": "string", "oneOf": [{"const": "1", "title": "One"}], "default": "1"},

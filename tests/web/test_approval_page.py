@@ -294,9 +294,10 @@ steps:
       message: What shall it be?
       form:
         required: [size]
+        $defs: {extra: {enum: [milk, sugar]}}
         properties:
           size: {title: Size, oneOf: [{const: 1, title: Small}, {const: 2, title: Large}]}
-          extras: {type: array, items: {enum: [milk, sugar]}}
+          extras: {type: array, items: {$ref: "#/$defs/extra"}}
 output: {decision: "${steps.what.output}"}
 """
 
