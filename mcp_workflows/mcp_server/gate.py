@@ -6,6 +6,7 @@ A call of a tool is refused by the tool's answer, which a model reads; all other
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -23,21 +24,21 @@ _BEGINNINGS_EACH = 10
 """So many beginnings for each call that is allowed."""
 _CALL = "tools/call"
 """Counted where it can be refused in words."""
-_CHANGING = frozenset({"tasks/update", "tasks/cancel"})
 
 
 class Gate:
-    """Stands before every handler."""
+    """Stands before every handler. ``changing``: methods beside those of the core that change a run."""
 
-    def __init__(self, rate: Rate | None) -> None:
+    def __init__(self, rate: Rate | None, changing: Collection[str] = ()) -> None:
         self._rate = rate
+        self._changing = frozenset(changing)
         self._beginnings = rate and Rate(rate.per_minute * _BEGINNINGS_EACH)
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.request_id is not None and ctx.method != _CALL:
             caller = caller_of(ctx)
             refused = _too_many(self._beginnings if ctx.method in _BEGINNINGS else self._rate, caller)
-            if refused is None and ctx.method in _CHANGING and not caller.may_act:
+            if refused is None and ctx.method in self._changing and not caller.may_act:
                 refused = refusals.may_not(caller.actor, "change runs", RUN)
             if refused is not None:
                 raise MCPError(code=INVALID_REQUEST, message=refused)

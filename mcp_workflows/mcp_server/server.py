@@ -38,7 +38,7 @@ from mcp_workflows.mcp_server.people.person import KEY_PURPOSE, People, Person, 
 from mcp_workflows.mcp_server.prompts import CHECKED_BY_HAND, Prompts
 from mcp_workflows.mcp_server.resources.handlers import Resources
 from mcp_workflows.mcp_server.subscriptions.announcer import Announcer
-from mcp_workflows.mcp_server.tasks.extension import EXTENSION, Tasks, declares
+from mcp_workflows.mcp_server.tasks.extension import CHANGING, EXTENSION, Tasks, declares
 from mcp_workflows.mcp_server.tools import discovery
 from mcp_workflows.mcp_server.tools.answers import refusal
 from mcp_workflows.mcp_server.tools.arguments import ArgumentsRefused, check_against, check_readable
@@ -100,7 +100,7 @@ class WorkflowServer(Server[dict[str, Any]]):
         )
         self.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
         self.add_notification_handler("notifications/initialized", NotificationParams, self._announcer.on_initialized)
-        self._gate = Gate(rate)
+        self._gate = Gate(rate, CHANGING)
         self.middleware.append(self._gate)
         self.middleware.append(seal(runs.key(KEY_PURPOSE), lambda ctx: caller_of(ctx).actor))
         if tool_prefix:

@@ -52,6 +52,8 @@ from mcp_workflows.runtime.views import Past, RunView
 Context: TypeAlias = ServerRequestContext[Any, Any]
 
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
+CHANGING: Final = ("tasks/update", "tasks/cancel")
+"""Methods that change a run."""
 VIA: Final = "task"
 """Through what an answer to a task's request came, as it is recorded."""
 MAX_REFUSALS: Final = 10
