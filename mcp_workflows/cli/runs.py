@@ -15,7 +15,7 @@ from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.given import load_settings
 from mcp_workflows.cli.options import AsJson, Database, Definitions
-from mcp_workflows.cli.spans import clock_time, span
+from mcp_workflows.cli.spans import clock_time, due, span
 from mcp_workflows.cli.terminal import print_json, remark, stdout
 from mcp_workflows.cli.timeline import status_mark
 from mcp_workflows.cli.told import run_json
@@ -87,7 +87,7 @@ def _remark(run: RunView, now: datetime) -> str:
         first, *others = run.waits
         said = [f"needs an answer: {first}" + (f" and {len(others)} more" if others else "")]
     elif run.wake_at is not None:
-        said = [f"until {clock_time(run.wake_at)} (in {span((run.wake_at - now).total_seconds())})"]
+        said = [f"until {due(run.wake_at, now)}"]
     elif run.idempotency_key:
         said = [f"key {run.idempotency_key}"]
     return "; ".join(said)[:120]

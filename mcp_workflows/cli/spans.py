@@ -20,6 +20,12 @@ def span(seconds: float) -> str:
     return f"{whole} s"
 
 
+def due(when: datetime, now: datetime) -> str:
+    """What is to happen then: ``22 Nov 13:02:11 (in 40 s)``, ``22 Nov 13:02:11 (2 min 5 s overdue)``."""
+    left = (when - now).total_seconds()
+    return f"{clock_time(when)} " + (f"({span(-left)} overdue)" if left <= -1.0 else f"(in {span(left)})")
+
+
 def clock_time(when: datetime) -> str:
     """In the zone of this machine, with the day: ``22 Nov 13:02:11``."""
     return f"{when.astimezone():%d %b %H:%M:%S}"

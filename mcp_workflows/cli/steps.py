@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, cast
 
-from mcp_workflows.cli.spans import clock_time, span
+from mcp_workflows.cli.spans import due, span
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import StepStatus
@@ -141,4 +141,4 @@ def _waiting(step: StepRecord, now: datetime) -> Iterator[str]:
     what = (
         "next attempt" if attempts and not step.decision else "asks again" if decisions(step).get("asked") else "until"
     )
-    yield f"{what} {clock_time(step.due_at)} (in {span((step.due_at - now).total_seconds())})"
+    yield f"{what} {due(step.due_at, now)}"

@@ -250,7 +250,7 @@ class Node:
         self._watch_again_at = at + self._tick
         for dead in await self._store.take_over(now):
             level = logging.WARNING if dead.runs else logging.INFO
-            logger.log(level, "took over %d runs of node %s", dead.runs, dead.node_id)
+            logger.log(level, "%s died (node %s), its runs go on: %d", dead.name, dead.node_id, dead.runs)
 
     async def _claim(self, now: datetime) -> None:
         """All that is due and finds room: a few at first, so that they begin at once, then the rest.
@@ -301,7 +301,7 @@ class Node:
         self._stir.clear()
 
     async def _start_anew(self, lost: NodeLost) -> None:
-        logger.error("this node was declared dead (%s); it starts as a new one", lost)
+        logger.error("others took this node for dead and go on with its runs; it starts as a new one: %s", lost)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

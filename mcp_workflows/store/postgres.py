@@ -83,9 +83,12 @@ _REFUSED_TYPES = {"42804", "42846", "42883", "42P18"}
 """Of class 42, those that a value of a wrong type causes."""
 _COLLISIONS = {"40001", "40P01"}
 
+_POOLED = "A pooler hands the session around: name the server itself, or a pooler with pool_mode = session."
 _REMEDIES = {
     "25006": "It can only be read: it may be a standby. Check DATABASE_URL.",
+    "26000": _POOLED,
     "42501": "Grant the user of DATABASE_URL the rights on the tables of mcp-workflows.",
+    "42P05": _POOLED,
     "42P01": "Its tables are gone: restore it from a backup.",
     "53100": "The disk of the server is full: free some space.",
     "53200": "The server is out of memory.",

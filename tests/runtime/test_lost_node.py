@@ -15,8 +15,10 @@ from mcp_workflows.engine.outcome import Completed, Outcome, StepCall
 from mcp_workflows.engine.records import Message, StepRecord
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import StoreUnavailable
+from mcp_workflows.runtime import node as node_module
 from mcp_workflows.settings import Settings
 from mcp_workflows.store import Store, nodes
+from tests.store.material import kill
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -134,6 +136,30 @@ async def test_a_node_that_stood_still_between_a_claim_and_its_reading_does_not_
         await rejoined.wait()
         assert (await one.runs.get(run_id, actor="test")).status is RunStatus.CANCELLED
         assert not [record for record in caplog.records if "cannot be moved" in record.message]
+
+
+async def test_whose_runs_go_on_here_is_told_by_the_name_that_nodes_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "waits.yaml").write_text(WAITS)
+    settings = Settings.load(definitions=(tmp_path,), lease_seconds=2)
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    def note(_level: int, said: str, *values: object) -> None:
+        told.put_nowait(said % values)
+
+    monkeypatch.setattr(node_module.logger, "log", note)
+    async with (
+        asyncio.timeout(40),
+        built_app(settings, role=Role.SERVER) as one,
+        built_app(settings, role=Role.SERVER) as two,
+    ):
+        await one.runs.start("waits", {}, actor="test")
+        [name] = [node.name for node in await two.store.nodes() if node.node_id == one.store.node_id]
+        kill(one.store)
+        async with two.moving():
+            said = await told.get()
+        assert said.startswith(f"{name} died (node {one.store.node_id}), its runs go on: ")
 
 
 def _tells(rejoin: Callable[[], Awaitable[None]], rejoined: asyncio.Event) -> Callable[[], Awaitable[None]]:

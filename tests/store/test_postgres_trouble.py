@@ -105,6 +105,21 @@ async def test_a_server_that_is_gone_is_told_of_and_reads_say_so_too(server: Pos
         assert store.unwell is None
 
 
+async def test_a_pooler_that_hands_the_session_around_is_told_of(
+    own_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(own_url) as store:
+        run_id = await begin(store)
+        for number in range(20):
+            await store.record(Turn(run_id, [done(f"a{number}", number + 1)]))
+        connection = store._writer._connection
+        assert connection is not None
+        connection.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")  # as if it were another's session
+        await store.record(Turn(run_id, [done("b", 21)]))
+        assert len(await store.load_steps(run_id)) == 21
+    assert [record.getMessage() for record in caplog.records if "pool_mode = session" in record.getMessage()]
+
+
 async def test_connections_that_the_server_ends_are_made_anew(own_url: str) -> None:
     async with opened(own_url) as store, opened(own_url) as other:
         run_id = await begin(store)
