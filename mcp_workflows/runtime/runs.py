@@ -325,10 +325,18 @@ class Runs:
         run = await self._run(run_id, actor)
         if run.record.status.finished or run.record.status is RunStatus.COMPENSATING:
             return await self._viewer.view(run)
-        await self._deliver(
-            run, Posting("cancel", {"compensate": compensate, "via": via}), by or actor or LOCAL, reason
-        )
+        body: dict[str, Json] = {"compensate": compensate, "via": via}
+        sent = Posting("cancel", body, await self._cancel_key(run.run_id, compensate=compensate))
+        with suppress(RunRefused):  # somebody has asked for the same, and the run has not come to it
+            await self._deliver(run, sent, by or actor or LOCAL, reason)
         return await self.wait(run.run_id, actor=actor, seconds=ENDING)
+
+    async def _cancel_key(self, run_id: str, *, compensate: bool) -> str:
+        """The same for all who ask before the run has taken in what one of them sent, however many they are."""
+        all_ = await self._store.count_messages(run_id, "cancel")
+        unread = await self._store.load_messages(run_id, unconsumed_only=True)
+        told = max(all_ - sum(one.kind == "cancel" for one in unread), 0)
+        return f"cancel:{told}:{'undo' if compensate else 'leave'}"
 
     async def callback(self, run_id: str, path: str, attempt: int, body: Json) -> Received:
         """A call of the ``callback_url`` of that attempt. Raises ``StoreUnavailable`` and ``NodeLost``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,18 @@ async def test_a_hundred_cancellations_and_answers_leave_one_message_each(tmp_pa
         for run_id, status in ((cancelled, "cancelled"), (answered, "completed")):
             assert (await on.here.app.runs.wait(run_id, actor=None, seconds=20)).status == status
             assert len((await on.here.app.runs.trace(run_id, actor=None)).messages) == 1
+
+
+async def test_as_many_at_once_leave_a_few(tmp_path: Path, url: str) -> None:
+    """Those that look while the first is taken in may leave one of their own."""
+    async with stage(tmp_path, url=url) as on, AsyncExitStack() as open_:
+        run_id = (await on.waiting("anna")).run_id
+        wires = [await open_.enter_async_context(wire(on.url)) for _ in range(40)]
+        for number, one in enumerate(wires):
+            one.request(call("cancel_run", run_id=run_id, reason=f"reason {number}"), on.header("anna"))
+        for one in wires:
+            assert b'"cancelled"' in (await one.answer())[1].replace(b"\\", b"")
+        assert 1 <= len((await on.here.app.runs.trace(run_id, actor=None)).messages) <= 4
 
 
 async def test_signals_that_nothing_waits_for_are_not_kept(tmp_path: Path) -> None:
