@@ -19,6 +19,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.mcp_server.place import refused, told
+from tests.mcp_server.test_stdio import ASK
 from tests.recovery.server import Place, ServerProcess, place
 from tests.services.scripted import Answer, Scripted, scripted
 
@@ -48,15 +49,6 @@ vars: {SERVICE: "http://127.0.0.1:1"}
 mcp: {wait: 30s, join: "off"}
 steps:
   - http: {method: POST, url: "${vars.SERVICE}/quick"}
-"""
-ASK = """
-name: ask_first
-description: Asks a person before it does anything.
-mcp: {wait: 20s}
-steps:
-  - id: agree
-    approval: {message: Go on?}
-output: ${steps.agree.output.via}
 """
 NAP = """
 name: nap

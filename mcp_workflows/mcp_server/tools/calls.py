@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from mcp_types import CallToolResult, InputRequiredResult
 
@@ -152,18 +153,8 @@ class Calls:
         sending = self._runs.signal(
             run_id, name, arguments.get("data"), actor=caller.sees, by=caller.actor, via=VIA, person=False
         )
-        try:
-            view = await self.durably.finish(sending)
-        except PersonNeeded as needed:
-            ways = self._ways.now(self._runs)
-            return refusal(refusals.person_needed(needed, *ways.way(needed.run_id, needed.name, needed.wait)))
-        except UnknownRun:
-            return await self._unknown(run_id, caller)
-        except SystemUnwell as unwell:
-            return refusal(refusals.unwell(unwell))
-        except CallerError as refused:
-            return refusal(refusals.bounded(refused))
-        return await self._told(view, caller)
+        view = await self._done(sending, run_id, caller)
+        return view if isinstance(view, CallToolResult) else await self._told(view, caller)
 
     async def resume_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
         if not caller.may_act:
@@ -173,15 +164,8 @@ class Calls:
             arguments["run_id"], actor=caller.sees, by=caller.actor, correction=correction, via=VIA, person=False,
             reason=arguments.get("reason"),
         )  # fmt: skip
-        try:
-            view = await self.durably.finish(resuming)
-        except UnknownRun:
-            return await self._unknown(arguments["run_id"], caller)
-        except SystemUnwell as unwell:
-            return refusal(refusals.unwell(unwell))
-        except CallerError as refused:
-            return refusal(refusals.bounded(refused))
-        return await self._told(view, caller)
+        view = await self._done(resuming, arguments["run_id"], caller)
+        return view if isinstance(view, CallToolResult) else await self._told(view, caller)
 
     async def cancel_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
         if not caller.may_act:
@@ -195,19 +179,30 @@ class Calls:
             compensate=arguments.get("compensate", True),
             reason=arguments.get("reason"),
         )
-        try:
-            view = await self.durably.finish(cancelling)
-        except UnknownRun:
-            return await self._unknown(arguments["run_id"], caller)
-        except SystemUnwell as unwell:
-            return refusal(refusals.unwell(unwell))
-        except CallerError as refused:
-            return refusal(refusals.bounded(refused))
+        view = await self._done(cancelling, arguments["run_id"], caller)
+        if isinstance(view, CallToolResult):
+            return view
         if view.status.finished and _ended_before(view, asked_at):
             said = nothing_to_cancel(view, asked_at)
             following = next_step(view, asked_at)
             return answer(run_object(view, Telling(asked_at, next=f"{said} {following}" if following else said)))
         return await self._told(view, caller)
+
+    async def _done(
+        self, telling: Coroutine[Any, Any, RunView], run_id: str, caller: Caller
+    ) -> RunView | CallToolResult:
+        """The run once it was told something, however the call ends; or why it was not."""
+        try:
+            return await self.durably.finish(telling)
+        except PersonNeeded as needed:
+            ways = self._ways.now(self._runs)
+            return refusal(refusals.person_needed(needed, *ways.way(needed.run_id, needed.name, needed.wait)))
+        except UnknownRun:
+            return await self._unknown(run_id, caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell))
+        except CallerError as refused:
+            return refusal(refusals.bounded(refused))
 
     async def again(self, caller: Caller) -> CallToolResult | InputRequiredResult:
         """A call that told a run something, made again after the person was asked."""
