@@ -77,7 +77,7 @@ def test_a_run_that_was_undone_says_what_was_and_sends_the_caller_back_to_the_st
     failed = view(RunStatus.FAILED, error=refused_booking(), compensation="done", undone=("charge", "reserve"))
     told = run_object(failed, TOLD_AT_ONCE)
     assert (told["compensation"], told["undone"]) == ("done", ["charge", "reserve"])
-    assert told["next"] == "Everything was undone. Start again with other input."
+    assert told["next"] == "All that has a compensation was undone. Start again with other input."
 
 
 def test_a_run_whose_undoing_failed_names_what_is_still_in_effect() -> None:

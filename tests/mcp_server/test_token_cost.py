@@ -58,7 +58,7 @@ def test_the_tools_and_the_instructions_cost_few_tokens() -> None:
         (31, view(RunStatus.COMPLETED, result={"order_id": "o1", "charge_id": "c1", "shipment": "s1"})),
         (64, view(RunStatus.COMPLETED, result={"installed": [{"device": "d" * 100}] * 300})),
         (109, view(RunStatus.PAUSED, error=refused_booking(), would_undo=("charge", "reserve"))),
-        (104, view(RunStatus.FAILED, error=refused_booking(), compensation="done", undone=("charge", "reserve"))),
+        (109, view(RunStatus.FAILED, error=refused_booking(), compensation="done", undone=("charge", "reserve"))),
         (16, view(RunStatus.CANCELLED, compensation="none")),
         (
             134,

@@ -154,7 +154,7 @@ def _ended(view: RunView) -> str | None:
     if view.status is RunStatus.CANCELLED:
         return None
     if view.compensation == "done":
-        return "Everything was undone. Start again with other input."
+        return "All that has a compensation was undone. Start again with other input."
     return f"Nothing was undone. {_sentence(_way_on(view))}; or start again with other input."
 
 
