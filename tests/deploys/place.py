@@ -52,6 +52,10 @@ class WatchfulCaller(PlainCaller):
                 if isinstance(refused, Refused):
                     raise
             except (aiohttp.ClientError, OSError, TimeoutError) as broken:
+                if isinstance(broken.__cause__, aiohttp.ClientConnectionResetError):
+                    # It had heard that the connection is closed before it wrote anything, and asks on another one.
+                    self._hitches.nobody += 1
+                    continue
                 self._hitches.dropped.append(f"{tool} at {slot.label} after {time.time() - began:.3f} s: {broken!r}")
             await asyncio.sleep(0.02)
 

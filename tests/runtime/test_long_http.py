@@ -157,9 +157,12 @@ async def test_a_process_that_nobody_can_call_leaves_the_run_to_one_that_can_be(
         service.on("/orders", Answer(202))
         async with running(tmp_path, service, called=False) as here:
             run_id = await here.start("shipment")
+            seen = here.app.store.change
             view = await here.app.runs.get(run_id, actor="agent")
+            while view.stranded is None:  # it looks at the run before it leaves it
+                seen = await here.app.store.wait_for_change(seen)
+                view = await here.app.runs.get(run_id, actor="agent")
             assert view.status is RunStatus.PENDING
-            assert view.stranded is not None
             assert view.stranded.startswith("its step ship waits for a call, and nobody can call this server")
         assert service.calls == []
         async with running(tmp_path, service) as here:
