@@ -31,6 +31,7 @@ from sqlalchemy.engine import make_url
 from mcp_workflows.store import opening
 from mcp_workflows.store.migrations import migrate
 from mcp_workflows.store.postgres import connection_arguments
+from tests.mortal import mortal
 
 BOUND = 60.0
 """Seconds for a server to start or stop, on a machine however busy."""
@@ -159,12 +160,19 @@ class PostgresServer(Databases):
 
     def start(self) -> None:
         """Returns once it takes connections."""
+        self.spawn()
+        self.wait_until_ready()
+
+    def spawn(self) -> None:
+        """It ends with the thread that calls this, which no thread of a pool may be."""
         options = [f"unix_socket_directories={self.folder}", "listen_addresses=", *self._options]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self._data, *(f"-c{option}" for option in options)],
+                mortal(self._bin / "postgres", "-D", self._data, *(f"-c{option}" for option in options), by="QUIT"),
                 stdout=log, stderr=log, user=self._user, cwd=self.folder,
             )  # fmt: skip
+
+    def wait_until_ready(self) -> None:
         until = time.monotonic() + BOUND
         while True:
             try:

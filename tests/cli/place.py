@@ -20,6 +20,7 @@ from mcp_workflows.cli.program import program
 from mcp_workflows.samples.faults import Fault
 from mcp_workflows.samples.server import CONTROL
 from mcp_workflows.samples.services import variables
+from tests.mortal import mortal
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,7 +105,7 @@ class Place:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The program, as a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "mcp_workflows", *arguments],
+            mortal(sys.executable, "-m", "mcp_workflows", *arguments),
             cwd=self.folder,
             env=os.environ,
             stdin=subprocess.PIPE,

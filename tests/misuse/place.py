@@ -18,6 +18,7 @@ from mcp import Client
 from mcp_types import CallToolResult
 
 from tests.mcp_server.place import refused, told
+from tests.mortal import mortal
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,7 +96,7 @@ def serving(folder: Path, definitions: Mapping[str, str], **settings: str) -> Ge
         "MCP_WORKFLOWS_MCP_SERVERS": str(folder / "servers.json"),
         **{f"MCP_WORKFLOWS_{name}": value for name, value in settings.items()},
     }
-    command = [sys.executable, "-m", "mcp_workflows", "serve", str(folder / "definitions"), "--http", "127.0.0.1:0"]
+    command = mortal(sys.executable, "-m", "mcp_workflows", "serve", folder / "definitions", "--http", "127.0.0.1:0")
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:

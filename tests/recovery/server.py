@@ -17,6 +17,8 @@ from typing import Any
 import aiohttp
 from mcp import Client
 
+from tests.mortal import mortal
+
 READY_SECONDS = 30.0
 
 
@@ -100,8 +102,10 @@ class ServerProcess:
             environment[f"MCP_WORKFLOWS_{name}"] = value
         with (self.place.folder / "server.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "mcp_workflows", "serve", str(self.place.folder / "definitions"),
-                "--http", f"127.0.0.1:{self.port}",
+                *mortal(
+                    sys.executable, "-m", "mcp_workflows", "serve", self.place.folder / "definitions",
+                    "--http", f"127.0.0.1:{self.port}",
+                ),
                 env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         async with asyncio.timeout(READY_SECONDS), aiohttp.ClientSession() as session:

@@ -14,6 +14,7 @@ import pytest
 
 from mcp_workflows.samples.faults import Fault
 from mcp_workflows.samples.remote import Samples, started_samples
+from tests.mortal import mortal
 
 EMAIL = {"email": "a@example.com", "plan": "pro"}
 
@@ -106,7 +107,7 @@ def test_the_services_end_with_whoever_started_them():
 
 
 def test_services_in_the_background_of_a_script_stay_up_until_they_are_interrupted():
-    command = [sys.executable, "-m", "mcp_workflows.samples", "--any-port"]
+    command = mortal(sys.executable, "-m", "mcp_workflows.samples", "--any-port")
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:

@@ -164,17 +164,18 @@ class Monkey:
 
     async def _stop_database(self, how: signal.Signals) -> None:
         assert self.postgres is not None
-        stopping = asyncio.create_task(asyncio.to_thread(_stop_and_start, self.postgres, how, self.dice.uniform(0, 2)))
+        stopping = asyncio.create_task(_stop_and_start(self.postgres, how, self.dice.uniform(0, 2)))
         try:
             await asyncio.shield(stopping)
         finally:
             await stopping
 
 
-def _stop_and_start(server: PostgresServer, how: signal.Signals, seconds: float) -> None:
-    server.stop(how)
-    time.sleep(seconds)
-    server.start()
+async def _stop_and_start(server: PostgresServer, how: signal.Signals, seconds: float) -> None:
+    await asyncio.to_thread(server.stop, how)
+    await asyncio.sleep(seconds)
+    server.spawn()
+    await asyncio.to_thread(server.wait_until_ready)
 
 
 def _end_connections(server: PostgresServer) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.mortal import mortal
+
 ROOT = Path(__file__).parents[2]
 DEFINITIONS = Path(__file__).parent / "definitions"
 STARTING_SECONDS = 60.0
@@ -117,7 +119,7 @@ class Slot:
             log.write(f"--- {label} at {time.time():.3f}\n".encode())
             log.flush()
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", module, "serve", str(self.definitions), "--http", f"127.0.0.1:{self.port}",
+                *mortal(sys.executable, "-m", module, "serve", self.definitions, "--http", f"127.0.0.1:{self.port}"),
                 env=environment | odd, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.label = label

@@ -20,6 +20,7 @@ from mcp_workflows.definition.program import Auth, McpToolWork
 from mcp_workflows.engine.outcome import Failed
 from mcp_workflows.steps.mcp_tool import sessions
 from mcp_workflows.steps.mcp_tool.servers import McpServer
+from tests.mortal import mortal
 from tests.services.misbehaving import misbehaving
 from tests.steps.calling import Calling, calling
 from tests.steps.calls import body_path, template
@@ -80,11 +81,7 @@ async def http_server(
     log: Path, *options: str, port: int = 0
 ) -> AsyncGenerator[tuple[str, asyncio.subprocess.Process]]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(HERE / "tool_server.py"),
-        "http",
-        str(port),
-        *options,
+        *mortal(sys.executable, HERE / "tool_server.py", "http", str(port), *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         env={**os.environ, "CALL_LOG": str(log)},
@@ -120,7 +117,7 @@ class Servers:
     def _start(self, sort: str) -> tuple[subprocess.Popen[bytes], Place]:
         log = self._folder / sort.replace(" ", "-")
         process = subprocess.Popen(
-            [sys.executable, str(HERE / "tool_server.py"), "http", "0", *sort.split()[1:]],
+            mortal(sys.executable, HERE / "tool_server.py", "http", "0", *sort.split()[1:]),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "CALL_LOG": str(log)},

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mcp_workflows.store import migrations, postgres
+from tests.mortal import mortal
 from tests.store.conftest import OpenStore
 from tests.store.material import done
 from tests.store.raw import ask, postgres_connection
@@ -49,7 +50,7 @@ def scripts(tmp_path: Path) -> Path:
 async def newer(url: str, scripts: Path) -> AsyncGenerator[Process]:
     """A process of the next version."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.store.newer", url, str(scripts), stdout=PIPE, stderr=PIPE
+        *mortal(sys.executable, "-m", "tests.store.newer", url, scripts), stdout=PIPE, stderr=PIPE
     )
     try:
         yield child

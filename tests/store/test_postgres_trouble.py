@@ -74,7 +74,8 @@ async def test_a_server_that_stops_in_the_middle_of_batches_and_comes_back_loses
             await until(lambda before=before: _true(sum(map(len, runs.values())) > before + 100))
             await asyncio.to_thread(server.stop, how)
             await until(lambda: _true(store.unwell is not None))
-            await asyncio.to_thread(server.start)
+            server.spawn()
+            await asyncio.to_thread(server.wait_until_ready)
             await until(lambda: _true(store.unwell is None))
         enough.set()
         await asyncio.gather(*busy)
@@ -99,7 +100,8 @@ async def test_a_server_that_is_gone_is_told_of_and_reads_say_so_too(server: Pos
                 await store.load_run(run_id)
             assert store.unwell is not None
         finally:
-            await asyncio.to_thread(server.start)
+            server.spawn()
+            await asyncio.to_thread(server.wait_until_ready)
         await store.record(Turn(run_id, [done("a", 1)]))
         assert await store.load_steps(run_id) == [done("a", 1)]
         assert store.unwell is None

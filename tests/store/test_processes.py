@@ -16,6 +16,7 @@ from mcp_workflows.engine.records import Turn
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.store import Store, TakenOver
 from mcp_workflows.store.store import LEASE_SECONDS
+from tests.mortal import mortal
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, claimed, done
 
@@ -30,7 +31,7 @@ BOUND = 60
 async def process(what: str, url: str, lease_seconds: float = LEASE_SECONDS) -> AsyncGenerator[Process]:
     """Another process, killed at the end if it still runs."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.store.processes", what, url, str(lease_seconds), stdin=PIPE, stdout=PIPE
+        *mortal(sys.executable, "-m", "tests.store.processes", what, url, str(lease_seconds)), stdin=PIPE, stdout=PIPE
     )
     try:
         async with asyncio.timeout(BOUND):

@@ -14,6 +14,8 @@ from typing import Any, Final, cast
 import httpx2
 import pytest
 
+from tests.mortal import mortal
+
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 _ELEMENT: Final = "element-6066-11e4-a52e-4f735466cecf"
 TAB, ENTER, SPACE = "\ue004", "\ue007", "\ue00d"
@@ -84,7 +86,7 @@ async def browser(folder: Path) -> AsyncGenerator[Browser]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     driver = await asyncio.create_subprocess_exec(
-        DRIVER, f"--port={port}", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        *mortal(DRIVER, f"--port={port}", by="TERM"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
     assert driver.stdout is not None
     try:
