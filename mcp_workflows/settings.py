@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -257,7 +257,8 @@ class Settings(BaseSettings):
                 "that is no address to call. Write https://HOST, with a port or a path if need be, "
                 "and neither credentials nor a query"
             )
-        return value
+        # Clients write it like this, too, and tokens are issued for what they write.
+        return None if value is None else str(AnyHttpUrl(value)).rstrip("/")
 
     @field_validator("auth_issuer", "auth_jwks_url", "auth_introspection_url")
     @classmethod
@@ -341,7 +342,7 @@ class Settings(BaseSettings):
     @property
     def public_host(self) -> str | None:
         """The Host header of who calls at ``public_url``."""
-        return urlsplit(self.public_url).netloc.lower() if self.public_url else None
+        return urlsplit(self.public_url).netloc if self.public_url else None
 
     def secret(self, name: str) -> str | None:
         """The secret's value now, or ``None`` where it is not set. A file loses the line break at its end."""

@@ -107,7 +107,7 @@ def _server(app: App, ways: Ways, rate: Rate | None) -> WorkflowServer:
 
 @asynccontextmanager
 async def _authentication(settings: Settings, served_at: str) -> AsyncGenerator[Authentication | None]:
-    resource = f"{(settings.public_url or served_at).rstrip('/')}{MCP_PATH}"
+    resource = f"{settings.public_url or served_at}{MCP_PATH}"
     verifier = verifier_of(settings, resource)
     if verifier is None:
         yield None
@@ -119,13 +119,17 @@ async def _authentication(settings: Settings, served_at: str) -> AsyncGenerator[
 
 
 def _address(text: str) -> tuple[str, int]:
+    """Host, an IPv6 address without its brackets, and port."""
     host, colon, port = text.rpartition(":")
-    if not colon:
+    if not colon or text.endswith("]"):
         host, port = ("127.0.0.1", text) if text.isdecimal() else (text, "8911")
+    in_brackets = host.startswith("[") and host.endswith("]")
     named = colon or text.isdecimal() or "." in text or text == "localhost"  # a bare word is rather a mistake
-    if not named or not port.isdecimal() or int(port) > 65535:
-        raise typer.BadParameter(f'"{text}": write HOST:PORT, such as 127.0.0.1:8911', param_hint="--http")
-    return host or "127.0.0.1", int(port)
+    if not named or (":" in host and not in_brackets) or not port.isdecimal() or int(port) > 65535:
+        raise typer.BadParameter(
+            f'"{text}": write HOST:PORT, such as 127.0.0.1:8911 or [::1]:8911', param_hint="--http"
+        )
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
 def _check_given(paths: Sequence[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -71,6 +72,15 @@ class Issuer:
         told = {"issuer": self.name, "jwks_uri": f"{self.name}/keys"}
         self.service.on("/.well-known/oauth-authorization-server", Answer(body=told))
         self.service.on("/keys", Answer(body={"keys": self.keys}))
+
+    def gives_tokens(self, token: Callable[[bytes], Awaitable[Answer]]) -> None:
+        """To any client that registers, as ``token`` answers what is posted for one."""
+        names = ("authorization", "token", "registration")
+        endpoints = {f"{name}_endpoint": f"{self.name}/{name}" for name in names}
+        told = {"issuer": self.name, "jwks_uri": f"{self.name}/keys", "response_types_supported": ["code"], **endpoints}
+        self.service.on("/.well-known/oauth-authorization-server", Answer(body=told))
+        self.service.on("/registration", Answer(201, {"client_id": "c", "redirect_uris": ["http://127.0.0.1:1/back"]}))
+        self.service.act("/token", token)
 
     def claims(self, now: datetime = NOW, **more: Any) -> dict[str, Any]:
         told = {

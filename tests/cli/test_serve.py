@@ -20,6 +20,7 @@ ADA = '{"email": "ada@example.com"}'
     [
         (["--http", "127.0.0.1:notaport"], "write HOST:PORT, such as 127.0.0.1:8911"),
         (["--http", "0.0.0.0:0"], "nobody has to authenticate"),
+        (["--http", "[::]:0"], ":: can be reached from other machines, and nobody has to authenticate"),
         (["--database", "mysql://h/db"], "mysql is not supported. Write sqlite:///path/to/runs.db, or postgresql://"),
     ],
 )
@@ -56,6 +57,21 @@ def test_the_welcome_names_the_url_the_tools_and_how_to_add_it(place: Place):
     assert "1 broken: mcp-workflows validate definitions/broken.yaml" in text
     assert f"claude mcp add --transport http workflows {url}" in text
     assert str(place.folder / ".mcp-workflows" / "runs.db") in text
+
+
+def test_an_ipv6_address_is_told_as_clients_write_it(place: Place):
+    place.define("start_trial", TRIAL)
+    process = place.start("serve", "--http", "[::1]:0")
+    assert process.stderr is not None
+    url = ""
+    while "/mcp" not in url:
+        url = process.stderr.readline().strip()
+        assert url, "the server ended at once"
+    assert url.startswith("http://[::1]:")
+    assert httpx2.get(url.removesuffix("/mcp") + "/healthz", trust_env=False).json()["status"] == "ok"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
 
 
 def test_sigterm_ends_it_within_two_seconds_and_hands_its_runs_over(trial: Place):
@@ -103,7 +119,7 @@ def test_what_was_named_and_is_not_there_is_a_mistake_and_not_an_empty_server(pl
     assert "There is no nope. Name files or folders with definitions." in told.stderr
 
 
-@pytest.mark.parametrize("address", ["foo", "foo:bar", "127.0.0.1:70000", ""])
+@pytest.mark.parametrize("address", ["foo", "foo:bar", "127.0.0.1:70000", "", "::1", "::1:8911", "[::1", "[::1]:x"])
 def test_an_address_that_is_none_is_refused_with_an_example(place: Place, address: str):
     told = place.call("serve", "--http", address)
     assert told.code == 2

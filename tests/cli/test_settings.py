@@ -93,6 +93,13 @@ def test_the_host_of_the_public_url_is_what_callers_name(public_url: str, host: 
     assert Settings.load(public_url=public_url).public_host == host
 
 
+def test_the_public_url_is_kept_as_clients_write_it():
+    """Tokens are issued for what they write: ``HTTPS://A.example:443/`` and ``https://a.example`` are the same to them."""
+    for written in ("https://a.example", "https://a.example/", "HTTPS://A.Example:443/"):
+        assert Settings.load(public_url=written).public_url == "https://a.example"
+    assert Settings.load(public_url="https://a.example:8443/Flows/").public_url == "https://a.example:8443/Flows"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

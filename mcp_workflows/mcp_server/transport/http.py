@@ -99,14 +99,15 @@ async def serve_http(
 ) -> None:
     """Serve until ``stop`` is set. ``listening`` is called with the URL of the endpoint once it accepts connections.
 
-    ``listener`` is what ``listen`` gave, where the address had to be known before. ``bounds`` are those of connections.
+    ``host``: an IPv6 address without brackets. ``listener`` is what ``listen`` gave, where the address had to be known
+    before. ``bounds`` are those of connections.
 
     Raises:
         SettingsInvalid: The address is not this machine's own, or cannot be bound.
     """
     listener = listener or listen(host, port, authenticated=authentication is not None)
     app = http_app(
-        server, allowed_hosts=[*allowed_hosts, host], allowed_origins=allowed_origins, public_host=public_host,
+        server, allowed_hosts=[*allowed_hosts, _in_url(host)], allowed_origins=allowed_origins, public_host=public_host,
         authentication=authentication, pages=pages, most_each=bounds.most_each,
     )  # fmt: skip
     protocol: Any = partial(Connection, bounds=bounds)
@@ -134,7 +135,7 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -154,7 +155,7 @@ def listen(host: str, port: int, *, authenticated: bool = False) -> socket.socke
     try:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host.strip("[]"), port))
+        listener.bind((host, port))
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
@@ -164,7 +165,12 @@ def listen(host: str, port: int, *, authenticated: bool = False) -> socket.socke
 
 def base_url(host: str, listener: socket.socket) -> str:
     """Of what is served there: ``http://127.0.0.1:8911``."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    return f"http://{_in_url(host)}:{listener.getsockname()[1]}"
+
+
+def _in_url(host: str) -> str:
+    """As URLs and Host headers have it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _guarded(route: BaseRoute, authentication: Authentication | None, most_each: int) -> BaseRoute:

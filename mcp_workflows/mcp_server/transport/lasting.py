@@ -26,13 +26,16 @@ _RETRY_AFTER: Final = "5"
 
 
 class WhileValid:
-    """``app``, for requests whose token was found to be valid. ``most``: of one actor at the same time."""
+    """``app``, for requests whose token was found to be valid. ``most``: of one actor at the same time.
 
-    def __init__(self, app: ASGIApp, verifier: Verifier, *, most: int, challenge: str) -> None:
+    ``over`` answers a request whose token is not valid any more, if nothing was answered yet.
+    """
+
+    def __init__(self, app: ASGIApp, verifier: Verifier, *, most: int, over: ASGIApp) -> None:
         self._app = app
         self._verifier = verifier
         self._most = most
-        self._challenge = challenge
+        self._over = over
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,15 +43,15 @@ class WhileValid:
         actor = user.username
         if self._open[actor] >= self._most:
             told = f"{actor} has {self._most} requests under way here. Wait for some of them to be answered."
-            await _refusal(429, "too_many_requests", told, {"Retry-After": _RETRY_AFTER})(scope, receive, send)
+            body = {"error": "too_many_requests", "error_description": told}
+            await JSONResponse(body, 429, {"Retry-After": _RETRY_AFTER})(scope, receive, send)
             return
         self._open[actor] += 1
         over = asyncio.Event()
         watching = asyncio.create_task(self._watch(scope, user, over))
         try:
             if not await run_until(over, self._app, scope, receive, send) and over.is_set():
-                told = "The token is not valid any more."
-                await _refusal(401, "invalid_token", told, {"WWW-Authenticate": self._challenge})(scope, receive, send)
+                await self._over(scope, receive, send)
         finally:
             watching.cancel()
             self._open[actor] -= 1
@@ -72,7 +75,3 @@ class WhileValid:
                 confirmed_at = now()
         finally:
             over.set()
-
-
-def _refusal(status: int, error: str, description: str, headers: dict[str, str]) -> JSONResponse:
-    return JSONResponse({"error": error, "error_description": description}, status_code=status, headers=headers)
