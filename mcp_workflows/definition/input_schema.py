@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
@@ -18,6 +18,7 @@ from mcp_workflows.definition.phrases import nearest
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.definition.text.document import Document, Path
 from mcp_workflows.definition.text.nodes import Map, Node, Scalar, Seq, to_json
+from mcp_workflows.definition.validator import PatternRefused, pattern
 from mcp_workflows.definition.violations import path_of, sentence, shown, violations
 from mcp_workflows.errors import InputRefused
 
@@ -26,7 +27,10 @@ MAX_INPUT_BYTES = 1 << 20
 MAX_INPUT_DEPTH = 64
 _PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REFUSED_AT_TOP = ("oneOf", "anyOf", "allOf", "not", "$ref")
-_SUBSCHEMAS = ("items", "additionalProperties", "contains", "not", "if", "then", "else", "propertyNames")
+_SUBSCHEMAS = (
+    *("items", "additionalProperties", "contains", "not", "if", "then", "else", "propertyNames"),
+    *("unevaluatedItems", "unevaluatedProperties"),
+)
 _SUBSCHEMA_LISTS = ("oneOf", "anyOf", "allOf", "prefixItems")
 _SUBSCHEMA_MAPS = ("properties", "patternProperties", "$defs", "dependentSchemas")
 _KEYWORDS = frozenset(
@@ -59,11 +63,14 @@ def check_schema(document: Document, path: Path, *, of_arguments: bool = True, c
     if of_arguments:
         _check_top(document, node)
         check_mirrored(document, node)
-    for name, part in _subschemas(node, None):
+    schemas = list(_subschemas(node, None))
+    known = {id(part) for _, part in schemas}
+    for name, part in schemas:
         _check_words(document, part, code)
-        _check_references(document, node, part, code)
+        _check_references(document, node, known, part, code)
         if of_arguments:
             _check_for_models(document, name, part)
+    _check_unevaluated(document, [part for _, part in schemas], code)
     _check_defaults(document, node, code)
 
 
@@ -80,6 +87,8 @@ def check_data_schema(document: Document, path: Path) -> None:
     for name, entry in node.entries.items():
         if name not in _KEYWORDS and not name.startswith("x-"):
             document.refuse(entry.key, code, f'"{name}" is no word of JSON Schema; fields stand under properties')
+        elif name == "$schema":
+            document.refuse(entry.key, code, "no $schema here: it is JSON Schema 2020-12")
         elif name in _REFUSED_AT_TOP:
             message = (
                 "no oneOf, anyOf, allOf, not or $ref at the top: fields stand under properties, and there are no others"
@@ -139,12 +148,7 @@ def _check_words(document: Document, schema: Map, code: str) -> None:
         near = nearest(word, _KEYWORDS) if word not in _KEYWORDS and word != "x" else None
         if near is not None and not word.startswith("x-") and near.lower() != word:
             document.refuse(entry.key, code, f'"{word}" is no word of JSON Schema. Did you mean "{near}"?')
-    pattern = schema.entries.get("pattern")
-    if pattern is not None and isinstance(pattern.value, Scalar) and isinstance(pattern.value.value, str):
-        try:
-            re.compile(pattern.value.value)
-        except re.error as error:
-            document.refuse(pattern.value, code, f"the pattern is no regular expression: {error}")
+    _check_patterns(document, schema, code)
     form = schema.entries.get("format")
     if form is not None and isinstance(form.value, Scalar) and isinstance(form.value.value, str):
         known = Draft202012Validator.FORMAT_CHECKER.checkers
@@ -153,7 +157,36 @@ def _check_words(document: Document, schema: Map, code: str) -> None:
             document.refuse(form.value, code, f'format "{form.value.value}" is not known. Did you mean "{near}"?')
 
 
-def _check_references(document: Document, root: Map, schema: Map, code: str) -> None:
+def _check_patterns(document: Document, schema: Map, code: str) -> None:
+    entry, by_pattern = schema.entries.get("pattern"), schema.entries.get("patternProperties")
+    patterns = [entry.value] if entry is not None else []
+    if by_pattern is not None and isinstance(by_pattern.value, Map):
+        patterns += [inner.key for inner in by_pattern.value.entries.values()]
+    for node in patterns:
+        if isinstance(node, Scalar) and isinstance(node.value, str):
+            try:
+                pattern(node.value)
+            except PatternRefused as refused:
+                document.refuse(node, code, f"this pattern is not taken: {refused}")
+
+
+def _check_unevaluated(document: Document, schemas: list[Map], code: str) -> None:
+    """``jsonschema`` matches by a backtracking ``re`` what these two mean together."""
+    if any("patternProperties" in schema.entries for schema in schemas):
+        for schema in schemas:
+            if "unevaluatedProperties" in schema.entries:
+                message = "unevaluatedProperties and patternProperties are not taken together; use additionalProperties"
+                document.refuse(schema.entries["unevaluatedProperties"].key, code, message)
+
+
+def _check_references(document: Document, root: Map, known: Collection[int], schema: Map, code: str) -> None:
+    """``known``: the ids of all schemas in ``root``; what stands elsewhere was not checked."""
+    for word in ("$dynamicRef", "$id", "$schema"):
+        if word in schema.entries and (word == "$dynamicRef" or schema is not root):
+            message = (
+                f"{word} is not taken here: only what stands in this schema can be referred to, as $ref: '#/$defs/name'"
+            )
+            document.refuse(schema.entries[word].key, code, message)
     entry = schema.entries.get("$ref")
     if entry is None or not isinstance(entry.value, Scalar):
         return
@@ -162,7 +195,7 @@ def _check_references(document: Document, root: Map, schema: Map, code: str) -> 
     for part in reference.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         target = target.entries[name].value if isinstance(target, Map) and name in target.entries else None
-    if not re.match(r"#/", reference) or target is None:
+    if not re.match(r"#/", reference) or target is None or (isinstance(target, Map) and id(target) not in known):
         message = f'$ref "{reference[:60]}" leads nowhere: only what stands in this schema can be referred to, as #/$defs/name'
         document.refuse(entry.value, code, message)
 
@@ -201,7 +234,7 @@ def _check_defaults(document: Document, root: Map, code: str) -> None:
         rules = {**cast("dict[str, Any]", to_json(schema)), **shared}
         try:
             wrong = violations(rules, value) if _metaschema().is_valid(rules) else []
-        except (RecursionError, Unresolvable, re.error):  # reported where the reference or the pattern stands
+        except (RecursionError, Unresolvable, PatternRefused):  # reported where the reference or the pattern stands
             wrong = []
         for line in wrong:
             document.refuse(default.value, code, f"default {shown(value)} is not valid: {line.removesuffix('.')}")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from mcp_workflows.definition.phrases import did_you_mean
+from mcp_workflows.definition.validator import TooIntricate, validator_of
 
 _SHOWN = 10
 _TYPES = {"string": "a string", "array": "an array", "object": "an object", "null": "null"}
@@ -21,8 +21,10 @@ def violations(schema: Mapping[str, Any], value: object) -> list[str]:
 
     Raises ``RecursionError`` for a schema whose references have no end.
     """
-    validator = Draft202012Validator(dict(schema), format_checker=Draft202012Validator.FORMAT_CHECKER)
-    errors = list(islice(_errors(validator, value), _SHOWN + 1))
+    try:
+        errors = list(islice(_errors(validator_of(schema), value), _SHOWN + 1))
+    except TooIntricate:
+        return ["This is too intricate: the schema's references lead through it again and again."]
     errors.sort(key=lambda error: [str(part) for part in error.absolute_path])
     lines = [line for error in errors for line in _lines(error)]
     if len(lines) > _SHOWN:
@@ -30,8 +32,8 @@ def violations(schema: Mapping[str, Any], value: object) -> list[str]:
     return lines
 
 
-def _errors(validator: Draft202012Validator, value: object) -> Iterator[ValidationError]:
-    return cast("Iterator[ValidationError]", cast("Any", validator).iter_errors(value))
+def _errors(validator: Any, value: object) -> Iterator[ValidationError]:
+    return cast("Iterator[ValidationError]", validator.iter_errors(value))
 
 
 def _lines(error: ValidationError) -> list[str]:
