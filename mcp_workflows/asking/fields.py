@@ -1,7 +1,8 @@
 """What a person is to fill in, read from an author's schema once: every surface that asks makes its own form of these fields.
 
-A field is what a form can show: a text, a number, yes or no, one of some choices or several of them. What is more than that
-is ``other``, and filled in as JSON. A field says how it is to be asked; whether an answer fits is for the whole schema to say.
+A field is what a form can show: a text, a number, yes or no, one of some choices or several of them, a list of texts or of
+numbers. What is more than that is ``other``, and filled in as JSON. A field says how it is to be asked; whether an answer fits
+is for the whole schema to say.
 """
 
 from __future__ import annotations
@@ -15,9 +16,17 @@ from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.input_schema import resolved
 from mcp_workflows.definition.program import Json
 
-Kind = Literal["text", "number", "integer", "yes_no", "choice", "choices", "other"]
+Kind = Literal["text", "number", "integer", "yes_no", "choice", "choices", "list", "other"]
 
 _KINDS: Final[Mapping[str, Kind]] = {"string": "text", "number": "number", "integer": "integer", "boolean": "yes_no"}
+_LISTED: Final = frozenset({"text", "number", "integer"})
+"""What a list may be of, to be written down one after the other."""
+_BOUNDS: Final[Mapping[str, str]] = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
 _TITLED: Final = ("oneOf", "anyOf")
 """Hold choices with titles, as ``{const: value, title: what a person reads}``."""
 
@@ -30,13 +39,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """``rules`` is its schema, with the reference followed that it may be. ``choices`` of a ``choice`` or ``choices``."""
+    """``rules`` is its schema, with the reference followed that it may be.
+
+    ``choices`` are of a ``choice`` or of ``choices``, ``item`` is what a ``list`` is of.
+    """
 
     name: str
     kind: Kind
     required: bool
     rules: Mapping[str, Json]
     choices: tuple[Choice, ...] = ()
+    item: Field | None = None
 
     @property
     def title(self) -> str | None:
@@ -54,20 +67,20 @@ class Field:
     @property
     def bounds(self) -> str | None:
         """Of a number: ``at least 1 and at most 60``."""
-        told = {
-            "minimum": "at least",
-            "exclusiveMinimum": "more than",
-            "maximum": "at most",
-            "exclusiveMaximum": "less than",
-        }
         known = self.kind in ("number", "integer")
-        said = [f"{words} {self.rules[word]}" for word, words in told.items() if known and word in self.rules]
+        said = [f"{words} {self.rules[word]}" for word, words in _BOUNDS.items() if known and word in self.rules]
         return " and ".join(said) or None
 
 
 def as_json(value: Json) -> str:
     """As a person writes it, and reads it."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def several(typed: str) -> list[str]:
+    """The items of a list as people write one: each on its line, or all in one line with commas between them."""
+    parts = typed.splitlines() if "\n" in typed.strip() else typed.split(",")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def fields_of(wait: Waiting) -> tuple[Field, ...]:
@@ -89,8 +102,12 @@ def _field(name: str, rules: Mapping[str, Any], required: bool, root: Mapping[st
         return Field(name, "other", required, rules)
     if choices := _choices(rules):
         return Field(name, "choice", required, rules, choices)
-    if kind == "array" and (choices := _choices(_rules(rules.get("items"), root))):
-        return Field(name, "choices", required, rules, choices)
+    if kind == "array":
+        items = _rules(rules.get("items"), root)
+        if choices := _choices(items):
+            return Field(name, "choices", required, rules, choices)
+        if items.get("type") != "array" and (item := _field(name, items, True, root)).kind in _LISTED:
+            return Field(name, "list", required, rules, item=item)
     return Field(name, _KINDS.get(kind, "other") if isinstance(kind, str) else "other", required, rules)
 
 

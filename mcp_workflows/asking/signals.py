@@ -19,6 +19,7 @@ from mcp_workflows.definition.walk import walk
 from mcp_workflows.engine.paths import parent_of
 from mcp_workflows.engine.places import step_at
 from mcp_workflows.engine.records import Message, MessageKind, Run, StepRecord
+from mcp_workflows.engine.states import StepStatus
 from mcp_workflows.errors import InputRefused, PersonNeeded, RunRefused
 
 _NAMED = 10
@@ -194,8 +195,8 @@ def answered(message: Message) -> str:
 
 
 def _over(run_id: str, row: StepRecord) -> str:
-    if row.error is not None and (row.error.code == TIMEOUT or _is_silence(row.error.details)):
-        return _expired(run_id, row.path, row.due_at or row.finished_at)
+    if _ran_out(row):
+        return _expired(run_id, row.path, row.finished_at)
     return f"{_last(row.path)} of {run_id} is {row.status}; it can be answered no more."
 
 
@@ -204,9 +205,22 @@ def _expired(run_id: str, path: str, at: datetime | None) -> str:
     return f"{_last(path)} of {run_id} has expired{when}; it can be answered no more."
 
 
-def _is_silence(details: Json) -> bool:
+def expired_at(row: StepRecord, now: datetime) -> datetime | None:
+    """When the time of what the step of this row asks was over, be it seen by a server or not; ``None``: it was not."""
+    if row.status is StepStatus.WAITING:
+        return row.due_at if row.due_at is not None and row.due_at <= now else None
+    return row.finished_at if row.status.settled and _ran_out(row) else None
+
+
+def _ran_out(row: StepRecord) -> bool:
+    """Whether the step of this row has ended because nobody answered in time."""
+    error = row.error
+    return _is_silence(row.output) if error is None else error.code == TIMEOUT or _is_silence(error.details)
+
+
+def _is_silence(told: Json) -> bool:
     """A rejection that nobody spoke: ``on_timeout: reject``."""
-    return isinstance(details, Mapping) and cast("Mapping[str, Json]", details).get("via") == TIMEOUT
+    return isinstance(told, Mapping) and cast("Mapping[str, Json]", told).get("via") == TIMEOUT
 
 
 def _waits_for(waits: Sequence[Waiting]) -> str:

@@ -42,15 +42,17 @@ class Waiting:
 
 def waiting_for(definition: Definition, rows: Mapping[str, StepRecord]) -> tuple[Waiting, ...]:
     """The waits among ``rows``, in their order. Rows that wait for something else, or no longer, are passed over."""
-    waits: list[Waiting] = []
-    for row in rows.values():
-        step = step_at(definition, row.path) if row.status is StepStatus.WAITING else None
-        work = step.work if step else None
-        if isinstance(work, ApprovalWork):
-            waits.append(_approval(row, work))
-        elif isinstance(work, SignalWork):
-            waits.append(_signal(row, work))
-    return tuple(waits)
+    waits = (asked_by(definition, row) for row in rows.values() if row.status is StepStatus.WAITING)
+    return tuple(wait for wait in waits if wait is not None)
+
+
+def asked_by(definition: Definition, row: StepRecord) -> Waiting | None:
+    """What the step of this row asks, or has asked, in the generation that the row is of."""
+    step = step_at(definition, row.path)
+    work = step.work if step else None
+    if isinstance(work, ApprovalWork):
+        return _approval(row, work)
+    return _signal(row, work) if isinstance(work, SignalWork) else None
 
 
 def _approval(row: StepRecord, work: ApprovalWork) -> Waiting:

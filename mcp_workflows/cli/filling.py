@@ -9,7 +9,7 @@ from typing import Any, Final
 import typer
 from rich.markup import escape
 
-from mcp_workflows.asking.fields import Choice, Field, as_json, fields_of
+from mcp_workflows.asking.fields import Choice, Field, as_json, fields_of, several
 from mcp_workflows.asking.signals import answer_data
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.cli.terminal import remark
@@ -46,6 +46,8 @@ def _said_of(field: Field) -> Iterator[str]:
     if field.choices:
         named = [choice.title for choice in field.choices]
         yield f"{'some' if field.kind == 'choices' else 'one'} of {' | '.join(named[:_FEW] + ['…'] * (len(named) > _FEW))}"
+    elif field.item is not None:
+        yield f"{field.item.rules['type']}s with commas between them"
     else:
         yield str(field.rules.get("type", "any"))
     if field.bounds:
@@ -69,14 +71,16 @@ def _preset(field: Field) -> str:
 
 
 def _meant(field: Field, typed: str) -> Any:
-    """A choice is made by its title or its value. All else is JSON, or else text."""
+    """A choice is made by its title or its value. A list is one of commas, or JSON; all else is JSON, or else text."""
     match field.kind:
         case "text":
             return typed
         case "choice":
             return _choice(field.choices, typed)
         case "choices" if not typed.lstrip().startswith("["):
-            return [_choice(field.choices, one) for one in typed.split(",") if one.strip()]
+            return [_choice(field.choices, one) for one in several(typed)]
+        case "list" if field.item is not None and not typed.lstrip().startswith("["):
+            return [_meant(field.item, one) for one in several(typed)]
         case _:
             return _json(typed)
 

@@ -18,8 +18,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from mcp_workflows.asking.resuming import resume_body
-from mcp_workflows.asking.signals import Given, Posting, answered, answers, not_taken, past_lists, posting
-from mcp_workflows.asking.waiting import waiting_for
+from mcp_workflows.asking.signals import Given, Posting, answered, answers, expired_at, not_taken, past_lists, posting
+from mcp_workflows.asking.waiting import asked_by, waiting_for
 from mcp_workflows.clock import Clock, new_id
 from mcp_workflows.definition.input_schema import validate_input
 from mcp_workflows.definition.program import Definition, Json
@@ -253,15 +253,19 @@ class Runs:
         run = await self._run(run_id, actor)
         definition = await self.catalog.definition_of(run.definition_id)
         view = await self._viewer.view(run)
-        path = wait.rpartition("#")[0]
+        path, _, generation = wait.rpartition("#")
         messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
+        steps = await self._store.load_steps(run.run_id, {"", *around(path)})
+        row = next((step for step in steps if step.path == path and str(step.generation) == generation), None)
         return Asking(
             run=view,
             title=definition.title or definition.name,
             description=definition.description,
-            wait=next((one for one in view.waiting_for if one.key == wait), None),
+            wait=None if row is None else asked_by(definition, row),
+            is_open=any(one.key == wait for one in view.waiting_for),
+            expired_at=None if row is None else expired_at(row, self._clock()),
             answer=next((told_of(message) for message in messages if answers(message, wait)), None),
-            steps=await self._store.load_steps(run.run_id, {"", *around(path)}),
+            steps=steps,
         )
 
     async def answer(

@@ -91,7 +91,11 @@ class Asking:
     title: str
     description: str
     wait: Waiting | None
-    """``None``: the run does not wait for that any more, or never did."""
+    """``None``: the run never asked that, or asks it anew by now."""
+    is_open: bool
+    """The run waits for it still."""
+    expired_at: datetime | None
+    """When its time was over, and nobody had answered."""
     answer: TraceMessage | None
     """What it was answered with."""
     steps: Sequence[StepRecord]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
+from urllib.parse import quote
 
 from mcp_workflows.asking.fields import Field, as_json, fields_of
 from mcp_workflows.asking.waiting import Waiting
@@ -23,8 +24,15 @@ PREFIX: Final = "form."
 """Begins the names of the author's fields in the page."""
 LINES_FROM: Final = 200
 """A text that may be so long gets several lines."""
-_TYPES: Final = {"date": "date", "time": "time", "email": "email", "uri": "url"}
-"""By ``format``: of the input. The browser helps, and the server checks."""
+_TYPES: Final = {"date": "date", "email": "email", "uri": "url"}
+"""By ``format``: of the input. The browser helps, and the server checks. Its times have no zone, which a schema's must have."""
+_EXAMPLES: Final = {
+    "date-time": "2026-11-28T14:30:00Z", "time": "14:30:00Z", "duration": "P1DT12H", "uri": "https://example.com",
+    "uuid": "8f14e45f-ceea-467f-a0e6-2b4d2f3c5a10",
+}  # fmt: skip
+"""By ``format``: how it is written."""
+_LONGEST_EXAMPLE: Final = 300
+_ANYTHING: Final = "…"
 _YES, _NO = "yes", "no"
 
 
@@ -47,7 +55,7 @@ class Entry:
 
     @property
     def id(self) -> str:
-        return "f-" + re.sub(r"[^A-Za-z0-9_-]", "-", self.name)
+        return "f-" + quote(self.name, safe="").replace("-", "%2D")
 
     @property
     def value(self) -> str:
@@ -72,13 +80,49 @@ class Entry:
 
     @property
     def help(self) -> str | None:
-        said = [self.field.description] if self.field.description else []
-        if self.field.kind in ("integer", "number"):
-            what = "A whole number" if self.field.kind == "integer" else "A number"
-            said.append(f"{what}, {self.field.bounds}." if self.field.bounds else f"{what}.")
-        if self.field.kind == "other":
-            said.append("To be written as JSON.")
-        return " ".join(said) or None
+        said = [self.field.description, _how_to_write(self.field)]
+        return " ".join(filter(None, said)) or None
+
+
+def _how_to_write(field: Field) -> str | None:
+    match field.kind:
+        case "text":
+            example = _EXAMPLES.get(str(field.rules.get("format")))
+            return example and f"Such as {example}."
+        case "integer" | "number":
+            what = "A whole number" if field.kind == "integer" else "A number"
+            return f"{what}, {field.bounds}." if field.bounds else f"{what}."
+        case "list":
+            item = None if field.item is None else _how_to_write(field.item)
+            return f"One on each line. {item}" if item else "One on each line."
+        case "other":
+            example = _example(field.rules)
+            known = example != _ANYTHING and len(as_json(example)) <= _LONGEST_EXAMPLE
+            return f"To be written as JSON, such as {as_json(example)}" if known else "To be written as JSON."
+        case _:
+            return None
+
+
+def _example(schema: Any) -> Json:
+    """Something of the schema's shape."""
+    rules: Mapping[str, Any] = cast("dict[str, Any]", schema) if isinstance(schema, dict) else {}
+    if "const" in rules:
+        return rules["const"]
+    match rules.get("type"):
+        case "object":
+            inner: Any = rules.get("properties")
+            names = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
+            return {name: _example(one) for name, one in names.items()}
+        case "array":
+            return [_example(rules.get("items"))]
+        case "integer":
+            return 1
+        case "number":
+            return 1.5
+        case "boolean":
+            return True
+        case _:
+            return _ANYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +150,13 @@ def form_of(wait: Waiting) -> Form:
     return Form(schema, tuple(Entry(one, given=_preset(one)) for one in fields_of(wait)))
 
 
+def answer_lines(wait: Waiting, answer: Mapping[str, Json]) -> list[tuple[str, str]]:
+    """What was filled in, field by field, as a person reads it."""
+    labels = {field.name: field.label for field in fields_of(wait)}
+    shown = {field.name: _in_lines(field, answer[field.name]) for field in fields_of(wait) if field.name in answer}
+    return [(labels.get(name, name), shown.get(name) or as_json(value)) for name, value in answer.items()]
+
+
 def filled_in(form: Form, given: Mapping[str, Sequence[str]]) -> tuple[Form, Json]:
     """The form with what a person entered, and the JSON that it means, if nothing is wrong with it."""
     reading = _Reading()
@@ -113,16 +164,30 @@ def filled_in(form: Form, given: Mapping[str, Sequence[str]]) -> tuple[Form, Jso
     for one in entered:
         _read(one, reading)
     general: list[str] = []
-    names = sorted((one.name for one in entered), key=len, reverse=True)
+    fields = {one.name: one.field for one in entered}
+    names = sorted(fields, key=len, reverse=True)
     for line in _wrong(form, reading.values):
         line = line.removeprefix("form.")
         name = next((name for name in names if re.match(re.escape(name) + r"[:.\[]", line)), None)
         if name is None:
             general.append(line)
         elif name not in reading.errors:
-            reading.errors[name] = _in_words(line[len(name) :])
+            reading.errors[name] = _in_words(fields[name], line[len(name) :])
     told = tuple(replace(one, error=reading.errors.get(one.name)) for one in entered)
     return Form(form.schema, told, tuple(general)), reading.values
+
+
+def _in_lines(field: Field, value: Json) -> str:
+    titles = {as_json(choice.value): choice.title for choice in field.choices}
+    match value:
+        case bool() if field.kind == "yes_no":
+            return "Yes" if value else "No"
+        case list() if field.kind in ("list", "choices"):
+            return "\n".join(_in_lines(replace(field, kind="choice"), one) for one in cast("list[Json]", value))
+        case str():
+            return titles.get(as_json(value), value)
+        case _:
+            return titles.get(as_json(value), as_json(value))
 
 
 def _wrong(form: Form, values: Json) -> list[str]:
@@ -146,6 +211,8 @@ def _preset(field: Field) -> tuple[str, ...]:
             return tuple(map(as_json, cast("list[Json]", default))) if isinstance(default, list) else ()
         case "text" if isinstance(default, str):
             return (default,)
+        case "list" if isinstance(default, list):
+            return ("\n".join(one if isinstance(one, str) else as_json(one) for one in cast("list[Json]", default)),)
         case _:
             return (as_json(default),)
 
@@ -157,39 +224,51 @@ def _read(one: Entry, reading: _Reading) -> None:
             reading.values[one.name] = [json.loads(value) for value in one.given if value in one.choices]
         return
     text = one.value.replace("\r\n", "\n")
-    if text.strip():
-        _read_text(one, text, reading)
+    try:
+        if text.strip():
+            reading.values[one.name] = _meant(one.field, one.choices, text)
+    except _Unreadable as unreadable:
+        reading.errors[one.name] = str(unreadable)
 
 
-def _read_text(one: Entry, text: str, reading: _Reading) -> None:
-    match one.field.kind:
+class _Unreadable(Exception):
+    """What was typed is no value of its field. Says what would be one."""
+
+
+def _meant(field: Field, choices: Mapping[str, str], text: str) -> Json:
+    """Raises ``_Unreadable``."""
+    match field.kind:
         case "yes_no" if text in (_YES, _NO):
-            reading.values[one.name] = text == _YES
-        case "choice" if text in one.choices:
-            reading.values[one.name] = json.loads(text)
+            return text == _YES
+        case "choice" if text in choices:
+            return json.loads(text)
         case "integer" if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", text):
-            reading.values[one.name] = int(text)
+            return int(text)
         case "number" if re.fullmatch(r"\s*[+-]?([0-9]{1,18}([.,][0-9]{1,18})?|[.,][0-9]{1,18})\s*", text):
             number = text.strip().replace(",", ".")
-            reading.values[one.name] = float(number) if "." in number else int(number)
+            return float(number) if "." in number else int(number)
         case "text":
-            reading.values[one.name] = text
+            return text
+        case "list" if field.item is not None:
+            return [_meant(field.item, {}, line.strip()) for line in text.split("\n") if line.strip()]
         case "other":
             try:
-                reading.values[one.name] = json.loads(text)
+                return json.loads(text)
             except (ValueError, RecursionError):
-                reading.errors[one.name] = "This is no JSON."
+                raise _Unreadable("This is no JSON.") from None
         case "integer":
-            reading.errors[one.name] = "Write a whole number, such as 3."
+            raise _Unreadable("Write a whole number, such as 3.")
         case "number":
-            reading.errors[one.name] = "Write a number, such as 2.5."
+            raise _Unreadable("Write a number, such as 2.5.")
         case _:
-            reading.errors[one.name] = "Choose one of these."
+            raise _Unreadable("Choose one of these.")
 
 
-def _in_words(rest: str) -> str:
+def _in_words(field: Field, rest: str) -> str:
     """``: is missing.`` of a violation, as one sentence beside its field."""
-    said = rest.removeprefix(":").strip()
-    if said == "is missing.":
+    if rest == ": is missing.":
         return "Please fill this in."
-    return said[:1].upper() + said[1:]
+    if field.kind == "list":
+        rest = re.sub(r"^\[\d+]", "", rest)  # the value says which one
+    said = rest.removeprefix(":").removeprefix(".").strip().replace(": is missing.", " is missing.")
+    return said if said.endswith(" is missing.") else said[:1].upper() + said[1:]

@@ -31,7 +31,7 @@ from mcp_workflows.definition.program import Json
 from mcp_workflows.errors import CallerError, DefinitionInvalid, InputRefused, RunRefused, SystemUnwell, UnknownRun
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import Asking
-from mcp_workflows.web.form import PREFIX, Form, filled_in, form_of
+from mcp_workflows.web.form import PREFIX, Form, answer_lines, filled_in, form_of
 from mcp_workflows.web.rendering import Renderer, style
 from mcp_workflows.web.session import COOKIE, GOOD_FOR, PURPOSE, Sessions
 from mcp_workflows.web.steps import given_lines, step_lines
@@ -155,18 +155,21 @@ class Pages:
         if wait is not None and wait.approvers is not None and visit.person not in wait.approvers:
             text = f"This is for {_listed(wait.approvers)} to decide, and you are {visit.person}."
             raise _Turned(self._refused("You may not decide this", text, 403, leave=self._verifier is not None))
-        if asking.answer is None and (wait is None or (wait.expires_at and wait.expires_at <= self._clock())):
+        if wait is None:
             raise _Turned(self._gone())
+        if asking.answer is None and (asking.expired_at or not asking.is_open):
+            raise _Turned(self._render("over.html", 410, asking=asking, wait=wait))
         return asking
 
     def _shown(self, visit: _Visit, asking: Asking, *, late: bool = False) -> Response:
+        assert asking.wait is not None
         if asking.answer is None:
-            assert asking.wait is not None
             return self._ask(visit, asking, form_of(asking.wait))
         body: Mapping[str, Any] = asking.answer.body
         return self._render(
-            "decided.html", 409 if late else 200, asking=asking, answer=asking.answer,
-            approved=body.get("decision") == "approved", via=_through(body.get("via")), late=late,
+            "decided.html", 409 if late else 200, asking=asking, wait=asking.wait, answer=asking.answer, late=late,
+            approved=body.get("decision") == "approved", via=_through(body.get("via")),
+            filled=answer_lines(asking.wait, body.get("form") or {}), given=given_lines(asking.run.input),
         )  # fmt: skip
 
     def _ask(
@@ -183,8 +186,9 @@ class Pages:
 
     async def _decide(self, visit: _Visit, given: FormData) -> Response:
         asking = await self._asking(visit)
-        if asking.answer is not None or asking.wait is None:
+        if asking.answer is not None:
             return self._shown(visit, asking, late=True)
+        assert asking.wait is not None
         form, note, decision = form_of(asking.wait), _text(given, "note").strip(), _text(given, "decision")
         form, data = filled_in(form, {key: _texts(given, key) for key in given if key.startswith(PREFIX)})
         if not self._is_ours(visit, given):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, Final
@@ -23,6 +24,7 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 
+_OVERRIDES: Final = re.compile("[\u202d\u202e]")
 _STYLE: Final = files("mcp_workflows.web").joinpath("templates/style.css").read_text("utf-8")
 
 
@@ -32,13 +34,18 @@ class Renderer:
     def __init__(self) -> None:
         self._environment = Environment(
             loader=PackageLoader("mcp_workflows.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True, auto_reload=False,
+            lstrip_blocks=True, auto_reload=False, finalize=_as_it_is_read,
         )  # fmt: skip
         self._environment.filters["day_and_time"] = day_and_time
 
     def __call__(self, template: str, status: int = 200, **values: Any) -> Response:
         text = self._environment.get_template(template).render(**values)
         return HTMLResponse(text, status, HEADERS)
+
+
+def _as_it_is_read(value: Any) -> Any:
+    """Without what turns the text after it around: what is asked is to be read as it is, whoever wrote it."""
+    return _OVERRIDES.sub("�", value) if type(value) is str else value
 
 
 async def style(_request: Request) -> Response:

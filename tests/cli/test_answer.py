@@ -125,6 +125,8 @@ steps:
         properties:
           size: {title: Size, oneOf: [{const: 1, title: Small}, {const: 2, title: Large}]}
           extras: {type: array, items: {enum: [milk, sugar]}}
+          names: {type: array, items: {type: string}}
+          ages: {type: array, items: {type: integer}}
           cups: {type: integer, minimum: 1, maximum: 9, default: 1}
           code: {type: string}
 output: ${steps.what.output.form}
@@ -140,14 +142,17 @@ def test_what_will_not_do_is_asked_again_and_choices_are_made_by_their_titles(
         needing = (place.call("runs", "--status", "needs_input", "--json").json["runs"] for _ in range(100))
         assert next((runs for runs in needing if runs), None)
         monkeypatch.setattr("mcp_workflows.cli.answer.at_terminal", lambda: True)
-        typed = ["y", "huge", "milk, sugar", "12", "007", "large", "", "3", "", ""]
+        typed = ["y", "huge", "milk, sugar", "Ada, 4", "36, 4", "12", "007", "large", "", "", "", "3", "", ""]
         told = place.call("signal", run_id, "what", "--watch", stdin="\n".join(typed) + "\n")
     assert told.code == 0, told.stderr
     assert "form: size (one of Small | Large, required)" in told.stderr
+    assert "form: names (strings with commas between them)" in told.stderr
     assert "form: cups (integer, at least 1 and at most 9, default 1)" in told.stderr
     assert "form.cups: 12 is too large, expected at most 9." in told.stderr
     result = place.call("show", run_id, "--json").json["result"]
-    assert result == {"size": 2, "extras": ["milk", "sugar"], "cups": 3, "code": "007"}
+    assert result == {
+        "size": 2, "extras": ["milk", "sugar"], "names": ["Ada", "4"], "ages": [36, 4], "cups": 3, "code": "007",
+    }  # fmt: skip
 
 
 def test_who_is_asked_and_does_not_want_to_decide_leaves_the_run_as_it_is(

@@ -83,7 +83,7 @@ def test_what_forms_can_show_is_shown_and_the_rest_is_left_to_the_check(schema: 
 @pytest.mark.parametrize(
     ("schema", "typed", "meant"),
     [
-        ({"type": "array", "items": {"type": "string"}}, '["a"]', ["a"]),
+        ({"type": "array", "items": {"type": ["string", "null"]}}, '["a"]', ["a"]),
         ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1}', {"a": 1}),
         ({"const": 7}, "7", 7),
         ({}, "no JSON", "no JSON"),
@@ -99,6 +99,28 @@ def test_what_no_form_can_show_is_asked_for_as_json(schema: Any, typed: str, mea
     assert shown["description"].startswith("JSON: {")
     answer = answered(wait, {"decision": "approved", "field": typed})
     assert answer == {"decision": "approved", **({} if meant is None else {"form": {"field": meant}})}
+
+
+@pytest.mark.parametrize(
+    ("items", "typed", "meant"),
+    [
+        ("string", "a, b c,", ["a", "b c"]),
+        ("string", "7", ["7"]),
+        ("string", "a, b\nc", ["a, b", "c"]),
+        ("string", '["a, b", "c"]', ["a, b", "c"]),
+        ("string", "[a]", "[a]"),
+        ("string", ["a"], ["a"]),
+        ("integer", "1, 2", [1, 2]),
+        ("number", "1.5\nmuch", [1.5, "much"]),
+        ("integer", " ", None),
+    ],
+)
+def test_a_list_is_written_down_one_after_the_other_or_as_json(items: str, typed: Any, meant: Any) -> None:
+    wait = approval(must={"type": "array", "items": {"type": items}, "description": "Which ones."})
+    description = "Which ones. Several, with commas between them or each on its line; or a JSON list."
+    assert asked(wait)["properties"]["must"] == {"type": "string", "description": description}
+    answer = answered(wait, {"decision": "approved", "must": typed})
+    assert answer == {"decision": "approved", **({} if meant is None else {"form": {"must": meant}})}
 
 
 @pytest.mark.parametrize(

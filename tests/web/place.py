@@ -115,7 +115,7 @@ def form_token(page: httpx2.Response) -> str:
 
 
 def heading(page: httpx2.Response) -> str:
-    found = re.search(r"<h1>(.*?)</h1>", page.text, re.DOTALL)
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", page.text, re.DOTALL)
     assert found, page.text
     return unescape(found.group(1))
 

@@ -53,6 +53,13 @@ async def test_it_shows_what_is_asked_and_why_and_takes_a_decision_with_its_form
             "amount": 120.5, "reason": "late", "urgent": True, "since": "2026-11-20", "letter": "Dear Ada,\nsorry.", "days": 3,
         }  # fmt: skip
         assert (decision["by"], decision["note"]) == ("web:local", "as agreed")
+        told = re.findall(r"<dt[^>]*>(.*?)</dt><dd[^>]*>(.*?)</dd>", done.text, re.DOTALL)
+        assert told == [
+            ("Amount", "120.5"), ("Why", "late"), ("Urgent", "Yes"), ("Return arrived", "2026-11-20"),
+            ("What to write to the customer", "Dear Ada,\nsorry."), ("Days", "3"),
+        ]  # fmt: skip
+        for text in ("Refund order o1 of Ada &lt;b&gt;Lovelace&lt;/b&gt;?", "Refund a customer", "anna", run_id):
+            assert text in done.text, "what was decided is told with what was asked"
         (message,) = (await at.here.app.runs.trace(run_id, actor=None)).messages
         assert (message.actor, message.body["via"]) == ("web:local", "web")
 
@@ -105,12 +112,12 @@ async def test_the_second_answer_is_refused_and_told_whose_the_first_was(tmp_pat
         word = str(message.body["decision"])
         for answer in answers:
             assert heading(answer) == word.capitalize()
-            assert f"web:local {word} this on" in answer.text
+            assert f"<bdi>web:local</bdi> {word} this on" in answer.text
         again = await client.get(url)
         assert (again.status_code, heading(again)) == (200, word.capitalize())
 
 
-async def test_forged_unknown_and_expired_links_lead_to_one_and_the_same_page(tmp_path: Path) -> None:
+async def test_forged_and_unknown_links_lead_to_one_and_the_same_page(tmp_path: Path) -> None:
     async with desk(tmp_path, text=SMALL) as at, visitor() as client:
         run_id, url = await at.asked("small")
         token = url.rpartition("/")[2]
@@ -136,16 +143,29 @@ async def test_forged_unknown_and_expired_links_lead_to_one_and_the_same_page(tm
         assert len(seen) == 1
         assert {status for status, _ in seen} == {404}
         assert not (await at.here.app.runs.trace(run_id, actor=None)).messages
+
+
+async def test_a_genuine_link_tells_why_there_is_nothing_to_decide_any_more(tmp_path: Path) -> None:
     short = SMALL.replace(
         'message: "Well?"', 'message: "Well?", timeout: 50ms, on_timeout: reject, on_reject: continue'
     )
-    folder = tmp_path / "expiring"
-    folder.mkdir()
-    async with desk(folder, text=short) as at, visitor() as client:
+    async with desk(tmp_path, text=short) as at, visitor() as client:
         view = await at.here.app.runs.start("small", {}, actor="anna")
         await at.here.app.runs.wait(view.run_id, actor=None, seconds=20, known={"ask"})
-        answer = await client.get(at.links.url(view.run_id, "ask#1"))
-        assert (answer.status_code, answer.text) == next(iter(seen))
+        expired = await client.get(at.links.url(view.run_id, "ask#1"))
+        assert (expired.status_code, heading(expired)) == (410, "Nothing to decide any more")
+        assert re.search(r"This was to be decided before .* UTC</time>, and nobody did\.", expired.text)
+    folder = tmp_path / "cancelled"
+    folder.mkdir()
+    async with desk(folder, text=SMALL) as at, visitor() as client:
+        run_id, url = await at.asked("small")
+        page = await client.get(url)
+        await at.here.app.runs.cancel(run_id, actor=None, via="cli", compensate=True)
+        given = {"form_token": form_token(page), "decision": "approved"}
+        for over in (await client.post(url, data=given), await client.get(url)):
+            assert (over.status_code, heading(over)) == (410, "Nothing to decide any more")
+            assert re.search(r"The run ended before anybody decided: it was cancelled on .* UTC", over.text)
+            assert "Well?" in over.text
 
 
 async def test_a_link_is_good_on_another_server_of_the_database_and_after_a_restart(tmp_path: Path) -> None:
@@ -266,6 +286,10 @@ async def test_only_those_who_are_named_may_decide(tmp_path: Path) -> None:
                 assert (await decide(person, url, decision="rejected")).status_code == status
         (message,) = (await at.here.app.runs.trace(run_id, actor=None)).messages
         assert message.actor == "bert"
+        async with visitor() as anna:
+            page = await anna.post(url, data={"action": "login", "token": actors.tokens["anna"]})
+            assert page.status_code == 403, "nor what was decided"
+            assert "bert</bdi>" not in page.text
     folder = tmp_path / "open"
     folder.mkdir()
     async with desk(folder, text=text) as at, visitor() as somebody:
@@ -307,8 +331,100 @@ async def test_choices_are_shown_by_their_titles_and_read_as_what_they_stand_for
         run_id, url = await at.asked("order")
         page = await client.get(url)
         assert "To be written as JSON." not in page.text
-        assert re.findall(r"<span>(.*?)</span></label>", page.text) == ["Small", "Large", "milk", "sugar"]
+        assert re.findall(r'<span dir="auto">(.*?)</span></label>', page.text) == ["Small", "Large", "milk", "sugar"]
         wrong = await decide(client, url, decision="approved", **{"form.size": "3"})
         assert "Choose one of these." in wrong.text
         await decide(client, url, decision="approved", **{"form.size": "2", "form.extras": '"milk"'})
         assert (await at.result(run_id))["decision"]["form"] == {"size": 2, "extras": ["milk"]}
+
+
+LISTS = """
+name: publish
+description: Asks what to publish.
+mcp: {wait: 20s}
+steps:
+  - id: what
+    approval:
+      message: What shall be published?
+      form:
+        required: [tags, contact]
+        properties:
+          tags: {type: array, items: {type: string, minLength: 2}, minItems: 1}
+          tickets: {type: array, items: {type: integer, minimum: 1}, default: [3, 4]}
+          contact:
+            type: object
+            required: [name]
+            properties: {name: {type: string}, ages: {type: array, items: {type: integer}}}
+          at: {type: string, format: time}
+          größe: {type: string}
+          grüße: {type: string}
+output: {decision: "${steps.what.output}"}
+"""
+
+
+async def test_a_list_is_written_a_line_each_and_what_is_more_than_that_as_json_whose_shape_is_told(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, text=LISTS) as at, visitor() as client:
+        run_id, url = await at.asked("publish")
+        page = await client.get(url)
+        for told in (
+            "One on each line.", "One on each line. A whole number, at least 1.", "Such as 14:30:00Z.",
+            "To be written as JSON, such as {&#34;name&#34;: &#34;…&#34;, &#34;ages&#34;: [1]}",
+        ):  # fmt: skip
+            assert f">{told}</p>" in page.text
+        assert re.search(r'name="form.tickets"[^>]*>\n3\n4</textarea>', page.text), "the default"
+        wrong = {
+            "form.tags": "new\r\n\r\nx",
+            "form.tickets": "7\r\nseven",
+            "form.contact": '{"ages": [1]}',
+            "form.at": "9:00",
+        }
+        said = await decide(client, url, decision="approved", **wrong)
+        for field, error in (
+            ("tags", "&#34;x&#34; is too short, expected at least 2."), ("tickets", "Write a whole number, such as 3."),
+            ("contact", "name is missing."), ("at", "&#34;9:00&#34; is no time."),
+        ):  # fmt: skip
+            assert re.search(rf'id="f-{field}-error">.*<bdi>{error}</bdi>', said.text), field
+        assert "7\r\nseven</textarea>" in said.text
+        right = {"form.tags": "new\r\n\r\n in EU, US \r\n", "form.contact": '{"name": "Ada"}', "form.at": "09:00:00Z"}
+        done = await decide(client, url, decision="approved", **{**wrong, **right, "form.tickets": "7\n8"})
+        assert heading(done) == "Approved"
+        assert ">new\nin EU, US</dd>" in done.text
+        assert (await at.result(run_id))["decision"]["form"] == {
+            "tags": ["new", "in EU, US"], "tickets": [7, 8], "contact": {"name": "Ada"}, "at": "09:00:00Z",
+        }  # fmt: skip
+
+
+async def test_each_field_has_a_label_of_its_own_whatever_its_name_is_written_with(tmp_path: Path) -> None:
+    async with desk(tmp_path, text=LISTS) as at, visitor() as client:
+        _, url = await at.asked("publish")
+        page = await client.get(url)
+        ids = re.findall(r' id="([^"]+)"', page.text)
+        assert len(ids) == len(set(ids))
+        assert set(re.findall(r'<label for="([^"]+)"', page.text)) <= set(ids)
+
+
+ELSEWHERE = """
+name: refund
+title: استرداد المبلغ
+description: يبحث عن الطلب، ثم يدفع.
+input: {required: [to], properties: {to: {type: string}}}
+mcp: {wait: 20s}
+steps:
+  - id: approve
+    approval: {message: "هل تدفع إلى ${input.to}؟"}
+output: ${steps.approve.output}
+"""
+
+
+async def test_each_text_has_its_own_direction_and_none_turns_the_others_around(tmp_path: Path) -> None:
+    async with desk(tmp_path, text=ELSEWHERE) as at, visitor() as client:
+        view = await at.here.app.runs.start("refund", {"to": "bob \u202e001 yap"}, actor="anna")
+        view = await at.here.app.runs.wait(view.run_id, actor=None, seconds=20, known=())
+        url = at.links.url(view.run_id, view.waiting_for[0].key)
+        asked, done = await client.get(url), await decide(client, url, decision="approved")
+        assert '<h1 dir="auto">هل تدفع إلى bob �001 yap؟</h1>' in asked.text
+        assert '<p class="lead" dir="auto">يبحث عن الطلب، ثم يدفع.</p>' in asked.text
+        for page in (asked, done):
+            assert "\u202e" not in page.text

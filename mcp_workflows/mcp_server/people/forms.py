@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
-from mcp_workflows.asking.fields import Choice, Field, Kind, as_json, fields_of
+from mcp_workflows.asking.fields import Choice, Field, Kind, as_json, fields_of, several
 from mcp_workflows.asking.resuming import correctable
 from mcp_workflows.asking.waiting import DECISIONS, Waiting
 from mcp_workflows.definition.input_schema import check_json
@@ -24,6 +24,7 @@ from mcp_workflows.runtime.views import RunView
 
 _LONGEST = 2000
 _SHOWN_OF_A_SCHEMA = 300
+_LIST: Final = "Several, with commas between them or each on its line; or a JSON list."
 _FORMATS: Final = frozenset({"date", "date-time", "email", "uri"})
 _TYPES: Final[Mapping[Kind, str]] = {"text": "string", "number": "number", "integer": "integer", "yes_no": "boolean"}
 _WORDS: Final[Mapping[Kind, tuple[str, ...]]] = {
@@ -111,6 +112,9 @@ def _shown(field: Field) -> dict[str, Any] | None:
     match field.kind:
         case "other":
             return None
+        case "list":
+            said = f"{field.description} {_LIST}" if field.description else _LIST
+            return {"type": "string", **told, "description": said}
         case "choices":
             bounds = {word: field.rules[word] for word in ("minItems", "maxItems") if word in field.rules}
             return {"type": "array", **told, "items": _choices(field, "anyOf"), **bounds}
@@ -157,7 +161,7 @@ def _by_text(field: Field) -> dict[str, Choice]:
 
 def _read(field: Field, value: Any) -> Any:
     """The value as it was meant. What was left empty is ``None``, if it may be."""
-    if isinstance(value, str) and not value.strip() and not (field.required and field.kind != "other"):
+    if isinstance(value, str) and not value.strip() and not (field.required and field.kind not in ("other", "list")):
         return None
     match field.kind:
         case "other":
@@ -167,8 +171,18 @@ def _read(field: Field, value: Any) -> Any:
         case "choices":
             given = _from_json(value)
             return [_meant(field, one) for one in cast("list[Any]", given)] if isinstance(given, list) else given
+        case "list":
+            return _items(field, value)
         case _:
             return value
+
+
+def _items(field: Field, value: Any) -> Any:
+    """Of a list as a person wrote it down. What begins as a JSON list does is one, or is left to the check."""
+    if not isinstance(value, str) or value.lstrip().startswith("["):
+        return _from_json(value)
+    texts = field.item is not None and field.item.kind == "text"
+    return [one if texts else _from_json(one) for one in several(value)]
 
 
 def _meant(field: Field, value: Any) -> Any:
