@@ -157,5 +157,7 @@ def _why_not(run: Run) -> str:
             )
         case RunStatus.COMPLETED | RunStatus.CANCELLED | RunStatus.COMPENSATED:
             return f"{run.run_id} is {record.status}: nothing to resume."
+        case _ if record.waiting_for:
+            return f"{run.run_id} waits for an answer: nothing to resume. get_run says for which, and who may give it."
         case _:
             return f"{run.run_id} is {record.status}: it goes on by itself. Call get_run with wait_seconds 50."

@@ -142,6 +142,8 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
         yield Text.assemble(("not undone ", "bad"), f"{path}: {why}")
     if len(run.not_undone) > _NAMED:
         yield Text(f"and {len(run.not_undone) - _NAMED} more were not undone", "bad")
+    if run.stays:
+        yield Text.assemble(("stays ", "doubt"), f"what {_some(run.stays)} did: nothing undoes it")
     for wait in run.waiting_for[:_WAITS]:
         yield answering(run, wait, place)
     if len(run.waiting_for) > _WAITS:

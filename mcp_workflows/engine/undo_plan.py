@@ -1,13 +1,15 @@
-"""What is undone when a run cannot be finished, and in which order."""
+"""What is undone when a run cannot be finished, in which order, and what stays all the same."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from mcp_workflows.definition.program import Compensation, Definition, Json, WorkflowWork
-from mcp_workflows.engine.paths import COMPENSATE
-from mcp_workflows.engine.places import Place, place_of
+from mcp_workflows.definition.program import Compensation, Definition, Json, Step, WorkflowWork
+from mcp_workflows.definition.walk import every_step
+from mcp_workflows.engine.paths import COMPENSATE, around
+from mcp_workflows.engine.places import Place, place_of, step_at
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.scope import Lexical
 from mcp_workflows.engine.states import StepStatus
@@ -60,3 +62,34 @@ def plan(definition: Definition, memo: Mapping[str, StepRecord]) -> Plan:
         elif record.error is not None:
             impossible.append((record.path, f"it is in doubt whether it took place: {record.error.message}"))
     return Plan(tuple(todo), tuple(undone), tuple(impossible))
+
+
+def lasting_kinds(definition: Definition) -> frozenset[str]:
+    """The kinds of its steps that may change something outside, compensations aside."""
+    return frozenset(step.kind for step in every_step(definition.steps, undoing=False) if _lasts(step))
+
+
+def staying(definition: Definition, completed: Iterable[str], undone: Collection[str]) -> tuple[str, ...]:
+    """Of the paths of ``completed`` steps those that may have changed something which nothing undoes, in their order.
+
+    ``undone``: what was undone, is to be, or could not be. Undoing a block undoes what was done in it.
+    """
+    lasts: dict[str, bool] = {}
+    found: list[str] = []
+    for path in completed:
+        if COMPENSATE in path or path in undone or any(outer in undone for outer in around(path)):
+            continue
+        place = _NUMBERS.sub("[0]", path)  # the same step in each item, of which there may be very many
+        if place not in lasts:
+            step = step_at(definition, place)
+            lasts[place] = step is not None and _lasts(step)
+        if lasts[place]:
+            found.append(path)
+    return tuple(found)
+
+
+_NUMBERS = re.compile(r"\[\d+\]")
+
+
+def _lasts(step: Step) -> bool:
+    return step.has_effect or isinstance(step.work, WorkflowWork)

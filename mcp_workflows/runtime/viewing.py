@@ -1,10 +1,12 @@
 """From a run as it is recorded to what surfaces see of it: how far it is, and what it needs from outside.
 
-What is asked of the database here does not grow with what a run has done, but for counting, and that is the database's work.
+What is asked of the database here does not grow with what a run has done, but for counting, which is the database's work,
+and for what a run that stands still or did not complete has done for good.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from mcp_workflows.asking.resuming import once_in_doubt, resumable
@@ -12,13 +14,14 @@ from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.engine.corrections import corrected
 from mcp_workflows.engine.records import AT_ONCE, Message, Run
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.engine.undo_plan import plan
+from mcp_workflows.engine.undo_plan import lasting_kinds, plan, staying
 from mcp_workflows.errors import DefinitionInvalid
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.node import Node
 from mcp_workflows.runtime.views import Progress, RunView, TraceMessage
 from mcp_workflows.store import Store
 
+_NOT_COMPLETED = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.COMPENSATED})
 _GOING_ON = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.COMPENSATING})
 
 
@@ -37,7 +40,7 @@ class Viewer:
         if record.error is not None and record.error.in_doubt and resumable(record):
             view = replace(view, once_in_doubt=await self._once_in_doubt(run))
         if record.status.finished:
-            return view
+            return await self._with_what_stays(view, run) if record.status in _NOT_COMPLETED else view
         view = replace(view, progress=await self._progress(run))
         if run.owner is None and record.status in _GOING_ON:
             view = replace(view, stranded=await self._stranded(run))
@@ -50,8 +53,21 @@ class Viewer:
             rows = {row.path: row for row in await self._store.load_undoable(run.run_id)}
             undone = tuple(undo.path for undo in plan(definition, rows).todo)
             resumed = await self._store.count_messages(run.run_id, "resume")
-            view = replace(view, would_undo=undone, resumed=resumed)
+            view = await self._with_what_stays(replace(view, would_undo=undone, resumed=resumed), run)
         return view
+
+    async def _with_what_stays(self, view: RunView, run: Run) -> RunView:
+        try:
+            definition = await self._catalog.definition_of(run.definition_id)
+        except DefinitionInvalid:
+            return view  # as below: it can be looked at
+        kinds = lasting_kinds(definition)
+        if not kinds:
+            return view
+        completed = await self._store.completed_paths(run.run_id, kinds)
+        undone = {*view.undone, *(path for path, _ in view.not_undone), *view.would_undo}
+        stays = await asyncio.to_thread(staying, definition, completed, undone)
+        return replace(view, stays=stays if stays or not (undone and definition.children) else None)
 
     async def _stranded(self, run: Run) -> str | None:
         """What all nodes that are up lack, each by its own word, to move ``run``; ``None``: one of them may take it."""

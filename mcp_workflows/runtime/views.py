@@ -56,6 +56,9 @@ class RunView:
     """Of a failed or paused run: its step must run at most once and may have; somebody must find out before it goes on."""
     would_undo: tuple[str, ...] = ()
     """Of a paused run: what ``cancel`` would undo, in that order."""
+    stays: tuple[str, ...] | None = ()
+    """Of a run that is paused or did not complete: completed steps that may have changed something which nothing undoes, the
+    last one first. Of a paused run: what ``cancel`` would leave. ``None``: none of its own, perhaps some of its children's."""
     stranded: str | None = None
     """Of a run that nobody moves now, and that no server which is up could: what they lack."""
     resumed: int = 0

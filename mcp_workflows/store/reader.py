@@ -94,6 +94,10 @@ class Reader:
         """How many steps completed, without compensations, branches, items and iterations."""
         return await self._reads(reads.completed_steps, run_id)
 
+    async def completed_paths(self, run_id: str, kinds: Collection[str]) -> list[str]:
+        """Steps of these kinds that completed and were not undone, the last one first; without failures that were handled."""
+        return await self._reads(reads.completed_paths, run_id, kinds)
+
     async def last_change(self, run_id: str) -> datetime | None:
         """When the last step began or was settled, or the last message came."""
         return await self._reads(reads.last_change, run_id)

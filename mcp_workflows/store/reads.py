@@ -207,6 +207,20 @@ def completed_steps(connection: Connection, run_id: str) -> int:
     return connection.execute(count).scalar_one()
 
 
+def completed_paths(connection: Connection, run_id: str, kinds: Collection[str]) -> list[str]:
+    found = connection.execute(
+        select(_step.c.path)
+        .where(
+            _step.c.run == _key_of(run_id),
+            _step.c.status == StepStatus.COMPLETED,
+            _step.c.kind.in_(sorted(kinds)),
+            _step.c.error.is_(None),
+        )
+        .order_by(_step.c.seq.desc(), _step.c.path)
+    )
+    return list(found.scalars())
+
+
 def last_change(connection: Connection, run_id: str) -> datetime | None:
     latest_step = select(func.max(_step.c.started_at), func.max(_step.c.finished_at)).where(
         _step.c.run == _key_of(run_id)

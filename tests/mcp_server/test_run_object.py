@@ -77,7 +77,57 @@ def test_a_run_that_was_undone_says_what_was_and_sends_the_caller_back_to_the_st
     failed = view(RunStatus.FAILED, error=refused_booking(), compensation="done", undone=("charge", "reserve"))
     told = run_object(failed, TOLD_AT_ONCE)
     assert (told["compensation"], told["undone"]) == ("done", ["charge", "reserve"])
-    assert told["next"] == "All that has a compensation was undone. Start again with other input."
+    assert told["next"] == "Everything was undone. Start again with other input."
+
+
+CORRECTED = 'resume_run with request {"query":{…},"json":{…}} or input {…} corrected'
+STILL = "still in effect: tell the user."
+
+
+@pytest.mark.parametrize(
+    ("ended", "following"),
+    [
+        (
+            {"status": RunStatus.FAILED, "compensation": "done", "undone": ("charge",), "stays": ("mail",)},
+            "All that has a compensation was undone. What mail did stays: tell the user. Start again with other input.",
+        ),
+        (
+            {"status": RunStatus.FAILED, "compensation": "done", "undone": ("charge",), "stays": None},
+            "All that has a compensation was undone. Start again with other input.",
+        ),
+        (
+            {"status": RunStatus.FAILED, "compensation": "none", "stays": ("mail", "charge")},
+            f"Nothing was undone. What mail and charge did stays: tell the user. {CORRECTED}; or start again with other input.",
+        ),
+        (
+            {
+                "status": RunStatus.FAILED,
+                "compensation": "incomplete",
+                "not_undone": (("charge", "503"),),
+                "stays": ("mail",),
+            },
+            f"resume_run tries the undoing again. Until then charge is {STILL} What mail did stays: tell the user.",
+        ),
+        ({"status": RunStatus.CANCELLED, "compensation": "none", "stays": ("a",)}, "What a did stays: tell the user."),
+        (
+            {"status": RunStatus.COMPENSATED, "stays": ("mail",)},
+            "It had completed, and was undone with the run that had started it. What mail did stays: tell the user.",
+        ),
+        (
+            {"status": RunStatus.PAUSED, "would_undo": ("charge",), "stays": ("mail", "note")},
+            f"{CORRECTED}; or cancel_run, which undoes charge (what mail and note did stays).",
+        ),
+        (
+            {"status": RunStatus.PAUSED, "stays": ("mail",)},
+            f"{CORRECTED}; or cancel_run (what mail did stays).",
+        ),
+    ],
+    ids=["undone", "children", "failed", "incomplete", "cancelled", "with its parent", "paused", "paused for good"],
+)
+def test_what_nothing_undoes_is_named_to_be_told_to_the_user(ended: dict[str, Any], following: str) -> None:
+    told = run_object(view(error=refused_booking(), **ended), TOLD_AT_ONCE)
+    assert told["next"] == following
+    assert told.get("stays", []) == list(ended["stays"] or ())
 
 
 def test_a_run_whose_undoing_failed_names_what_is_still_in_effect() -> None:
@@ -91,6 +141,13 @@ def test_a_run_whose_undoing_failed_names_what_is_still_in_effect() -> None:
     told = run_object(failed, TOLD_AT_ONCE)
     assert told["not_undone"] == [{"step": "charge", "error": "POST /payments/refund answered 503 (6 attempts)"}]
     assert told["next"] == "resume_run tries the undoing again. Until then charge is still in effect: tell the user."
+
+
+def test_of_very_many_steps_that_stay_some_are_named_and_the_others_counted() -> None:
+    many = tuple(f"mails[{number}].mail" for number in range(70, 0, -1))
+    told = run_object(view(RunStatus.CANCELLED, stays=many), TOLD_AT_ONCE)
+    assert (told["stays"], told["stays_omitted"]) == (list(many[:20]), 50)
+    assert told["next"].endswith("mails[67].mail, mails[66].mail and 65 more did stays: tell the user.")
 
 
 def test_what_is_absent_is_left_out() -> None:

@@ -36,7 +36,7 @@ def next_step(view: RunView, now: datetime, *, by_key: bool = False, ways: Ways 
         case RunStatus.PAUSED:
             return _paused(view)
         case RunStatus.COMPENSATED:
-            return "It had completed, and was undone with the run that had started it."
+            return f"It had completed, and was undone with the run that had started it.{_what_stays(view)}"
         case RunStatus.FAILED | RunStatus.CANCELLED:
             return _ended(view)
         case RunStatus.COMPENSATING if view.waiting_for:
@@ -141,21 +141,29 @@ def _request(parts: Mapping[str, Json]) -> str:
 
 
 def _what_cancel_undoes(view: RunView) -> str:
-    return f", which undoes {_some(view.would_undo)}" if view.would_undo else " (there is nothing to undo)"
+    stays = f" (what {_some(view.stays)} did stays)" if view.stays else ""
+    if view.would_undo:
+        return f", which undoes {_some(view.would_undo)}{stays}"
+    return stays or " (there is nothing to undo)"
 
 
 def _ended(view: RunView) -> str | None:
     if view.not_undone:
         left = _some([step for step, _ in view.not_undone])
         verb = "is" if len(view.not_undone) == 1 else "are"
-        if view.status is RunStatus.CANCELLED:
-            return f"{left} {verb} still in effect: tell the user."
-        return f"resume_run tries the undoing again. Until then {left} {verb} still in effect: tell the user."
+        said = f"{left} {verb} still in effect: tell the user.{_what_stays(view)}"
+        return said if view.status is RunStatus.CANCELLED else f"resume_run tries the undoing again. Until then {said}"
     if view.status is RunStatus.CANCELLED:
-        return None
+        return _what_stays(view).strip() or None
     if view.compensation == "done":
-        return "All that has a compensation was undone. Start again with other input."
-    return f"Nothing was undone. {_sentence(_way_on(view))}; or start again with other input."
+        whole = "Everything" if view.stays is not None and not view.stays else "All that has a compensation"
+        return f"{whole} was undone.{_what_stays(view)} Start again with other input."
+    return f"Nothing was undone.{_what_stays(view)} {_sentence(_way_on(view))}; or start again with other input."
+
+
+def _what_stays(view: RunView) -> str:
+    """Of the whole run, done for good: what nothing undoes."""
+    return f" What {_some(view.stays)} did stays: tell the user." if view.stays else ""
 
 
 def _some(steps: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ LARGEST_RESULT = 16 * 1024
 _LONGEST_MESSAGE = 500
 _WAITS_OF_A_LINE = 3
 _NAMED = 20
-"""How many steps are named that were undone, or were not."""
+"""How many steps are named that were undone, were not, or stay."""
 _LARGEST_REQUEST = 2 * 1024
 _UNDER_WAY = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.COMPENSATING})
 
@@ -89,7 +89,7 @@ def error_object(error: StepError, *, retry_helps: bool) -> dict[str, Json]:
     told |= {"code": error.code, "in_doubt": error.in_doubt, "message": cut(error.message, _LONGEST_MESSAGE)}
     if error.details is not None:
         told["details"] = _bounded(error.details)
-    if error.attempts is not None:
+    if error.attempts:  # what only computes makes none
         told["attempts"] = error.attempts
     told["retry_helps"] = retry_helps
     if request := correctable(error.request):
@@ -121,7 +121,9 @@ def _course(view: RunView) -> dict[str, Json]:
         told["undone"] = list(view.undone[:_NAMED])
     if view.not_undone:
         told["not_undone"] = [{"step": step, "error": cut(why, 200)} for step, why in view.not_undone[:_NAMED]]
-    for name, steps in (("undone", view.undone), ("not_undone", view.not_undone)):
+    if view.stays:
+        told["stays"] = list(view.stays[:_NAMED])
+    for name, steps in (("undone", view.undone), ("not_undone", view.not_undone), ("stays", view.stays or ())):
         if len(steps) > _NAMED:
             told[f"{name}_omitted"] = len(steps) - _NAMED
     return told

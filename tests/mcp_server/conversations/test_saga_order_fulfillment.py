@@ -94,7 +94,7 @@ async def test_an_order_that_was_undone_says_so(tmp_path: Path, transport: str) 
             "error": REFUSED,
             "compensation": "done",
             "undone": ["charge", "reserve"],
-            "next": "All that has a compensation was undone. Start again with other input.",
+            "next": "Everything was undone. Start again with other input.",
         }
         assert failed == Failed(told)
         run_id = failed.shown["run_id"]
@@ -135,6 +135,6 @@ async def test_an_order_that_could_not_be_undone_names_what_is_left_and_is_undon
             "error": REFUSED,
             "compensation": "done",
             "undone": ["charge", "reserve"],
-            "next": "All that has a compensation was undone. Start again with other input.",
+            "next": "Everything was undone. Start again with other input.",
         }
         assert agent.tokens <= 261
