@@ -32,10 +32,9 @@ class Principal:
     scopes: frozenset[str]
     expires_at: datetime | None = None
 
-    @property
-    def may_act(self) -> bool:
-        """On its own runs: answer, resume, cancel."""
-        return any(scope == RUN or scope.startswith(f"{RUN}:") for scope in self.scopes)
+    def holds(self, scope: str) -> bool:
+        """``scope``, or what it allows with one workflow."""
+        return any(held == scope or held.startswith(f"{scope}:") for held in self.scopes)
 
     def may_start(self, workflow: str) -> bool:
         return not self.scopes.isdisjoint({RUN, f"{RUN}:{workflow}"})

@@ -9,8 +9,8 @@ from typing import Any
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import ServerRequestContext
 
-from mcp_workflows.access.principal import OPERATE, Principal
-from mcp_workflows.mcp_server.people.person import Person
+from mcp_workflows.access.principal import OPERATE, RUN, Principal
+from mcp_workflows.mcp_server.people.person import Person, Round
 from mcp_workflows.runtime.runs import LOCAL
 from mcp_workflows.runtime.views import RunView
 
@@ -29,6 +29,8 @@ class Caller:
     """What its token allows; ``None``: nobody has to authenticate, and whoever asks may do everything."""
     person: Person | None = None
     """Who can be asked at its client."""
+    takes_tasks: bool = False
+    """Its client takes a task for an answer."""
     _last: float = field(default=-1.0, init=False)
 
     @property
@@ -37,9 +39,18 @@ class Caller:
         return None if self.principal is None else self.actor
 
     @property
+    def round(self) -> Round | None:
+        """What the call was given before, where it is made again after the person was asked."""
+        return None if self.person is None else self.person.round
+
+    @property
     def may_act(self) -> bool:
         """Answer, resume and cancel runs that it sees."""
-        return self.principal is None or self.principal.may_act
+        return self.holds(RUN)
+
+    def holds(self, scope: str) -> bool:
+        """Whether it may do what ``scope`` allows, with every workflow or with some."""
+        return self.principal is None or self.principal.holds(scope)
 
     def may_start(self, workflow: str) -> bool:
         return self.principal is None or self.principal.may_start(workflow)
@@ -47,7 +58,7 @@ class Caller:
     @property
     def sees(self) -> str | None:
         """Whose runs it may follow; ``None``: everybody's."""
-        return None if self.principal is not None and OPERATE in self.principal.scopes else self.actor
+        return None if self.principal is not None and self.principal.holds(OPERATE) else self.actor
 
     @property
     def may_list_all(self) -> bool:

@@ -13,20 +13,13 @@ from typing import Any
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp_types import (
-    CallToolRequestParams,
-    CallToolResult,
-    InputRequiredResult,
-    ListToolsResult,
-    NotificationParams,
-    PaginatedRequestParams,
-)
+from mcp_types import CallToolRequestParams, ListToolsResult, NotificationParams, PaginatedRequestParams
 
 from mcp_workflows import __version__
 from mcp_workflows.access.rate import Rate
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.definition.model.fields import BUILT_IN_TOOLS
-from mcp_workflows.definition.program import Json
+from mcp_workflows.definition.program import Definition
 from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.caching import CACHE_HINTS
 from mcp_workflows.mcp_server.caller import Caller, caller_of
@@ -39,12 +32,13 @@ from mcp_workflows.mcp_server.prompts import CHECKED_BY_HAND, Prompts
 from mcp_workflows.mcp_server.resources.handlers import Resources
 from mcp_workflows.mcp_server.subscriptions.announcer import Announcer
 from mcp_workflows.mcp_server.tasks.extension import CHANGING, EXTENSION, Tasks, declares
-from mcp_workflows.mcp_server.tools import discovery
-from mcp_workflows.mcp_server.tools.answers import refusal
-from mcp_workflows.mcp_server.tools.arguments import ArgumentsRefused, check_against, check_readable
+from mcp_workflows.mcp_server.tools.answers import Answer, refusal
+from mcp_workflows.mcp_server.tools.arguments import ArgumentsRefused, check_readable
+from mcp_workflows.mcp_server.tools.built_in import Arguments, offered
 from mcp_workflows.mcp_server.tools.calls import Calls
-from mcp_workflows.mcp_server.tools.discovery import MAX_TOOLS, START, to_start
+from mcp_workflows.mcp_server.tools.discovery import DISCOVERY_TOOLS, MAX_TOOLS, Discovery
 from mcp_workflows.mcp_server.tools.naming import Naming
+from mcp_workflows.mcp_server.tools.run_tools import RUN_TOOLS
 from mcp_workflows.mcp_server.tools.toolbox import Toolbox
 from mcp_workflows.mcp_server.views import refusals
 from mcp_workflows.mcp_server.views.waits import NOT_HERE, Ways
@@ -69,8 +63,10 @@ class WorkflowServer(Server[dict[str, Any]]):
     ) -> None:  # fmt: skip
         self._announcer = Announcer(lambda ctx: caller_of(ctx).named)
         self.runs = runs
+        self._calls = Calls(runs, clock, ways)
         self._max_tools = max_tools
-        self._authoring = authoring
+        self._built_in = [*offered(RUN_TOOLS, self._calls), *(authoring.tools if authoring is not None else ())]
+        self._searching = offered(DISCOVERY_TOOLS, Discovery(lambda: self._toolbox.definitions, self._start_found))
         self._toolbox = self._made()
         self._resources = Resources(runs, self._announcer, lambda: self._toolbox, authoring)
         self._prompts = Prompts(
@@ -106,7 +102,6 @@ class WorkflowServer(Server[dict[str, Any]]):
         if tool_prefix:
             self.middleware.append(Naming(tool_prefix, BUILT_IN_TOOLS))
         self._people = People(runs, self._announcer, partial(ways.page, runs))
-        self._calls = Calls(runs, clock, ways)
         self._tasks = Tasks(runs, self._calls, self._people, lambda: self._toolbox, clock)
         self._tasks.install(self, self._announcer)
         runs.catalog.on_change(self._definitions_changed)
@@ -144,8 +139,8 @@ class WorkflowServer(Server[dict[str, Any]]):
         return super().create_initialization_options(options, experimental_capabilities, extensions or served)
 
     def _made(self) -> Toolbox:
-        more = self._authoring.tools if self._authoring is not None else ()
-        return Toolbox(self.runs.catalog.definitions, max_tools=self._max_tools, more=more)
+        definitions = self.runs.catalog.definitions
+        return Toolbox(definitions, max_tools=self._max_tools, built_in=self._built_in, searching=self._searching)
 
     def _definitions_changed(self) -> None:
         before, self._toolbox = self._toolbox, self._made()
@@ -159,15 +154,14 @@ class WorkflowServer(Server[dict[str, Any]]):
         page, following = page_of(self._toolbox.tools, lambda tool: tool.name, params, listed="tools/list")
         return ListToolsResult(tools=page, next_cursor=following)
 
-    async def _call_tool(
-        self, ctx: Context, params: CallToolRequestParams
-    ) -> CallToolResult | InputRequiredResult | dict[str, Any]:
+    async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> Answer:
         try:
             caller = caller_of(ctx)
             if refused := self._gate.too_many(caller):
                 return refusal(refused)
             caller.person = self._person(ctx, params, caller) if caller.may_act else None
-            return await self._call(params.name, params.arguments or {}, caller, as_task=declares(ctx))
+            caller.takes_tasks = declares(ctx)
+            return await self._call(params.name, params.arguments or {}, caller)
         except Exception:  # a defect must not take the connection down, nor show itself to the caller
             logger.exception("the call of %r failed", params.name)
             return refusal(refusals.internal(params.name))
@@ -175,46 +169,26 @@ class WorkflowServer(Server[dict[str, Any]]):
     def _person(self, ctx: Context, params: CallToolRequestParams, caller: Caller) -> Person | None:
         return self._people.at(ctx, params, caller.actor, known=caller.principal is not None)
 
-    async def _call(
-        self, name: str, arguments: dict[str, Json], caller: Caller, *, as_task: bool
-    ) -> CallToolResult | InputRequiredResult | dict[str, Any]:
-        toolbox = self._toolbox
-        tool = toolbox.built_in(name)
+    async def _call(self, name: str, arguments: Arguments, caller: Caller) -> Answer:
+        built_in, definition = self._toolbox.built_in(name), self._toolbox.definition(name)
         try:
             check_readable(arguments)
-            if tool is not None:
-                check_against(tool, arguments)
         except ArgumentsRefused as refused:
-            return refusal(refusals.arguments_refused(str(refused)) if tool else refusals.start_refused(refused))
-        if tool is not None and name != START:
-            return await self._call_built_in(name, arguments, caller)
-        name, given = (name, arguments) if tool is None else to_start(arguments)
-        definition = toolbox.definition(name)
+            return refusal(refusals.arguments_refused(str(refused)) if built_in else refusals.start_refused(refused))
+        if built_in is not None:
+            return await built_in.call(arguments, caller)
         if definition is None:
-            names = toolbox.names if tool is None else list(toolbox.definitions)
-            return refusal(refusals.not_served(name, names, self.runs.catalog.problems, tool=tool is None))
-        if as_task:
-            return await self._tasks.call(definition, toolbox, given, caller)
-        return await self._calls.start(definition, toolbox, given, caller)
+            return refusal(refusals.not_served(name, self._toolbox.names, self.runs.catalog.problems, tool=True))
+        return await self._start(definition, arguments, caller)
 
-    async def _call_built_in(
-        self, name: str, arguments: dict[str, Json], caller: Caller
-    ) -> CallToolResult | InputRequiredResult:
-        match name:
-            case discovery.FIND:
-                return discovery.find(self._toolbox.definitions, arguments["query"])
-            case "validate_definition" | "test_definition" | "save_definition":
-                assert self._authoring is not None, "its tools are served"
-                return await self._authoring.call(name, arguments, caller)
-            case "get_run":
-                return await self._calls.get_run(arguments, caller)
-            case "list_runs":
-                return await self._calls.list_runs(arguments, caller)
-            case _ if caller.person is not None and caller.person.round is not None:
-                return await self._calls.again(caller)
-            case "signal_run":
-                return await self._calls.signal_run(arguments, caller)
-            case "resume_run":
-                return await self._calls.resume_run(arguments, caller)
-            case _:
-                return await self._calls.cancel_run(arguments, caller)
+    async def _start_found(self, name: str, given: Arguments, caller: Caller) -> Answer:
+        """A workflow by its name, whether it is a tool or not."""
+        definition = self._toolbox.definition(name)
+        if definition is None:
+            names = list(self._toolbox.definitions)
+            return refusal(refusals.not_served(name, names, self.runs.catalog.problems, tool=False))
+        return await self._start(definition, given, caller)
+
+    async def _start(self, definition: Definition, given: Arguments, caller: Caller) -> Answer:
+        starting = self._tasks.call if caller.takes_tasks else self._calls.start
+        return await starting(definition, self._toolbox, given, caller)

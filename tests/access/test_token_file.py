@@ -37,7 +37,7 @@ async def test_a_token_names_its_actor_and_what_it_allows(tmp_path: Path) -> Non
     limited = await tokens.principal(robot)
     assert limited is not None
     assert limited.may_start("nightly")
-    assert limited.may_act
+    assert limited.holds("workflows:run")
     assert not limited.may_start("nightly_2")
     assert "workflows:read" in limited.scopes
 

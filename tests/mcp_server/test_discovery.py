@@ -15,9 +15,8 @@ from mcp_types import Tool
 from mcp_workflows.definition.loader import load_paths
 from mcp_workflows.definition.program import Definition, McpOptions
 from mcp_workflows.mcp_server.pages import PAGE
-from mcp_workflows.mcp_server.tools.discovery import DISCOVERY_TOOLS, find
-from mcp_workflows.mcp_server.tools.tool_objects import RUN_TOOLS, workflow_tool
-from mcp_workflows.mcp_server.tools.toolbox import Toolbox
+from mcp_workflows.mcp_server.tools.discovery import find
+from mcp_workflows.mcp_server.tools.workflow_tools import workflow_tool
 from tests.mcp_server.model_apis import complaints
 from tests.mcp_server.place import EXAMPLES, TRANSPORTS, edited, place, refused, told
 from tests.mcp_server.test_changes import MODERN
@@ -25,6 +24,7 @@ from tests.mcp_server.test_conversations import SLOW
 from tests.mcp_server.test_refusals import STRICT
 from tests.mcp_server.test_resources import FOREIGN, HIDDEN
 from tests.mcp_server.test_tools import definition
+from tests.mcp_server.toolboxes import AUTHORING, FOLLOWING, SEARCHING, toolbox
 
 pytestmark = pytest.mark.anyio
 
@@ -228,17 +228,17 @@ def test_large_schemas_are_told_as_far_as_they_fit_into_one_answer() -> None:
 
 
 def test_which_are_tools_is_decided_by_the_files_and_the_number_alone() -> None:
-    few = Toolbox(many(30))
+    few = toolbox(many(30))
     assert (len(few.tools), few.searched) == (30 + 5, False)
     marked = {"z": definition("z", mcp=McpOptions(expose="tool")), "y": definition("y", mcp=McpOptions(expose="none"))}
-    assert Toolbox(many(30) | {"y": marked["y"]}).searched is False
-    assert Toolbox(many(30) | marked).names == ["z", "find_workflows", "start_workflow", *RUN_NAMES]
+    assert toolbox(many(30) | {"y": marked["y"]}).searched is False
+    assert toolbox(many(30) | marked).names == ["z", "find_workflows", "start_workflow", *RUN_NAMES]
 
 
 def test_no_tool_makes_a_model_api_refuse_the_whole_list() -> None:
     own = [workflow_tool(one) for one in load_paths([EXAMPLES, EXAMPLES.parent / "definitions"]).definitions.values()]
     assert len(own) > 10
-    for tool in (*own, *RUN_TOOLS, *DISCOVERY_TOOLS):
+    for tool in (*own, *FOLLOWING, *SEARCHING, *AUTHORING):
         assert complaints(tool) == [], tool.name
 
 

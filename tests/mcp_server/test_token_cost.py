@@ -11,15 +11,15 @@ from mcp_types import Tool
 
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.mcp_server.authoring.toolset import AUTHORING_TOOLS
 from mcp_workflows.mcp_server.instructions import instructions
 from mcp_workflows.mcp_server.tools.answers import answer
-from mcp_workflows.mcp_server.tools.discovery import DISCOVERY_TOOLS, find
-from mcp_workflows.mcp_server.tools.tool_objects import RUN_TOOLS, workflow_tool
+from mcp_workflows.mcp_server.tools.discovery import find
+from mcp_workflows.mcp_server.tools.workflow_tools import workflow_tool
 from mcp_workflows.mcp_server.views.run_object import Telling, run_line, run_object
 from mcp_workflows.runtime.views import Progress
 from tests.mcp_server.place import text_of
 from tests.mcp_server.test_tools import definition, wire
+from tests.mcp_server.toolboxes import AUTHORING, FOLLOWING, SEARCHING
 from tests.mcp_server.views import NOW, STARTED, refused_booking, view
 
 DECISION = {
@@ -41,9 +41,9 @@ def of_tools(tools: Sequence[Tool]) -> int:
 
 
 def test_the_tools_and_the_instructions_cost_few_tokens() -> None:
-    assert of_tools(RUN_TOOLS) <= 632
-    assert of_tools(DISCOVERY_TOOLS) <= 178
-    assert of_tools(AUTHORING_TOOLS) <= 265
+    assert of_tools(FOLLOWING) <= 632
+    assert of_tools(SEARCHING) <= 178
+    assert of_tools(AUTHORING) <= 265
     assert of_tools([workflow_tool(definition())]) <= 133
     assert tokens(instructions(searched=False)) <= 184
     assert tokens(instructions(searched=True)) - tokens(instructions(searched=False)) <= 32

@@ -7,9 +7,10 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from mcp_types import Tool
 
+from mcp_workflows.definition.model.fields import BUILT_IN_TOOLS
 from mcp_workflows.definition.program import Definition, McpOptions
-from mcp_workflows.mcp_server.tools.tool_objects import workflow_tool
-from mcp_workflows.mcp_server.tools.toolbox import Toolbox
+from mcp_workflows.mcp_server.tools.workflow_tools import workflow_tool
+from tests.mcp_server.toolboxes import AUTHORING, FOLLOWING, SEARCHING, toolbox
 
 ACCOUNT = {"type": "object", "properties": {"account_id": {"type": "string"}}, "required": ["account_id"]}
 
@@ -97,21 +98,25 @@ def test_the_annotations_say_what_the_workflow_does() -> None:
 
 def test_the_list_is_in_one_order_whatever_the_order_of_files() -> None:
     one, two = definition("a_first"), definition("b_second")
-    names = Toolbox({"b_second": two, "a_first": one}).names
+    names = toolbox({"b_second": two, "a_first": one}).names
     assert names == ["a_first", "b_second", "get_run", "list_runs", "signal_run", "resume_run", "cancel_run"]
+
+
+def test_no_workflow_can_have_the_name_of_a_tool_that_is_built_in() -> None:
+    assert {tool.name for tool in (*FOLLOWING, *SEARCHING, *AUTHORING)} == BUILT_IN_TOOLS
 
 
 def test_a_workflow_can_be_kept_from_agents() -> None:
     hidden = definition("internal", mcp=McpOptions(expose="none"))
-    toolbox = Toolbox({"internal": hidden})
-    assert toolbox.names == ["get_run", "list_runs", "signal_run", "resume_run", "cancel_run"]
-    assert toolbox.definition("internal") is None
+    served = toolbox({"internal": hidden})
+    assert served.names == ["get_run", "list_runs", "signal_run", "resume_run", "cancel_run"]
+    assert served.definition("internal") is None
 
 
 def test_a_change_that_no_client_can_see_is_no_change_of_the_list() -> None:
-    before = Toolbox({"onboard_customer": definition()})
-    assert Toolbox({"onboard_customer": definition(digest="other steps")}).same_tools(before)
-    assert not Toolbox({"onboard_customer": definition(description="Another text.")}).same_tools(before)
+    before = toolbox({"onboard_customer": definition()})
+    assert toolbox({"onboard_customer": definition(digest="other steps")}).same_tools(before)
+    assert not toolbox({"onboard_customer": definition(description="Another text.")}).same_tools(before)
 
 
 def test_references_of_an_output_schema_still_lead_somewhere() -> None:
@@ -124,9 +129,9 @@ def test_references_of_an_output_schema_still_lead_somewhere() -> None:
 
 
 def test_an_answer_that_breaks_the_promise_of_its_tool_is_noticed() -> None:
-    toolbox = Toolbox({"onboard_customer": definition()})
+    served = toolbox({"onboard_customer": definition()})
     good = {"run_id": "r_1", "status": "completed", "result": {"account_id": "a"}}
-    assert toolbox.misfit("onboard_customer", good) is None
-    assert toolbox.misfit("onboard_customer", good | {"result": {"account_id": 7}}) == (
+    assert served.misfit("onboard_customer", good) is None
+    assert served.misfit("onboard_customer", good | {"result": {"account_id": 7}}) == (
         "result.account_id: 7 is an integer, expected string"
     )

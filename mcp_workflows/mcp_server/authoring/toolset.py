@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mcp_types import CallToolResult, Resource, Tool, ToolAnnotations
+from mcp_types import Resource, Tool, ToolAnnotations
 
 from mcp_workflows.access.principal import OPERATE
 from mcp_workflows.definition.loader import json_schema
@@ -18,7 +18,8 @@ from mcp_workflows.mcp_server.authoring.drafts import Checked, Drafts
 from mcp_workflows.mcp_server.authoring.guide import EXAMPLE, EXAMPLE_TESTS, GUIDE
 from mcp_workflows.mcp_server.authoring.saving import save
 from mcp_workflows.mcp_server.caller import Caller
-from mcp_workflows.mcp_server.tools.answers import answer, refusal
+from mcp_workflows.mcp_server.tools.answers import Answer, answer, refusal
+from mcp_workflows.mcp_server.tools.built_in import Arguments, BuiltIn, Offered, Right, offered
 from mcp_workflows.mcp_server.views import refusals
 from mcp_workflows.mcp_server.views.wording import cut
 from mcp_workflows.runtime.catalog import Catalog
@@ -29,42 +30,6 @@ _SERVED_SECONDS = 5.0
 _PROBLEMS, _TESTS, _DIFFERENCES, _LINES = 20, 50, 5, 8
 _TEXT: Json = {"type": "string", "description": "The whole YAML or JSON"}
 _YAML = "application/yaml"
-
-AUTHORING_TOOLS: tuple[Tool, ...] = (
-    Tool(
-        name=VALIDATE,
-        description="Checks a workflow definition: every problem with its line and column. Saves and starts nothing.",
-        input_schema={
-            "type": "object",
-            "properties": {"definition": _TEXT},
-            "required": ["definition"],
-            "additionalProperties": False,
-        },
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
-    ),
-    Tool(
-        name=TEST,
-        description="Runs the tests of a definition (as in *.test.yaml) with made-up answers of services and a fake clock.",
-        input_schema={
-            "type": "object",
-            "properties": {"definition": _TEXT, "tests": _TEXT},
-            "required": ["definition", "tests"],
-            "additionalProperties": False,
-        },
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
-    ),
-    Tool(
-        name=SAVE,
-        description="Saves a definition that has no problems; it becomes a tool of its name. Ask the user first.",
-        input_schema={
-            "type": "object",
-            "properties": {"definition": _TEXT, "replace": {"type": "boolean", "default": False}},
-            "required": ["definition"],
-            "additionalProperties": False,
-        },
-        annotations=ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False),
-    ),
-)
 
 _DOCUMENTS: Mapping[str, tuple[str, str, str]] = {
     "authoring://guide": ("The definition language on one page", "text/markdown", GUIDE),
@@ -83,8 +48,9 @@ class Authoring:
         self._drafts = Drafts()
 
     @property
-    def tools(self) -> Sequence[Tool]:
-        return [tool for tool in AUTHORING_TOOLS if tool.name != SAVE or self._folder is not None]
+    def tools(self) -> Sequence[Offered]:
+        tools = offered(AUTHORING_TOOLS, self)
+        return [one for one in tools if one.tool.name != SAVE or self._folder is not None]
 
     @property
     def checking(self) -> str:
@@ -106,46 +72,41 @@ class Authoring:
         _, mime_type, text = _DOCUMENTS[uri]
         return text or json.dumps(json_schema(), ensure_ascii=True), mime_type
 
-    async def call(self, name: str, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+    async def validate(self, arguments: Arguments, _caller: Caller) -> Answer:
+        return answer(_told(await self._drafts.check(arguments["definition"], self._served)))
+
+    async def test(self, arguments: Arguments, _caller: Caller) -> Answer:
         try:
-            match name:
-                case "validate_definition":
-                    return answer(_told(await self._drafts.check(arguments["definition"], self._served)))
-                case "test_definition":
-                    found = await self._drafts.test(arguments["definition"], arguments["tests"], self._served)
-                    return answer(_tested(found))
-                case _:
-                    return await self._save(arguments["definition"], caller, replace=arguments.get("replace", False))
+            found = await self._drafts.test(arguments["definition"], arguments["tests"], self._served)
         except InputRefused as refused:
             return refusal(refusals.bounded(refused))
+        return answer(_tested(found))
+
+    async def save(self, arguments: Arguments, _caller: Caller) -> Answer:
+        assert self._folder is not None, "else the tool is not served"
+        text = arguments["definition"]
+        checked = await self._drafts.check(text, self._served)
+        if checked.definition is None:
+            return refusal(_not_saved(checked.problems))
+        definition = checked.definition
+        served = self._served.get(definition.name)
+        replace = arguments.get("replace", False)
+        try:
+            file = await asyncio.to_thread(save, self._folder, definition, text, served=served, replace=replace)
+        except InputRefused as refused:
+            return refusal(refusals.bounded(refused))
+        is_served = await self._is_served(definition)
+        following = (
+            f"It is served as version {self._catalog.version_of(definition.name)}."
+            if is_served
+            else "It is saved, but not served here: the folder is none of this server's, or it was changed meanwhile."
+        )
+        told = {"name": definition.name, "file": str(file), "served": is_served, "next": following}
+        return answer(told | _warned(checked))
 
     @property
     def _served(self) -> Mapping[str, Definition]:
         return self._catalog.definitions
-
-    async def _save(self, text: str, caller: Caller, *, replace: bool) -> CallToolResult:
-        assert self._folder is not None
-        if caller.principal is not None and caller.sees is not None:
-            return refusal(refusals.may_not(caller.actor, "save definitions", OPERATE))
-        checked = await self._drafts.check(text, self._served)
-        if checked.definition is None:
-            said = " ".join(map(_line, checked.problems[:3]))
-            more = f" And {len(checked.problems) - 3} more." if len(checked.problems) > 3 else ""
-            return refusal(cut(f"Not saved, for it has problems. {said}{more}", refusals.LONGEST))
-        definition = checked.definition
-        served = self._served.get(definition.name)
-        file = await asyncio.to_thread(save, self._folder, definition, text, served=served, replace=replace)
-        told: dict[str, Json] = {
-            "name": definition.name,
-            "file": str(file),
-            "served": await self._is_served(definition),
-        }
-        told["next"] = (
-            f"It is served as version {self._catalog.version_of(definition.name)}."
-            if told["served"]
-            else "It is saved, but not served here: the folder is none of this server's, or it was changed meanwhile."
-        )
-        return answer(told | _warned(checked))
 
     async def _is_served(self, definition: Definition) -> bool:
         """Once the catalog has taken it in; its watch does that, as of every file."""
@@ -163,6 +124,53 @@ class Authoring:
         return True
 
 
+AUTHORING_TOOLS: tuple[BuiltIn[Authoring], ...] = (
+    BuiltIn(
+        Tool(
+            name=VALIDATE,
+            description="Checks a workflow definition: every problem with its line and column. Saves and starts nothing.",
+            input_schema={
+                "type": "object",
+                "properties": {"definition": _TEXT},
+                "required": ["definition"],
+                "additionalProperties": False,
+            },
+            annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        ),
+        Authoring.validate,
+    ),
+    BuiltIn(
+        Tool(
+            name=TEST,
+            description="Runs the tests of a definition (as in *.test.yaml) with made-up answers of services and a fake clock.",
+            input_schema={
+                "type": "object",
+                "properties": {"definition": _TEXT, "tests": _TEXT},
+                "required": ["definition", "tests"],
+                "additionalProperties": False,
+            },
+            annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        ),
+        Authoring.test,
+    ),
+    BuiltIn(
+        Tool(
+            name=SAVE,
+            description="Saves a definition that has no problems; it becomes a tool of its name. Ask the user first.",
+            input_schema={
+                "type": "object",
+                "properties": {"definition": _TEXT, "replace": {"type": "boolean", "default": False}},
+                "required": ["definition"],
+                "additionalProperties": False,
+            },
+            annotations=ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False),
+        ),
+        Authoring.save,
+        Right(OPERATE, "save definitions"),
+    ),
+)
+
+
 def _told(checked: Checked) -> dict[str, Json]:
     told: dict[str, Json] = {"valid": checked.definition is not None}
     if checked.definition is not None:
@@ -172,6 +180,12 @@ def _told(checked: Checked) -> dict[str, Json]:
     if len(checked.problems) > _PROBLEMS:
         told["problems_omitted"] = len(checked.problems) - _PROBLEMS
     return told | _warned(checked)
+
+
+def _not_saved(problems: Sequence[Problem]) -> str:
+    said = " ".join(map(_line, problems[:3]))
+    more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
+    return cut(f"Not saved, for it has problems. {said}{more}", refusals.LONGEST)
 
 
 def _warned(checked: Checked) -> dict[str, Json]:

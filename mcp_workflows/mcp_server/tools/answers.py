@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, TypeAlias, cast
 
-from mcp_types import CallToolResult, TextContent
+from mcp_types import CallToolResult, InputRequiredResult, TextContent
 
 from mcp_workflows.definition.program import Json
 from mcp_workflows.mcp_server.views.wording import clean
+
+Answer: TypeAlias = CallToolResult | InputRequiredResult | dict[str, Any]
+"""To the call of a tool: its result, what the client is to ask first, or the task that it became."""
 
 
 def answer(told: Mapping[str, Json], *, is_error: bool = False) -> CallToolResult:

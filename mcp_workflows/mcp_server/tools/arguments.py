@@ -67,7 +67,7 @@ def check_readable(arguments: Mapping[str, Json]) -> None:
 
 
 def check_against(tool: Tool, arguments: Mapping[str, Json]) -> None:
-    """Hold the arguments of a run tool against its published schema. Raises ``ArgumentsRefused``."""
+    """Hold the arguments of a built-in tool against its published schema. Raises ``ArgumentsRefused``."""
     try:
         check_json(arguments)
     except InputRefused as refused:

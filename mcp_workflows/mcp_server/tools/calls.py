@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from mcp_types import CallToolResult, InputRequiredResult
+from mcp_types import CallToolResult
 
 from mcp_workflows.access.principal import RUN
 from mcp_workflows.clock import Clock
@@ -16,12 +16,13 @@ from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import CallerError, InputRefused, PersonNeeded, SystemUnwell, UnknownRun
 from mcp_workflows.mcp_server.caller import Caller
-from mcp_workflows.mcp_server.tools.answers import answer, refusal
+from mcp_workflows.mcp_server.tools.answers import Answer, answer, refusal
 from mcp_workflows.mcp_server.tools.arguments import ArgumentsRefused, idempotency_key_of, since_of
+from mcp_workflows.mcp_server.tools.built_in import Arguments
 from mcp_workflows.mcp_server.tools.durably import Durably
 from mcp_workflows.mcp_server.tools.follower import Followed, Follower
-from mcp_workflows.mcp_server.tools.tool_objects import IDEMPOTENCY_KEY
 from mcp_workflows.mcp_server.tools.toolbox import Toolbox
+from mcp_workflows.mcp_server.tools.workflow_tools import IDEMPOTENCY_KEY
 from mcp_workflows.mcp_server.views import refusals
 from mcp_workflows.mcp_server.views.next_step import next_step, nothing_to_cancel
 from mcp_workflows.mcp_server.views.parts import selected
@@ -63,7 +64,7 @@ class Calls:
 
     async def start(
         self, definition: Definition, toolbox: Toolbox, given: Mapping[str, Json], caller: Caller
-    ) -> CallToolResult | InputRequiredResult:
+    ) -> Answer:
         """The tool of a workflow: once this is answered the run is durable, whatever becomes of the call."""
         begun = await self.begin(definition, given, caller)
         if isinstance(begun, CallToolResult):
@@ -104,7 +105,7 @@ class Calls:
             told = _without_result(told, misfit)
         return answer(told, is_error=view.status is RunStatus.FAILED)
 
-    async def get_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
+    async def get_run(self, arguments: Arguments, caller: Caller) -> Answer:
         run_id, select = arguments["run_id"], arguments.get("select")
         try:
             root = None if select is None else root_of(select)
@@ -124,7 +125,7 @@ class Calls:
             return refusal(refusals.unwell(unwell))
         return answer(told)
 
-    async def list_runs(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult:
+    async def list_runs(self, arguments: Arguments, caller: Caller) -> Answer:
         now = self._clock()
         try:
             query = RunQuery(
@@ -146,54 +147,55 @@ class Calls:
             told["next_cursor"] = page.next_cursor
         return answer(told)
 
-    async def signal_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
-        run_id, name = arguments["run_id"], arguments["name"]
-        if not caller.may_act:
-            return refusal(refusals.may_not(caller.actor, "answer runs", RUN))
-        sending = self._runs.signal(
-            run_id, name, arguments.get("data"), actor=caller.sees, by=caller.actor, via=VIA, person=False
-        )
-        view = await self._done(sending, run_id, caller)
-        return view if isinstance(view, CallToolResult) else await self._told(view, caller)
-
-    async def resume_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
-        if not caller.may_act:
-            return refusal(refusals.may_not(caller.actor, "resume runs", RUN))
-        correction = {name: arguments[name] for name in CORRECTIONS if name in arguments}
-        resuming = self._runs.resume(
-            arguments["run_id"], actor=caller.sees, by=caller.actor, correction=correction, via=VIA, person=False,
-            reason=arguments.get("reason"),
+    async def signal_run(self, arguments: Arguments, caller: Caller) -> Answer:
+        run_id = arguments["run_id"]
+        view = await self._done(
+            lambda: self._runs.signal(
+                run_id, arguments["name"], arguments.get("data"), actor=caller.sees, by=caller.actor, via=VIA,
+                person=False,
+            ),
+            run_id,
+            caller,
         )  # fmt: skip
-        view = await self._done(resuming, arguments["run_id"], caller)
         return view if isinstance(view, CallToolResult) else await self._told(view, caller)
 
-    async def cancel_run(self, arguments: Mapping[str, Json], caller: Caller) -> CallToolResult | InputRequiredResult:
-        if not caller.may_act:
-            return refusal(refusals.may_not(caller.actor, "cancel runs", RUN))
-        asked_at = self._clock()
-        cancelling = self._runs.cancel(
-            arguments["run_id"],
-            actor=caller.sees,
-            by=caller.actor,
-            via=VIA,
-            compensate=arguments.get("compensate", True),
-            reason=arguments.get("reason"),
-        )
-        view = await self._done(cancelling, arguments["run_id"], caller)
+    async def resume_run(self, arguments: Arguments, caller: Caller) -> Answer:
+        run_id = arguments["run_id"]
+        correction = {name: arguments[name] for name in CORRECTIONS if name in arguments}
+        view = await self._done(
+            lambda: self._runs.resume(
+                run_id, actor=caller.sees, by=caller.actor, correction=correction, via=VIA, person=False,
+                reason=arguments.get("reason"),
+            ),
+            run_id,
+            caller,
+        )  # fmt: skip
+        return view if isinstance(view, CallToolResult) else await self._told(view, caller)
+
+    async def cancel_run(self, arguments: Arguments, caller: Caller) -> Answer:
+        run_id, asked_at = arguments["run_id"], self._clock()
+        view = await self._done(
+            lambda: self._runs.cancel(
+                run_id, actor=caller.sees, by=caller.actor, via=VIA, compensate=arguments.get("compensate", True),
+                reason=arguments.get("reason"),
+            ),
+            run_id,
+            caller,
+        )  # fmt: skip
         if isinstance(view, CallToolResult):
             return view
-        if view.status.finished and _ended_before(view, asked_at):
+        if caller.round is None and _ended_before(view, asked_at):
             said = nothing_to_cancel(view, asked_at)
             following = next_step(view, asked_at)
             return answer(run_object(view, Telling(asked_at, next=f"{said} {following}" if following else said)))
         return await self._told(view, caller)
 
     async def _done(
-        self, telling: Coroutine[Any, Any, RunView], run_id: str, caller: Caller
+        self, telling: Callable[[], Coroutine[Any, Any, RunView]], run_id: str, caller: Caller
     ) -> RunView | CallToolResult:
-        """The run once it was told something, however the call ends; or why it was not."""
+        """The run once it was told something, however the call ends; or why it was not. A call that is made again told it."""
         try:
-            return await self.durably.finish(telling)
+            return await self._begun(caller) or await self.durably.finish(telling())
         except PersonNeeded as needed:
             ways = self._ways.now(self._runs)
             return refusal(refusals.person_needed(needed, *ways.way(needed.run_id, needed.name, needed.wait)))
@@ -204,23 +206,12 @@ class Calls:
         except CallerError as refused:
             return refusal(refusals.bounded(refused))
 
-    async def again(self, caller: Caller) -> CallToolResult | InputRequiredResult:
-        """A call that told a run something, made again after the person was asked."""
-        try:
-            view = await self._begun(caller)
-        except CallerError as refused:
-            return refusal(refusals.bounded(refused))
-        except SystemUnwell as unwell:
-            return refusal(refusals.unwell(unwell))
-        assert view is not None
-        return await self._told(view, caller)
-
     async def _begun(self, caller: Caller) -> RunView | None:
         """The run of a call that is made again after the person was asked: what it asked for was done the first time.
 
         Raises ``UnknownRun``.
         """
-        before = caller.person.round if caller.person is not None else None
+        before = caller.round
         if before is None:
             return None
         return replace(await self._runs.get(before.run_id, actor=caller.sees), joined=before.joined)
@@ -234,7 +225,7 @@ class Calls:
             following = f"{followed.remark} {usual}" if usual else followed.remark
         return Telling(now, named=named, by_key=by_key, next=following, ways=ways)
 
-    async def _told(self, view: RunView, caller: Caller) -> CallToolResult | InputRequiredResult:
+    async def _told(self, view: RunView, caller: Caller) -> Answer:
         """The run after it was told something, and waited for as its tool would."""
         followed = await self._follower.follow(view, self._wait_of(view), caller)
         return followed.asking or answer(run_object(followed.view, self._telling(followed)))

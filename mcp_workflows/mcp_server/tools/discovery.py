@@ -7,14 +7,16 @@ Decided when the files are loaded, the same for every connection. None is left o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeAlias, cast
 
 from mcp_types import CallToolResult, Tool, ToolAnnotations
 
 from mcp_workflows.definition.program import Definition, Json
-from mcp_workflows.mcp_server.tools.answers import answer
-from mcp_workflows.mcp_server.tools.tool_objects import ASKS, IDEMPOTENCY_KEY, KEY_SCHEMA
+from mcp_workflows.mcp_server.caller import Caller
+from mcp_workflows.mcp_server.tools.answers import Answer, answer
+from mcp_workflows.mcp_server.tools.built_in import Arguments, BuiltIn
+from mcp_workflows.mcp_server.tools.workflow_tools import ASKS, IDEMPOTENCY_KEY, KEY_SCHEMA
 from mcp_workflows.mcp_server.views.run_object import LARGEST_RESULT
 from mcp_workflows.mcp_server.views.shape import size_of
 
@@ -31,32 +33,57 @@ _SAY_NOTHING = frozenset(
     {"a", "an", "and", "by", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to", "with"}
 )
 
-DISCOVERY_TOOLS: tuple[Tool, ...] = (
-    Tool(
-        name=FIND,
-        description="Finds workflows that are no tools of their own: name, description and inputSchema of those that fit.",
-        input_schema={
-            "type": "object",
-            "properties": {"query": {"type": "string", "description": "What is to be done, or a name"}},
-            "required": ["query"],
-            "additionalProperties": False,
-        },
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
-    ),
-    Tool(
-        name=START,
-        description="Starts a workflow by name. Durable: follow it with get_run.",
-        input_schema={
-            "type": "object",
-            "properties": {
-                "name": {"type": "string"},
-                "input": {"type": "object", "description": "As its inputSchema says"},
-                IDEMPOTENCY_KEY: KEY_SCHEMA,
+Start: TypeAlias = Callable[[str, Arguments, Caller], Awaitable[Answer]]
+"""Starts the workflow of a name with what its own tool would be given."""
+
+
+class Discovery:
+    """What the tools do. ``visible``: the workflows that agents may know of, at the moment."""
+
+    def __init__(self, visible: Callable[[], Mapping[str, Definition]], start: Start) -> None:
+        self._visible = visible
+        self._start = start
+
+    async def find(self, arguments: Arguments, _caller: Caller) -> Answer:
+        return find(self._visible(), arguments["query"])
+
+    async def start(self, arguments: Arguments, caller: Caller) -> Answer:
+        key = {IDEMPOTENCY_KEY: arguments[IDEMPOTENCY_KEY]} if IDEMPOTENCY_KEY in arguments else {}
+        return await self._start(arguments["name"], {**arguments.get("input", {}), **key}, caller)
+
+
+DISCOVERY_TOOLS: tuple[BuiltIn[Discovery], ...] = (
+    BuiltIn(
+        Tool(
+            name=FIND,
+            description="Finds workflows that are no tools of their own: name, description and inputSchema of those that fit.",
+            input_schema={
+                "type": "object",
+                "properties": {"query": {"type": "string", "description": "What is to be done, or a name"}},
+                "required": ["query"],
+                "additionalProperties": False,
             },
-            "required": ["name"],
-            "additionalProperties": False,
-        },
-        annotations=ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=True),
+            annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        ),
+        Discovery.find,
+    ),
+    BuiltIn(
+        Tool(
+            name=START,
+            description="Starts a workflow by name. Durable: follow it with get_run.",
+            input_schema={
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "input": {"type": "object", "description": "As its inputSchema says"},
+                    IDEMPOTENCY_KEY: KEY_SCHEMA,
+                },
+                "required": ["name"],
+                "additionalProperties": False,
+            },
+            annotations=ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=True),
+        ),
+        Discovery.start,
     ),
 )
 
@@ -71,12 +98,6 @@ def tools_among(visible: Mapping[str, Definition], max_tools: int) -> dict[str, 
     if len(visible) <= max_tools:
         return dict(visible)
     return {name: definition for name, definition in visible.items() if definition.mcp.expose == "tool"}
-
-
-def to_start(arguments: Mapping[str, Json]) -> tuple[str, dict[str, Json]]:
-    """From the arguments of ``start_workflow`` to the workflow's name and what its own tool would be given."""
-    key = {IDEMPOTENCY_KEY: arguments[IDEMPOTENCY_KEY]} if IDEMPOTENCY_KEY in arguments else {}
-    return arguments["name"], {**arguments.get("input", {}), **key}
 
 
 def find(visible: Mapping[str, Definition], query: str) -> CallToolResult:

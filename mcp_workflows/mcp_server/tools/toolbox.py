@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from mcp_types import Tool
-
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.definition.violations import violations
-from mcp_workflows.mcp_server.tools.discovery import DISCOVERY_TOOLS, MAX_TOOLS, START, shown, tools_among
-from mcp_workflows.mcp_server.tools.tool_objects import RUN_TOOLS, workflow_tool
+from mcp_workflows.mcp_server.tools.built_in import Offered
+from mcp_workflows.mcp_server.tools.discovery import MAX_TOOLS, START, shown, tools_among
+from mcp_workflows.mcp_server.tools.workflow_tools import workflow_tool
 
 
 class Toolbox:
     """Made anew whenever the definitions change; ``tools`` is what ``tools/list`` answers: workflows by name, then the rest.
 
-    ``definitions`` are the workflows that agents may know of; ``more`` are tools that stand beside those that follow runs.
+    ``definitions`` are the workflows that agents may know of. ``searching``: the tools that come before those ``built_in``
+    where some workflows are no tools.
     """
 
     def __init__(
-        self, definitions: Mapping[str, Definition], *, max_tools: int = MAX_TOOLS, more: Sequence[Tool] = ()
-    ) -> None:
+        self, definitions: Mapping[str, Definition], *, max_tools: int = MAX_TOOLS,
+        built_in: Sequence[Offered] = (), searching: Sequence[Offered] = (),
+    ) -> None:  # fmt: skip
         self.definitions = shown(definitions)
         own = {name: workflow_tool(one) for name, one in tools_among(self.definitions, max_tools).items()}
         self._outputs = {name: tool.output_schema or {} for name, tool in own.items()}
         self.searched = len(own) < len(self.definitions)
         """Some workflows are no tools, and have to be found."""
-        self._built_in = {tool.name: tool for tool in (*(DISCOVERY_TOOLS if self.searched else ()), *RUN_TOOLS, *more)}
-        self.tools = [*own.values(), *self._built_in.values()]
+        self._built_in = {one.tool.name: one for one in (*(searching if self.searched else ()), *built_in)}
+        self.tools = [*own.values(), *(one.tool for one in self._built_in.values())]
         self.names = [tool.name for tool in self.tools]
         self._inputs = {tool.name: tool.input_schema for tool in self.tools}
 
@@ -35,7 +36,7 @@ class Toolbox:
         """The workflow that the tool of this name starts, or would if it were listed."""
         return self.definitions.get(name)
 
-    def built_in(self, name: str) -> Tool | None:
+    def built_in(self, name: str) -> Offered | None:
         """The tool of this name that is no workflow."""
         return self._built_in.get(name)
 

@@ -1,0 +1,31 @@
+"""Toolboxes for tests that look at what is published, and call nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mcp_types import Tool
+
+from mcp_workflows.definition.program import Definition
+from mcp_workflows.mcp_server.authoring.toolset import AUTHORING_TOOLS
+from mcp_workflows.mcp_server.tools.built_in import BuiltIn, Offered
+from mcp_workflows.mcp_server.tools.discovery import DISCOVERY_TOOLS
+from mcp_workflows.mcp_server.tools.run_tools import RUN_TOOLS
+from mcp_workflows.mcp_server.tools.toolbox import Toolbox
+
+FOLLOWING: tuple[Tool, ...] = tuple(one.tool for one in RUN_TOOLS)
+SEARCHING: tuple[Tool, ...] = tuple(one.tool for one in DISCOVERY_TOOLS)
+AUTHORING: tuple[Tool, ...] = tuple(one.tool for one in AUTHORING_TOOLS)
+
+
+def toolbox(definitions: Mapping[str, Definition]) -> Toolbox:
+    """What is served of these definitions where authoring is off."""
+    return Toolbox(definitions, built_in=_unanswered(RUN_TOOLS), searching=_unanswered(DISCOVERY_TOOLS))
+
+
+def _unanswered(tools: Iterable[BuiltIn[Any]]) -> list[Offered]:
+    async def call(*_given: object) -> Any:
+        raise AssertionError("this server is only looked at")
+
+    return [Offered(one.tool, call) for one in tools]
