@@ -13,7 +13,8 @@ from functools import partial
 from typing import Final
 
 from mcp_workflows.errors import StoreUnavailable
-from mcp_workflows.runtime.node import Node, Watch
+from mcp_workflows.runtime.node import Node
+from mcp_workflows.runtime.watching import Watch
 from mcp_workflows.store import Mark, Store
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Following:
         if run_id not in self._tells:
             self._tells[run_id] = []
             self._marks[run_id] = mark
-            self._node.watch(run_id, self._watch)
+            self._node.watches.add(run_id, self._watch)
             self._watch.notice(None)  # for what was recorded between the mark and this moment
         self._tells[run_id].append(tell)
         if self._looking is None:
@@ -60,7 +61,7 @@ class Following:
         tells.remove(tell)
         if not tells:
             del self._tells[run_id], self._marks[run_id]
-            self._node.unwatch(run_id, self._watch)
+            self._node.watches.remove(run_id, self._watch)
         if not self._tells and self._looking is not None:
             self._looking.cancel()
             self._looking = None

@@ -120,7 +120,7 @@ class Runs:
     async def _start_here(self, new: NewRun, definition: Definition) -> RunView:
         own = self._node.reserve()
         try:
-            begun = self._node.begin(new.run(None), definition) if own else None
+            begun = self._node.machines.begin(new.run(None), definition) if own else None
             started = await self._started(new if own else _queued(new), begun and begun.ended)
             if own and not started.joined and not started.run.record.status.finished:
                 self._node.adopt(started.run, definition, begun)
@@ -138,7 +138,7 @@ class Runs:
 
         A run that only computes has come to its end before another node hears of it.
         """
-        begun = self._node.begin(new.run(None), definition) if able else None
+        begun = self._node.machines.begin(new.run(None), definition) if able else None
         started = await self._started(_queued(new), begun and begun.ended)
         if started.joined:
             return replace(await self._viewer.view(started.run), joined=True)
@@ -154,7 +154,7 @@ class Runs:
         """
         now = asyncio.get_running_loop().time
         until, pause = now() + TAKING, FIRST_LOOK
-        with self._node.watching(run.run_id) as watch:
+        with self._node.watches.on(run.run_id) as watch:
             while not _needs_no_waiting(run := await self._now(run), frozenset()):
                 if run.record.status is not RunStatus.PENDING:
                     until = min(until, now() + QUICK)
@@ -180,7 +180,7 @@ class Runs:
         ``UnknownRun``.
         """
         run = await self._run(run_id, actor)
-        with self._node.watching(run.run_id) as watch:
+        with self._node.watches.on(run.run_id) as watch:
             run = await self._now(run)  # it may have ended just before it was watched
             old = frozenset(run.record.waiting_for if known is None else known)
             if on_progress is None:
@@ -413,7 +413,7 @@ class Runs:
 
     async def _deliver(self, run: Run, sent: Posting, actor: str, reason: str | None) -> RunView:
         """Put a message into the inbox and wait until the run's owner, whoever that is, has taken it in."""
-        with self._node.watching(run.run_id) as watch:
+        with self._node.watches.on(run.run_id) as watch:
             delivered = await self._store.deliver(
                 run.run_id,
                 sent.kind,

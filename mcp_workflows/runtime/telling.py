@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from mcp_workflows.engine.records import Run
-from mcp_workflows.runtime.node import Watch
+from mcp_workflows.runtime.watching import Watch
 
 _FIRST_SECONDS: Final = 0.1
 """A run that ends sooner is never counted."""

@@ -91,7 +91,7 @@ async def test_a_resume_that_was_made_for_an_earlier_failure_changes_nothing(tmp
         view = await app.runs.wait(run_id, actor="test", seconds=20)
         assert view.status == "paused"
         late = {"path": "orders[1].way.when1.share", "generation": 1, "output": {"value": 0}}
-        with app.node.watching(run_id) as watch:
+        with app.node.watches.on(run_id) as watch:
             delivered = await app.store.deliver(run_id, "resume", late, actor="late", reason=None, now=utc_now())
             app.node.stir()
             while not await app.store.consumed(delivered.message_id):

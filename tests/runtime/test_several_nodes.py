@@ -85,7 +85,7 @@ async def ends_seen_from_elsewhere(folder: Path, *, others: int = 1) -> float:
     async with node(folder) as (one, doer), node(folder) as (two, _):
         run_id = await held(one, doer)
         waits = [asyncio.create_task(two.runs.wait(run_id, actor="me", seconds=30)) for _ in range(others)]
-        while not two.node._watches.get(run_id):  # noqa: ASYNC110  (until they watch)
+        while run_id not in two.node.watches:  # noqa: ASYNC110  (until they watch)
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)  # so that what was told before is over
         with_one = asyncio.create_task(one.runs.wait(run_id, actor="me", seconds=30))

@@ -11,7 +11,7 @@ import pytest
 from mcp_workflows.app import Role, built_app
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.runtime import node
+from mcp_workflows.runtime import node, taking
 from mcp_workflows.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +42,7 @@ async def started(folder: Path, number: int) -> list[str]:
 
 async def test_more_runs_than_are_begun_at_once_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "CLAIM", 5)
-    monkeypatch.setattr(node, "BEGUN_AT_ONCE", 10)
+    monkeypatch.setattr(taking, "BEGUN_AT_ONCE", 10)
     run_ids = await started(tmp_path, 5 + 2 * 10 + 3)
     async with built_app(settings(tmp_path), role=Role.SERVER) as app, app.moving():
         for n, run_id in enumerate(run_ids):
@@ -69,7 +69,7 @@ async def test_a_run_that_cannot_be_read_is_left_to_others_and_those_beside_it_g
             seen = app.store.change
             while (await app.store.load_run(bad) or pytest.fail("it is gone")).owner is not None:
                 seen = await app.store.wait_for_change(seen)
-            assert [one.getMessage() for one in caplog.records if one.name == node.__name__] == [
+            assert [one.getMessage() for one in caplog.records if one.name == taking.__name__] == [
                 f"run {bad} is left to other nodes"
             ]
     async with built_app(settings(tmp_path), role=Role.SERVER) as app, app.moving():
