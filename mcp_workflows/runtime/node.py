@@ -106,6 +106,13 @@ class Node:
     def mover_of(self, run_id: str) -> Mover | None:
         return self._movers.get(run_id)
 
+    async def latest(self, run: Run) -> Run:
+        """The same run as it was last recorded, from memory where it is moved here. Raises ``StoreUnavailable``."""
+        mover = self._movers.get(run.run_id)
+        if mover is not None:
+            return mover.run
+        return await self._store.load_run(run.run_id) or run
+
     def check(self, definition: Definition) -> None:
         """Raises ``SettingsInvalid`` when this node was not given what the definition needs."""
         self._abilities.check(definition)

@@ -7,39 +7,33 @@ whoever operates the service. ``by`` is who asks, where that is not the same.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
-import json
-import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from mcp_workflows.asking.resuming import resume_body
-from mcp_workflows.asking.signals import Given, Posting, answered, answers, expired_at, not_taken, past_lists, posting
-from mcp_workflows.asking.waiting import asked_by, waiting_for
-from mcp_workflows.clock import Clock, new_id
-from mcp_workflows.definition.input_schema import validate_input
-from mcp_workflows.definition.program import Definition, Json
-from mcp_workflows.engine import moves
+from mcp_workflows.asking.signals import Given, Posting, answers, expired_at
+from mcp_workflows.asking.waiting import asked_by
+from mcp_workflows.clock import Clock
+from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.paths import around
-from mcp_workflows.engine.records import Message, MessageKind, Run, RunRecord, Turn
+from mcp_workflows.engine.records import MessageKind, Run
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import RecordRefused, RunRefused, SettingsInvalid, Stopping, UnknownRun
+from mcp_workflows.errors import RunRefused, UnknownRun
 from mcp_workflows.runtime.callbacks import Callbacks, Received
-from mcp_workflows.runtime.catalog import Catalog, Served
-from mcp_workflows.runtime.children import pins_of
+from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.following import Following, Stop, Tell
+from mcp_workflows.runtime.inbox import Inbox
 from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.node import Node
+from mcp_workflows.runtime.starting import Starting
 from mcp_workflows.runtime.telling import Teller
 from mcp_workflows.runtime.viewing import Viewer, told_of, view_of
-from mcp_workflows.runtime.views import Asking, Past, Progress, RunPage, RunQuery, RunView, Trace
-from mcp_workflows.store import NewRun, StartResult, Store
-
-logger = logging.getLogger(__name__)
+from mcp_workflows.runtime.views import Asking, Past, RunPage, RunQuery, RunView, Trace
+from mcp_workflows.runtime.watching import is_news
+from mcp_workflows.store import Store
 
 OnProgress = Callable[[RunView], Awaitable[None]]
 
@@ -49,15 +43,7 @@ PREFIX = 8
 """Characters after ``r_`` that a shortened run id needs at least."""
 ENDING = 1.0
 """Seconds that ``cancel`` waits for the end of a run that has taken it in: most have little to stop and to undo."""
-TAKING = 2.0
-"""Seconds that ``start`` waits until another node has begun a run that is left to it; one that does not is not waited for."""
-FIRST_LOOK, QUICK = 0.005, 0.1
-"""Seconds until it is looked at for the first time; and after it has begun, in which it may end."""
-SETTLING = 10.0
-"""Seconds that ``resume`` and ``cancel`` wait for the run's owner to take the message in."""
 _PAST: Final[tuple[MessageKind, ...]] = ("resume", "undo", "refusal")
-MAX_UNREAD, MAX_UNREAD_SIZE = 1000, 16 << 20
-"""Messages, and characters of them together, that a run may have in its inbox before it takes no more signals."""
 
 
 class Runs:
@@ -74,9 +60,10 @@ class Runs:
         self._store = store
         self._node = node
         self._clock = clock
-        self._max_queued = max_queued
         self._secret = secret
         self._viewer = Viewer(catalog, store, node)
+        self._starting = Starting(catalog, store, node, self._viewer, clock, max_queued)
+        self._inbox = Inbox(catalog, store, node, clock)
         self._following = Following(node, store)
 
     def key(self, purpose: bytes) -> bytes:
@@ -100,71 +87,9 @@ class Runs:
         """Start a run, or join the one that an earlier call like this started. It is durable when this returns.
 
         Where this node is full it is ``pending``, and begins at the first node that has room. Raises ``UnknownWorkflow``,
-        ``InputRefused``, ``KeyConflict``, ``Stopping``, ``Busy``, ``StoreUnavailable``.
+        ``InputRefused``, ``RunRefused``, ``KeyConflict``, ``Stopping``, ``Busy``, ``StoreUnavailable``.
         """
-        served = self.catalog.serving(workflow)
-        if self._node.leaving:
-            raise Stopping("The service is stopping; no run was started. Call again in a few seconds.")
-        left = self._node.leaves(workflow, served.version)
-        if not left:
-            try:
-                self._node.check(served.definition)
-            except SettingsInvalid as unable:
-                raise RunRefused(f"No run was started: {unable}.") from None
-        new = self._new_run(served, validate_input(served.definition, arguments), actor, idempotency_key)
-        able = self._node.why_not(served.definition) is None
-        if left or not able:
-            return await self._start_elsewhere(new, served.definition, able=able)
-        return await self._start_here(new, served.definition)
-
-    async def _start_here(self, new: NewRun, definition: Definition) -> RunView:
-        own = self._node.reserve()
-        try:
-            begun = self._node.machines.begin(new.run(None), definition) if own else None
-            started = await self._started(new if own else _queued(new), begun and begun.ended)
-            if own and not started.joined and not started.run.record.status.finished:
-                self._node.adopt(started.run, definition, begun)
-                own = False
-        finally:
-            if own:
-                self._node.unreserve()
-        if started.joined:
-            return replace(await self._viewer.view(started.run), joined=True)
-        view = view_of(started.run)
-        return view if view.status.finished else replace(view, progress=Progress(0))
-
-    async def _start_elsewhere(self, new: NewRun, definition: Definition, *, able: bool) -> RunView:
-        """Queued for another node, and waited for until that one has begun it. ``able``: this one could move it.
-
-        A run that only computes has come to its end before another node hears of it.
-        """
-        begun = self._node.machines.begin(new.run(None), definition) if able else None
-        started = await self._started(_queued(new), begun and begun.ended)
-        if started.joined:
-            return replace(await self._viewer.view(started.run), joined=True)
-        run = started.run
-        if self._node.leaves(run.workflow, run.version):
-            run = await self._taken(run)
-        return await self._viewer.view(run)
-
-    async def _taken(self, run: Run) -> Run:
-        """As it is a moment after a node has begun it, or at its end. If none begins it for long, all are busy, as it is told.
-
-        One looks without being told, soon at first: what is over soon is to be answered as soon as if it had been moved here.
-        """
-        now = asyncio.get_running_loop().time
-        until, pause = now() + TAKING, FIRST_LOOK
-        with self._node.watches.on(run.run_id) as watch:
-            while not _needs_no_waiting(run := await self._now(run), frozenset()):
-                if run.record.status is not RunStatus.PENDING:
-                    until = min(until, now() + QUICK)
-                if now() >= until:
-                    break
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(min(now() + pause, until)):
-                        await watch.news()
-                pause *= 1.5
-        return run
+        return await self._starting.start(workflow, arguments, actor=actor, idempotency_key=idempotency_key)
 
     async def get(self, run_id: str, *, actor: str | None) -> RunView:
         """The run as it stands. Raises ``UnknownRun``."""
@@ -181,19 +106,19 @@ class Runs:
         """
         run = await self._run(run_id, actor)
         with self._node.watches.on(run.run_id) as watch:
-            run = await self._now(run)  # it may have ended just before it was watched
+            run = await self._node.latest(run)  # it may have ended just before it was watched
             old = frozenset(run.record.waiting_for if known is None else known)
             if on_progress is None:
-                watch.heeds = lambda run: _needs_no_waiting(run, old)
+                watch.heeds = lambda run: is_news(run, old)
             teller = Teller(None if on_progress is None else lambda run: self._tell(run, on_progress))
             try:
                 async with asyncio.timeout(seconds):
-                    while not _needs_no_waiting(run, old):
-                        run = await teller.listen(watch) or await self._now(run)
-                        if not _needs_no_waiting(run, old):
+                    while not is_news(run, old):
+                        run = await teller.listen(watch) or await self._node.latest(run)
+                        if not is_news(run, old):
                             await teller.tell(run)
             except TimeoutError:
-                run = await self._now(run)
+                run = await self._node.latest(run)
         return await self._viewer.view(run)
 
     async def find(self, beginning: str, *, actor: str | None) -> Sequence[str]:
@@ -234,7 +159,8 @@ class Runs:
         body = resume_body(run, definition, rows, correction, person=person) | {"via": via}
         if run.record.status.finished:
             body["ended"] = True
-        return await self._deliver(run, Posting("resume", body), by or actor or LOCAL, reason)
+        told = await self._inbox.deliver(run, Posting("resume", body), by or actor or LOCAL, reason)
+        return await self._viewer.view(told)
 
     async def signal(
         self, run_id: str, name: str, data: Json, *, actor: str | None, via: str, person: bool, by: str | None = None,
@@ -246,7 +172,7 @@ class Runs:
         nothing else. Raises ``RunRefused`` (``PersonNeeded``), ``InputRefused`` and ``UnknownRun``: nothing was changed.
         """
         given = Given(name, data, by or actor or LOCAL, via, person, decides)
-        return await self._send(await self._run(run_id, actor), given)
+        return await self._viewer.view(await self._inbox.send(await self._run(run_id, actor), given))
 
     async def asked(self, run_id: str, wait: str, *, actor: str | None) -> Asking:
         """What the wait that its ``Waiting.key`` names is about, and what came of it. Raises ``UnknownRun``."""
@@ -276,7 +202,7 @@ class Runs:
         That a wait is over, or was answered by somebody else meanwhile, is such a refusal, and changes nothing.
         """
         given = Given(wait.rpartition("#")[0], data, by or actor or LOCAL, via, person, wait=wait)
-        return await self._send(await self._run(run_id, actor), given)
+        return await self._viewer.view(await self._inbox.send(await self._run(run_id, actor), given))
 
     async def refused(
         self, run_id: str, asked: str, why: str, *, actor: str | None, via: str, by: str | None = None, number: int
@@ -298,23 +224,6 @@ class Runs:
         ended = any(message.kind == "undo" or message.body.get("ended") for message in messages)
         return Past(ended, refusals)
 
-    async def _send(self, run: Run, given: Given) -> RunView:
-        definition = await self.catalog.definition_of(run.definition_id)
-        rows = {row.path: row for row in await self._store.load_waiting(run.run_id)}
-        sent = posting(run, definition, rows, given, self._clock())
-        if sent is None:
-            messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
-            past = await self._store.load_steps(run.run_id, past_lists(messages, given.name))
-            raise not_taken(run, definition, waiting_for(definition, rows), given, messages, past)
-        if sent.kind == "signal":
-            count, size = await self._store.unread(run.run_id)
-            if count >= MAX_UNREAD or size >= MAX_UNREAD_SIZE:
-                raise RunRefused(
-                    f"{run.run_id} has {count:,} messages that it has not come to yet, and takes no more in advance. "
-                    "Nothing was changed: send it again when the run has gone on."
-                )
-        return await self._deliver(run, sent, given.actor, None)
-
     async def cancel(
         self,
         run_id: str,
@@ -330,17 +239,10 @@ class Runs:
         if run.record.status.finished or run.record.status is RunStatus.COMPENSATING:
             return await self._viewer.view(run)
         body: dict[str, Json] = {"compensate": compensate, "via": via}
-        sent = Posting("cancel", body, await self._cancel_key(run.run_id, compensate=compensate))
+        sent = Posting("cancel", body, await self._inbox.cancel_key(run.run_id, compensate=compensate))
         with suppress(RunRefused):  # somebody has asked for the same, and the run has not come to it
-            await self._deliver(run, sent, by or actor or LOCAL, reason)
+            await self._inbox.deliver(run, sent, by or actor or LOCAL, reason)
         return await self.wait(run.run_id, actor=actor, seconds=ENDING)
-
-    async def _cancel_key(self, run_id: str, *, compensate: bool) -> str:
-        """The same for all who ask before the run has taken in what one of them sent, however many they are."""
-        all_ = await self._store.count_messages(run_id, "cancel")
-        unread = await self._store.load_messages(run_id, unconsumed_only=True)
-        told = max(all_ - sum(one.kind == "cancel" for one in unread), 0)
-        return f"cancel:{told}:{'undo' if compensate else 'leave'}"
 
     async def callback(self, run_id: str, path: str, attempt: int, body: Json) -> Received:
         """A call of the ``callback_url`` of that attempt. Raises ``StoreUnavailable`` and ``NodeLost``."""
@@ -355,34 +257,6 @@ class Runs:
         messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
         view = await self._viewer.view(run)
         return Trace(view, steps, attempts, [told_of(message) for message in messages])
-
-    def _new_run(self, served: Served, value: Json, actor: str, idempotency_key: str | None) -> NewRun:
-        """As it is where it begins at once."""
-        now = self._clock()
-        definition = served.definition
-        return NewRun(
-            run_id=new_id("r_"),
-            workflow=definition.name,
-            version=served.version,
-            definition_id=served.definition_id,
-            input=value,
-            actor=actor,
-            created_at=now,
-            idempotency_key=idempotency_key,
-            join_key=None if idempotency_key else _join_key(definition, value, actor),
-            join_since=now - timedelta(seconds=definition.mcp.join) if isinstance(definition.mcp.join, float) else None,
-            record=moves.started(definition, now),
-            pins=pins_of(self.catalog, definition),
-        )
-
-    async def _started(self, new: NewRun, ended: Turn | None) -> StartResult:
-        """Recorded with its end, if it has come to it. One whose end cannot be recorded is begun, and set aside."""
-        if ended is not None:
-            try:
-                return await self._store.start(replace(new, ended=ended), max_queued=self._max_queued)
-            except RecordRefused as refused:
-                logger.warning("run %s cannot be recorded with its end: %s", new.run_id, refused)
-        return await self._store.start(new, max_queued=self._max_queued)
 
     async def _run(self, run_id: str, actor: str | None) -> Run:
         """By id, or by the beginning of one of the actor's own. A foreign run is as unknown as an absent one.
@@ -401,57 +275,5 @@ class Runs:
             raise UnknownRun(f"No run {run_id} that you may see.")
         return run
 
-    async def _now(self, run: Run) -> Run:
-        """The same run as it was last recorded, from this node's memory where it is moved here."""
-        mover = self._node.mover_of(run.run_id)
-        if mover is not None:
-            return mover.run
-        return await self._store.load_run(run.run_id) or run
-
     async def _tell(self, run: Run, how: OnProgress) -> None:
         await how(await self._viewer.view(run))
-
-    async def _deliver(self, run: Run, sent: Posting, actor: str, reason: str | None) -> RunView:
-        """Put a message into the inbox and wait until the run's owner, whoever that is, has taken it in."""
-        with self._node.watches.on(run.run_id) as watch:
-            delivered = await self._store.deliver(
-                run.run_id,
-                sent.kind,
-                sent.body,
-                actor=actor,
-                reason=reason,
-                now=self._clock(),
-                dedupe_key=sent.dedupe_key,
-            )
-            if not delivered.new:
-                raise RunRefused(answered(await self._message(run, delivered.message_id)))
-            self._node.stir()
-            try:
-                async with asyncio.timeout(SETTLING):
-                    while not await self._store.consumed(delivered.message_id):
-                        await watch.news()
-            except TimeoutError:
-                pass  # it is in the inbox; whoever moves the run next takes it in
-        return await self._viewer.view(await self._now(run))
-
-    async def _message(self, run: Run, message_id: int) -> Message:
-        messages = await self._store.load_messages(run.run_id, unconsumed_only=False)
-        return next(message for message in messages if message.message_id == message_id)
-
-
-def _needs_no_waiting(run: Run, known: frozenset[str]) -> bool:
-    """``known``: what it waits for that is no news."""
-    record = run.record
-    return record.status.finished or record.status is RunStatus.PAUSED or not known.issuperset(record.waiting_for)
-
-
-def _queued(new: NewRun) -> NewRun:
-    """For the first node that takes it."""
-    return replace(new, own=False, record=RunRecord(RunStatus.PENDING))
-
-
-def _join_key(definition: Definition, value: Json, actor: str) -> str | None:
-    if definition.mcp.join == "off" or definition.read_only:
-        return None
-    text = json.dumps([definition.name, actor, value], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

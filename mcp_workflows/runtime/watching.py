@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager
 
 from mcp_workflows.engine.records import Run
+from mcp_workflows.engine.states import RunStatus
 
 
 class Watch:
@@ -70,3 +71,9 @@ class Watches:
             if run_id not in but:
                 for watch in watches:
                     watch.notice(None)
+
+
+def is_news(run: Run, known: frozenset[str] = frozenset()) -> bool:
+    """Whether whoever waits for the run need wait no longer. ``known``: paths of the waits for an answer that are no news."""
+    record = run.record
+    return record.status.finished or record.status is RunStatus.PAUSED or not known.issuperset(record.waiting_for)

@@ -96,7 +96,7 @@ async def test_what_is_cancelled_before_any_server_is_up_makes_no_step(
         async with built_app(settings, role=Role.STARTER) as app:
             view = await app.runs.start("ship", {"order": 1}, actor="test")
         cancel = re.sub(r'"(.*)"', r"\1", shown("cancel RUN_ID").replace("RUN_ID", view.run_id)).split(maxsplit=5)
-        monkeypatch.setattr("mcp_workflows.runtime.runs.SETTLING", 0.1)
+        monkeypatch.setattr("mcp_workflows.runtime.inbox.SETTLING", 0.1)
         monkeypatch.setattr("mcp_workflows.runtime.runs.ENDING", 0.1)
         assert await _invoked(cancel[1:]) == 4
         async with built_app(settings, role=Role.SERVER) as app, app.moving():
