@@ -31,7 +31,7 @@ from mcp_workflows.mcp_server.people.person import KEY_PURPOSE, People, Person, 
 from mcp_workflows.mcp_server.prompts import CHECKED_BY_HAND, Prompts
 from mcp_workflows.mcp_server.resources.handlers import Resources
 from mcp_workflows.mcp_server.subscriptions.announcer import Announcer
-from mcp_workflows.mcp_server.tasks.extension import CHANGING, EXTENSION, Tasks, declares
+from mcp_workflows.mcp_server.tasks import CHANGING, EXTENSION, Tasks, declares
 from mcp_workflows.mcp_server.tools.answers import Answer, refusal
 from mcp_workflows.mcp_server.tools.arguments import ArgumentsRefused, check_readable
 from mcp_workflows.mcp_server.tools.built_in import Arguments, offered

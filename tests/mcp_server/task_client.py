@@ -22,7 +22,7 @@ from mcp_types import (
 from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
-from mcp_workflows.mcp_server.tasks.extension import EXTENSION
+from mcp_workflows.mcp_server.tasks import EXTENSION
 
 
 class Anything(Result):

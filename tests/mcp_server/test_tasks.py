@@ -15,7 +15,8 @@ import pytest
 from mcp import MCPError
 from mcp_types import CallToolResult, ElicitResult
 
-from mcp_workflows.mcp_server.tasks.extension import EXTENSION, MAX_REFUSALS
+from mcp_workflows.mcp_server.people.asked import MAX_REFUSALS
+from mcp_workflows.mcp_server.tasks import EXTENSION
 from mcp_workflows.samples.faults import Fault
 from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place, refused, told

@@ -3,12 +3,17 @@
 A task's id is its run's id, so nothing is kept of a task: whoever may see the run can ask for it, on any node, at any time.
 What the run needs from outside is a task's ``inputRequests``; each has a key that no other request of the task ever has. How it
 ended is its ``result``, the same that the tool would have answered.
+
+The extension is here and nowhere else, so that an official package can take the place of this file. ``server`` alone imports it
+(``Tasks.install`` and ``call``, ``declares``, ``CHANGING``); what a run asks, by which keys, and what an answer does to it is
+``people.asked``, and the tools' own ``begin``, ``follow`` and ``result`` are ``tools.calls``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from mcp.server.context import ServerRequestContext
@@ -22,30 +27,28 @@ from mcp_types import (
     METHOD_NOT_FOUND,
     MISSING_REQUIRED_CLIENT_CAPABILITY,
     CallToolResult,
-    ElicitRequestURLParams,
     ElicitResult,
     RequestParams,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import CallerError, InputRefused, RunRefused, SystemUnwell, UnknownRun
+from mcp_workflows.errors import CallerError, SystemUnwell, UnknownRun
 from mcp_workflows.mcp_server.caller import Caller, caller_of
-from mcp_workflows.mcp_server.people.forms import answered, decided
+from mcp_workflows.mcp_server.people.asked import Asked, asked_of, take
 from mcp_workflows.mcp_server.people.person import People
 from mcp_workflows.mcp_server.people.screen import Screen
 from mcp_workflows.mcp_server.subscriptions.announcer import Announcer
 from mcp_workflows.mcp_server.subscriptions.listener import Notice, Stop, Tell
-from mcp_workflows.mcp_server.tasks.task_object import Asked, asked_of, has_ended, same_task, task_object
 from mcp_workflows.mcp_server.tools.calls import Calls
 from mcp_workflows.mcp_server.tools.follower import Followed
 from mcp_workflows.mcp_server.tools.toolbox import Toolbox
-from mcp_workflows.mcp_server.views.refusals import LONGEST, bounded, unwell
-from mcp_workflows.mcp_server.views.wording import cut
+from mcp_workflows.mcp_server.views.next_step import next_step
+from mcp_workflows.mcp_server.views.refusals import bounded, unwell
+from mcp_workflows.mcp_server.views.wording import clean, cut
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import Past, RunView
 
@@ -56,11 +59,20 @@ CHANGING: Final = ("tasks/update", "tasks/cancel")
 """Methods that change a run."""
 VIA: Final = "task"
 """Through what an answer to a task's request came, as it is recorded."""
-MAX_REFUSALS: Final = 10
-"""How often what was answered in vain is asked again."""
-_UNKNOWN: Final = "No such task."
 AT_ONCE: Final = 0.3
 """Seconds in which a run may end so that its call is answered with the result, and not with a task to be fetched."""
+_UNKNOWN: Final = "No such task."
+_POLL_MS: Final = 1000
+_POLL_WAITING_MS: Final = 5000
+"""Of a run that waits for somebody."""
+_LONGEST_MESSAGE: Final = 300
+_ENDED: Final = {
+    RunStatus.COMPLETED: "completed",
+    RunStatus.FAILED: "completed",
+    RunStatus.COMPENSATED: "completed",
+    RunStatus.CANCELLED: "cancelled",
+}
+"""A run that failed has a result that says so; ``failed`` is for requests that the protocol could not serve."""
 
 
 class TaskParams(RequestParams):
@@ -121,38 +133,17 @@ class Tasks:
         """
         caller = _admitted(ctx, params.task_id)
         view = await self._view(params.task_id, caller)
-        screen = self._people.screen(ctx)
         in_vain: list[str] = []
-        for key, asked in self._asked(view, await self._past(view), caller, screen).items():
-            if key not in params.input_responses:
-                continue
-            reply = _reply(key, params.input_responses[key])
-            if reply.action != "accept" or isinstance(asked.request.params, ElicitRequestURLParams):
-                continue  # which decides nothing: what was opened, tells the run itself
-            try:
-                with _as_protocol_errors():
-                    await self._calls.durably.finish(self._take(view, asked.wait, reply.content or {}, caller))
-            except InputRefused as error:
-                if not await self._ask_again(view, asked, str(error), caller):
-                    in_vain.append(str(error))
-            except RunRefused:  # somebody else was faster, or the time is over
-                continue
+        for key, asked in self._asked(view, await self._past(view), caller, self._people.screen(ctx)).items():
+            reply = _reply(key, params.input_responses[key]) if key in params.input_responses else None
+            if reply is None or reply.action != "accept":
+                continue  # which decides nothing
+            taking = take(self._runs, view, asked, reply.content or {}, actor=caller.sees, by=caller.actor, via=VIA)
+            with _as_protocol_errors():
+                in_vain += filter(None, [await self._calls.durably.finish(taking)])
         if in_vain:
             raise MCPError(INVALID_PARAMS, " ".join(in_vain))
         return {"resultType": "complete"}
-
-    async def _ask_again(self, view: RunView, asked: Asked, why: str, caller: Caller) -> bool:
-        """Whether it will be: a client that never learns is not asked for ever."""
-        if asked.refusals >= MAX_REFUSALS:
-            return False
-        with _as_protocol_errors():
-            await self._calls.durably.finish(
-                self._runs.refused(
-                    view.run_id, asked.name, cut(why, LONGEST), actor=caller.sees, by=caller.actor, via=VIA,
-                    number=asked.refusals + 1,
-                )
-            )  # fmt: skip
-        return True
 
     async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         caller = _admitted(ctx, params.task_id)
@@ -162,25 +153,6 @@ class Tasks:
                 self._runs.cancel(view.run_id, actor=caller.sees, by=caller.actor, via=VIA)
             )
         return {"resultType": "complete"}
-
-    async def _take(self, view: RunView, wait: Waiting | None, content: Mapping[str, Any], caller: Caller) -> RunView:
-        """``wait``: what was answered; ``None``: how a run that stands still goes on."""
-        if wait is not None:
-            return await self._runs.answer(
-                view.run_id, wait.key, answered(wait, content), actor=caller.sees, by=caller.actor, via=VIA, person=True
-            )
-        said = decided(content)
-        if said.action == "cancel":
-            return await self._runs.cancel(view.run_id, actor=caller.sees, by=caller.actor, via=VIA, reason=said.reason)
-        try:
-            return await self._runs.resume(
-                view.run_id, actor=caller.sees, by=caller.actor, correction=said.correction, via=VIA, person=True,
-                reason=said.reason,
-            )  # fmt: skip
-        except RunRefused as refused:
-            if (await self._runs.get(view.run_id, actor=caller.sees)).status is not RunStatus.PAUSED:
-                raise
-            raise InputRefused(str(refused)) from None
 
     async def _task(self, view: RunView, caller: Caller, screen: Screen | None) -> dict[str, Any]:
         past = await self._past(view)
@@ -252,6 +224,56 @@ class _TaskTopic:
         return Notice("notifications/tasks", told)
 
 
+def task_object(view: RunView, past: Past, changed_at: datetime, asked: Mapping[str, Asked]) -> dict[str, Any]:
+    """The task, without its result. ``asked``: what the client is to ask, as of ``asked_of``.
+
+    A task that has ended stays so, also where its run was resumed and goes on: then the result says how far that is.
+    """
+    status = _ENDED.get(view.status) or ("completed" if past.ended else "input_required" if asked else "working")
+    told: dict[str, Any] = {"taskId": view.run_id, "status": status}
+    if (message := _message(view, changed_at)) is not None:
+        told["statusMessage"] = cut(clean(message), _LONGEST_MESSAGE)
+    told |= {"createdAt": _instant(view.created_at), "lastUpdatedAt": _instant(changed_at), "ttlMs": None}
+    if not has_ended(told):
+        somebody = view.waiting_for or view.status is RunStatus.PAUSED
+        told["pollIntervalMs"] = _POLL_WAITING_MS if somebody else _POLL_MS
+    if asked:
+        requests = {key: one.request for key, one in asked.items()}
+        told["inputRequests"] = {
+            key: request.model_dump(by_alias=True, mode="json", exclude_none=True) for key, request in requests.items()
+        }
+    return told
+
+
+def has_ended(told: Mapping[str, Any]) -> bool:
+    return told["status"] in _ENDED.values()
+
+
+def same_task(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+    """As far as anybody would care."""
+    return before is not None and {**told, "lastUpdatedAt": None} == {**before, "lastUpdatedAt": None}
+
+
+def _message(view: RunView, now: datetime) -> str | None:
+    """For whoever looks at the task: clients show it to people, if to anybody."""
+    if view.waiting_for:
+        first = view.waiting_for[0]
+        who = f" (by {', '.join(first.approvers[:3])})" if first.approvers else ""
+        return f"Waits for {first.name}{who}: {first.message or first.kind}"
+    if view.error is not None:
+        return f"{view.error.step}: {view.error.message}" if view.error.step else view.error.message
+    if view.status is RunStatus.CANCELLED:
+        return next_step(view, now)
+    if view.progress is not None and not view.status.finished:
+        running = f", now {', '.join(view.progress.running[:3])}" if view.progress.running else ""
+        return f"{view.progress.completed} steps done{running}"
+    return None
+
+
+def _instant(when: datetime) -> str:
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def declares(ctx: Context) -> bool:
     """Whether this very request says that its client knows the extension."""
     if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
@@ -284,11 +306,8 @@ def _admitted(ctx: Context, task_id: str) -> Caller:
 
 @contextmanager
 def _as_protocol_errors() -> Generator[None]:
-    """What was asked in vain, but for what the run itself refuses."""
     try:
         yield
-    except (InputRefused, RunRefused):
-        raise
     except UnknownRun:
         raise MCPError(INVALID_PARAMS, _UNKNOWN) from None
     except CallerError as refused:
