@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -33,6 +33,7 @@ from mcp_workflows.mcp_server.pages import page_of
 from mcp_workflows.mcp_server.views import refusals
 from mcp_workflows.mcp_server.views.run_object import Telling, run_object
 from mcp_workflows.mcp_server.views.trace_document import small, step_line, step_whole
+from mcp_workflows.mcp_server.views.uris import workflow_uri
 from mcp_workflows.mcp_server.views.waits import Ways
 from mcp_workflows.mcp_server.views.wording import cut
 from mcp_workflows.runtime.runs import Runs
@@ -73,7 +74,7 @@ PROMPTS = [
 
 
 class Prompts:
-    """``checking``: a sentence that says how a definition is checked here."""
+    """``checking``: how a definition is checked here."""
 
     def __init__(self, runs: Runs, clock: Clock, ways: Ways, checking: str) -> None:
         self._runs = runs
@@ -106,21 +107,30 @@ class Prompts:
         steps = {step.path: step for step in trace.steps}
         failed = steps.get(view.error.step) if view.error is not None and view.error.step is not None else None
         lines = [step_line(one) for one in trace.steps[-_LAST_STEPS:]]
+        messages = [_message(one) for one in trace.messages[-_LAST_MESSAGES:]]
         parts = [
             f"The run {view.run_id} of the workflow {view.workflow} {task}. Change nothing before the user agrees.",
+            self._purpose(view.workflow),
             _part("The run", told),
             _part("Its input", small(view.input)),
             _part("The step that failed", _failed(failed, trace)) if failed is not None else "",
             _part(f"The last of its {len(trace.steps)} steps", lines),
-            _part("What it was last told from outside", [_message(one) for one in trace.messages[-_LAST_MESSAGES:]]),
+            _part("What it was last told from outside", messages) if messages else "",
             _HOW,
         ]
         return "\n\n".join(filter(None, parts))
 
+    def _purpose(self, workflow: str) -> str:
+        definition = self._runs.catalog.definitions.get(workflow)
+        if definition is None:
+            return ""
+        shown = f" The resource {workflow_uri(workflow)} shows its steps." if definition.mcp.expose != "none" else ""
+        return f"What the workflow is for: {cut(definition.description.strip(), _LONGEST_GOAL)}{shown}"
+
     def _write(self, goal: str) -> str:
         return (
             f"Write a workflow definition that does this:\n\n{cut(goal.strip(), _LONGEST_GOAL)}\n\n{GUIDE}\n"
-            f"{self._checking} Answer with the whole file, and say which variables and secrets it needs."
+            f"{self._checking}\n\nAnswer with the whole file, and say which variables and secrets it needs."
         )
 
 
@@ -160,5 +170,11 @@ def _message(message: TraceMessage) -> Json:
 
 
 def _part(title: str, value: Json) -> str:
-    text = json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "replace").decode()
-    return f"{title}:\n```json\n{text}\n```"
+    """Of a list each element on a line of its own: that is read as easily, and costs half."""
+    if isinstance(value, list):
+        elements = cast("list[Json]", value)
+        text = ",\n".join(json.dumps(one, ensure_ascii=False) for one in elements)
+        text = f"[{text}]"
+    else:
+        text = json.dumps(value, ensure_ascii=False, indent=1)
+    return f"{title}:\n```json\n{text.encode('utf-8', 'replace').decode()}\n```"

@@ -59,6 +59,11 @@ class Catalog:
     def version_of(self, workflow: str) -> int:
         return self.serving(workflow).version
 
+    def broken_behind(self, workflow: str) -> Problem | None:
+        """What is wrong with the file of a workflow whose last good version is served."""
+        served = self._served.get(workflow)
+        return served and next((one for one in self.problems if one.file == served.definition.source), None)
+
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` whenever the served workflows or the problems changed, until the answer is called."""
         self._listeners.append(listener)

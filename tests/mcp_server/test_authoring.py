@@ -71,6 +71,8 @@ async def test_a_draft_is_checked_tested_saved_and_then_a_tool(tmp_path: Path, t
     ):
         prompt = str(await client.get_prompt("write_workflow", {"goal": "Open a trial."}))
         assert "run them with test_definition" in prompt
+        assert "a pro trial that nobody agrees to is not opened" in prompt, "the example of tests"
+        assert "run them with test_definition" in prompt
         broken = await call(client, "validate_definition", definition=EXAMPLE.replace("input.email", "input.emial"))
         assert broken["valid"] is False
         assert any('no property "emial"' in one or "emial" in one for one in broken["problems"])

@@ -49,6 +49,10 @@ async def test_a_failed_run_is_told_with_all_that_is_needed_to_diagnose_it(tmp_p
         assert run["status"] == "paused"
         prompt = text_of(await client.get_prompt("diagnose_run", {"run_id": run["run_id"]}))
         assert "is paused because a step failed" in prompt
+        assert "\n\nWhat the workflow is for: Reserves the goods of an order, " in prompt
+        assert "The resource workflow://saga_order_fulfillment shows its steps." in prompt
+        assert "told from outside" not in prompt, "nothing was"
+        assert len(prompt) // 4 <= 860, "tokens"
         found = parts(prompt)
         assert found["The run"] == run
         assert found["Its input"]["shipment_status"] == "2OO"

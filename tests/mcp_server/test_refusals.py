@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.mcp_server.place import TRANSPORTS, place, refused, text_of, told
+from tests.mcp_server.place import TRANSPORTS, place, refused, text_of, told, until
 from tests.mcp_server.test_conversations import LARGE, SLOW
 
 pytestmark = pytest.mark.anyio
@@ -167,6 +168,26 @@ async def test_a_workflow_whose_file_is_broken_says_where(tmp_path: Path) -> Non
         assert said.startswith('Workflow "register" is not served: its file is broken, ')
         assert "register.yaml:" in said
         assert "emial" in said
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_whoever_broke_a_file_is_told_that_its_last_good_version_was_run(tmp_path: Path, transport: str) -> None:
+    async with place(tmp_path, {"register": STRICT}) as here, here.client(transport) as client:
+        catalog, changes = here.app.catalog, asyncio.Queue[None]()
+        catalog.on_change(lambda: changes.put_nowait(None))
+        here.define("register", STRICT.replace("input.email", "input.emial"))
+        await until(lambda: "emial" in str(catalog.broken_behind("register")), changes.get)
+        run = told(await client.call_tool("register", {"email": "a@b.org"}))
+        assert run["result"] == {"seen": "a@b.org"}
+        file = here.folder / "definitions" / "register.yaml"
+        assert run["next"] == (
+            f'Workflow "register" is broken in {file}:10:25 (expr: unknown name "input.emial". Input has email, plan, '
+            "anything); its last good version 1 is served."
+        )
+        assert "next" not in told(await client.call_tool("get_run", {"run_id": run["run_id"]}))
+        here.define("register", STRICT)
+        await until(lambda: catalog.broken_behind("register") is None, changes.get)
+        assert "next" not in told(await client.call_tool("register", {"email": "a@b.org"}))
 
 
 async def test_select_reads_every_part_of_a_run(tmp_path: Path) -> None:

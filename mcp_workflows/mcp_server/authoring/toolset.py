@@ -54,9 +54,10 @@ class Authoring:
 
     @property
     def checking(self) -> str:
-        """A sentence on how a definition is checked here."""
+        """How a definition is checked here, with an example of tests: many hosts let no model read a resource."""
         saving = f" When the user agrees, {SAVE} saves it." if self._folder is not None else ""
-        return f"Check it with {VALIDATE}, write tests and run them with {TEST}.{saving}"
+        said = f"Check it with {VALIDATE}, write tests and run them with {TEST}.{saving}"
+        return f"{said} Tests of the example above:\n\n```yaml\n{EXAMPLE_TESTS}```"
 
     @property
     def resources(self) -> Sequence[Resource]:
@@ -128,7 +129,10 @@ AUTHORING_TOOLS: tuple[BuiltIn[Authoring], ...] = (
     BuiltIn(
         Tool(
             name=VALIDATE,
-            description="Checks a workflow definition: every problem with its line and column. Saves and starts nothing.",
+            description=(
+                "Checks a workflow definition: every problem with its line and column. Saves and starts nothing. "
+                "The language: resource authoring://guide."
+            ),
             input_schema={
                 "type": "object",
                 "properties": {"definition": _TEXT},

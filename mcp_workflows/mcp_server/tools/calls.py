@@ -99,7 +99,10 @@ class Calls:
 
     def result(self, followed: Followed, toolbox: Toolbox, *, by_key: bool = False) -> CallToolResult:
         """What the tool of a workflow answers about its run."""
-        view = followed.view
+        view, catalog = followed.view, self._runs.catalog
+        if (problem := catalog.broken_behind(view.workflow)) is not None:
+            broken = refusals.broken_behind(view.workflow, problem, catalog.version_of(view.workflow))
+            followed = replace(followed, remark=" ".join(filter(None, [broken, followed.remark])))
         told = run_object(view, self._telling(followed, by_key=by_key))
         if misfit := toolbox.misfit(view.workflow, told):
             told = _without_result(told, misfit)
@@ -221,7 +224,7 @@ class Calls:
         ways = self._ways.now(self._runs)
         following = followed.cut_short
         if followed.remark is not None:
-            usual = next_step(followed.view, now, by_key=by_key, ways=ways)
+            usual = following or next_step(followed.view, now, by_key=by_key, ways=ways)
             following = f"{followed.remark} {usual}" if usual else followed.remark
         return Telling(now, named=named, by_key=by_key, next=following, ways=ways)
 

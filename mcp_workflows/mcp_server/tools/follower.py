@@ -41,7 +41,7 @@ class Followed:
     cut_short: str | None = None
     """Why it did not wait longer; said in place of what to do next."""
     remark: str | None = None
-    """What became of asking the person; said before what to do next."""
+    """What became of asking the person, and the like; said before what to do next."""
     asking: InputRequiredResult | None = None
     """The client is to ask the person, and to call again."""
 

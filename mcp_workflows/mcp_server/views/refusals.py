@@ -72,6 +72,13 @@ def not_served(name: str, names: Sequence[str], problems: Iterable[Problem], *, 
     return cut(f'No {what} "{cut(name, 80)}", nothing was started.{_not_served(found)}{hint}', LONGEST)
 
 
+def broken_behind(name: str, problem: Problem, version: int) -> str:
+    """No refusal, but whoever has just changed the file would believe that it was run as it is now."""
+    place = f"{problem.file}:{problem.line}:{problem.column}"
+    what = cut(f"{problem.code}: {problem.message}", 200)
+    return f'Workflow "{name}" is broken in {place} ({what}); its last good version {version} is served.'
+
+
 def unknown_run(run_id: str, own: Sequence[RunView], now: datetime, *, more: bool) -> str:
     """``own`` are the caller's open runs, which it may have meant."""
     said = f"No run {cut(run_id, 40)} that you may see."
