@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import ClientError, ClientPayloadError
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError
 
 from mcp_workflows.steps.client import Response
+from mcp_workflows.steps.packing import NotUnpacked, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,13 @@ async def read_body(response: Response, limit: int, *, beginning: bool = False) 
 
     A body that is too large by its own account is not read at all, or, with ``beginning``, only that far.
     """
+    body = await _read(response, limit, beginning=beginning)
+    packing = response.headers.get("Content-Encoding")
+    return body if packing is None or not body.raw else _unpacked(body, packing, limit)
+
+
+async def _read(response: Response, limit: int, *, beginning: bool) -> Body:
+    """As it was sent."""
     length = response.content_length
     if length is not None and length > limit and not beginning and response.method != "HEAD":
         return Body(b"", f"is larger than {limit} bytes ({length})", "answer_too_large")
@@ -51,6 +59,18 @@ async def read_body(response: Response, limit: int, *, beginning: bool = False) 
     return _whole(response, chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
 
+def _unpacked(body: Body, packing: str, limit: int) -> Body:
+    try:
+        found = unpacked(body.raw, packing, limit)
+    except NotUnpacked as unpackable:
+        return Body(body.raw, str(unpackable), "answer_unreadable") if body.trouble is None else body
+    if len(found.raw) > limit:
+        return _too_large(found.raw, limit)
+    if body.trouble is not None:
+        return replace(body, raw=found.raw)
+    return Body(found.raw) if found.whole else _broken(found.raw)
+
+
 def _whole(response: Response, raw: bytes) -> Body:
     return _broken(raw) if response.broke_off() else Body(raw)
 
@@ -64,8 +84,6 @@ def _too_large(raw: bytes, limit: int) -> Body:
 
 
 def _cut_short(raw: bytes, error: Exception) -> Body:
-    if isinstance(error.__cause__, ContentEncodingError):
-        return Body(raw, "cannot be unpacked", "answer_unreadable")
     if isinstance(error, _Garbled):
         return Body(raw, "goes on in a way that is no HTTP", "answer_unreadable")
     return _broken(raw)

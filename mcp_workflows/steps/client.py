@@ -48,7 +48,7 @@ class Response:
         self.status = status
         self.headers = headers
         self.content = content
-        """The body, unpacked, as it comes."""
+        """The body, packed, as it comes."""
         self.protocol = line.protocol
         self._line: Line | None = line
         self._pool = pool
@@ -120,7 +120,7 @@ class Client:
         transport = protocol.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("the connection closed before the request was sent")
-        protocol.set_response_params(skip_payload=method == "HEAD", read_until_eof=True)
+        protocol.set_response_params(skip_payload=method == "HEAD", read_until_eof=True, auto_decompress=False)
         if len(body) <= _ONE_WRITE:
             transport.write(head + body)
         else:

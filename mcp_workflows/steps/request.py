@@ -15,13 +15,13 @@ from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
-from aiohttp import ClientRequest, hdrs
 from yarl import URL
 
 from mcp_workflows import __version__
 from mcp_workflows.definition.expressions import ABSENT, Template
 from mcp_workflows.definition.program import Auth, HttpWork, Json
 from mcp_workflows.engine.outcome import StepCall
+from mcp_workflows.steps.packing import PACKINGS
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _URL_PARTS = re.compile(r"(https?://[^/?#\\\s]+)([^#]*)(?:#.*)?", re.IGNORECASE | re.DOTALL)
@@ -32,8 +32,6 @@ _OURS = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-PACKINGS = ClientRequest.DEFAULT_HEADERS[hdrs.ACCEPT_ENCODING]
-"""How an answer's body may be packed: what aiohttp can unpack here."""
 _BASE_HEADERS = {
     "User-Agent": f"mcp-workflows/{__version__}",
     "Accept": "application/json, */*;q=0.8",

@@ -107,6 +107,14 @@ GOOD: dict[str, tuple[bytes, Any, bool]] = {
     "gzip in chunks": (chunked(gzip.compress(b'{"a":1}'), lines=[b"Content-Encoding: gzip"]), {"a": 1}, True),
     "deflate": (length(zlib.compress(b'{"a":1}'), b"Content-Encoding: deflate"), {"a": 1}, True),
     "bare deflate": (length(zlib.compress(b'{"a":1}', wbits=-15), b"Content-Encoding: deflate"), {"a": 1}, True),
+    "gzip in members": (
+        length(gzip.compress(b'{"a"') + gzip.compress(b":1}"), b"Content-Encoding: gzip"),
+        {"a": 1},
+        True,
+    ),
+    "gzip with padding": (length(gzip.compress(b'{"a":1}') + b"\0" * 8, b"Content-Encoding: x-gzip"), {"a": 1}, True),
+    "a packing by the name of a charset": (length(b'{"a":1}', b"Content-Encoding: UTF-8"), {"a": 1}, True),
+    "nothing, packed": (length(b"", b"Content-Encoding: gzip"), None, True),
     "no body by its status": (b"HTTP/1.1 204 No Content\r\n\r\n", None, True),
     "told to go on first": (b"HTTP/1.1 100 Continue\r\n\r\n" + length(b"{}"), {}, True),
     "hints first": (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3 + length(b"{}"), {}, True),
@@ -245,6 +253,27 @@ async def test_a_length_beside_chunks_is_not_believed_and_the_connection_not_use
         told = await a.told([both])
     assert told.code in {"completed", "answer_unreadable"}
     assert told.code == "answer_unreadable" or (told.body == {} and not told.reused)
+
+
+@pytest.mark.parametrize("packing", ["gzip", "deflate"])
+async def test_an_answer_whose_packing_does_not_end_is_cut_short_whatever_its_length_says(packing: str) -> None:
+    """Its text may be there to the last byte, or half of it: without its end, and its checksum, nobody knows."""
+    whole = gzip.compress(b'{"a":1}') if packing == "gzip" else zlib.compress(b'{"a":1}')
+    async with asking() as a:
+        for lost in (1, 4, len(whole) - 3):
+            answer = length(whole[:-lost], b"Content-Encoding: " + packing.encode())
+            told = await a.told([answer], method="POST", response="text")
+            assert isinstance(told.outcome, Failed)
+            error = told.outcome.error
+            assert (error.code, error.in_doubt) == ("reset", True), (lost, told)
+
+
+async def test_an_answer_whose_checksum_is_wrong_is_unreadable() -> None:
+    wrong = bytearray(gzip.compress(b"10 EUR"))
+    wrong[-6] ^= 1
+    async with asking() as a:
+        told = await a.told([length(bytes(wrong), b"Content-Encoding: gzip")], response="text")
+    assert told.code == "answer_unreadable"
 
 
 async def test_an_answer_in_a_packing_that_was_not_asked_for_is_unreadable() -> None:

@@ -23,7 +23,7 @@ from mcp_workflows.steps.client import Broken, Client, NotHttp, Response
 from mcp_workflows.steps.guard import AddressBlocked, Guard
 from mcp_workflows.steps.mcp_tool.failure import SESSION_GONE, Failure
 from mcp_workflows.steps.pool import NotConnected
-from mcp_workflows.steps.request import PACKINGS, Request
+from mcp_workflows.steps.request import Request
 
 _SESSION_ID: Final = "mcp-session-id"
 _TOKEN: Final = "mcp-workflows-failure"  # noqa: S105  # a key, no password
@@ -74,7 +74,7 @@ class Wire(httpx2.AsyncBaseTransport):
         url = URL(str(request.url), encoded=True)
         skipped = {"host", "content-length", "connection", "accept-encoding", "transfer-encoding"}
         headers = {name: value for name, value in request.headers.items() if name.lower() not in skipped}
-        headers["Accept-Encoding"] = PACKINGS
+        headers["Accept-Encoding"] = "identity"  # what comes as a stream is not looked into here
         try:
             self._guard.check_url(url)
             wired = Request(request.method, url, headers, body or None, {})
@@ -167,8 +167,8 @@ class _Stream(httpx2.AsyncByteStream):
 
 
 def _passed_on(request: httpx2.Request, response: Response) -> httpx2.Response:
-    """With its body still to come; it is unpacked already, so what says how it was packed is left out."""
-    dropped = {"content-encoding", "content-length", "transfer-encoding"}
+    """With its body still to come, and packed if it is: httpx2 unpacks it."""
+    dropped = {"content-length", "transfer-encoding"}
     headers = [(name, value) for name, value in response.headers.items() if name.lower() not in dropped]
     return httpx2.Response(response.status, headers=headers, stream=_Stream(response), request=request)
 
