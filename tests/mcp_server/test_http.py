@@ -210,6 +210,37 @@ async def test_a_call_that_a_server_cannot_answer_before_it_goes_is_told_to_ask_
         assert "ask again" in answer.json()["error"]
 
 
+async def test_a_stream_that_a_server_cannot_bring_to_an_end_before_it_goes_ends_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its client sees that no result came, and the log no trace of a defect."""
+    async with place(tmp_path, {"register": STRICT}) as here:
+        stop, url = asyncio.Event(), asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(serve_http(here.server, "127.0.0.1", 0, stop=stop, listening=url.set_result))
+        endpoint, begun, start = await url, asyncio.Event(), here.app.runs.start
+
+        async def starting(*given: Any, **options: Any) -> Any:
+            begun.set()
+            return await start(*given, **options)
+
+        monkeypatch.setattr(here.app.runs, "start", starting)
+        async with httpx2.AsyncClient(trust_env=False, headers=HEADERS, timeout=20) as client, asyncio.timeout(20):
+            opened = await client.post(endpoint, json=INITIALIZE)
+            session = {"Mcp-Session-Id": opened.headers["mcp-session-id"], "MCP-Protocol-Version": "2025-11-25"}
+            initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+            await client.post(endpoint, json=initialized, headers=session)
+            with held(here.app.store):
+                content = _call('{"email": "a@b.org"}')
+                async with client.stream("POST", endpoint, content=content, headers=session) as streaming:
+                    await begun.wait()
+                    stop.set()
+                    answer = await streaming.aread()
+            await serving
+    assert streaming.headers["content-type"].startswith("text/event-stream")
+    assert b"result" not in answer
+    assert [one.getMessage() for one in caplog.records if one.exc_info] == []
+
+
 def _call(arguments: str) -> str:
     return (
         '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"register","arguments":'

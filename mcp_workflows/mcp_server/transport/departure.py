@@ -8,6 +8,7 @@ its client cannot know whether it was heard.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ from mcp_workflows.mcp_server.transport.ending import run_until
 
 SEEING_OFF_SECONDS = 0.5
 """For connections on which nothing is asked at the moment; a busy client asks again before that."""
-
-
+_LAST_WORD_SECONDS = 0.1
+"""For a client that does not read."""
 _GOING = "the server is stopping, and does not know whether this was done: ask again"
 
 
@@ -48,7 +49,8 @@ class Uvicorn(uvicorn.Server):
 class LastAnswers:
     """Says with each answer that the connection ends with it, once the service is about to go.
 
-    Whoever cannot be answered in time, as when the database is away just then, is told to ask again.
+    Whoever cannot be answered in time, as when the database is away just then, is told to ask again; a stream that has
+    begun ends, and its client sees that no result came.
     """
 
     def __init__(self, app: ASGIApp, stopping: asyncio.Event) -> None:
@@ -56,10 +58,11 @@ class LastAnswers:
         self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        begun = unfinished = False
 
         async def send_as_last(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, unfinished
+            unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
             if message["type"] == "http.response.start":
                 begun = True
                 if self._stopping.is_set():
@@ -72,8 +75,14 @@ class LastAnswers:
         try:
             await self._app(scope, receive, send_as_last)
         except asyncio.CancelledError:
-            if begun or not self._stopping.is_set():
+            if not self._stopping.is_set():
                 raise
+            if unfinished:
+                # Of an answer with a length this is refused, and its connection closed; nobody takes it for whole either way.
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), _LAST_WORD_SECONDS)
+            if begun:
+                return
             answer = JSONResponse({"error": _GOING}, status_code=503, headers={"Retry-After": "1"})
             await answer(scope, receive, send_as_last)
 
