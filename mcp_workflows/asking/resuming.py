@@ -29,11 +29,11 @@ def once_in_doubt(definition: Definition, record: RunRecord) -> bool:
 def resume_body(
     run: Run, definition: Definition, rows: Mapping[str, StepRecord], correction: Mapping[str, Any], *, person: bool
 ) -> dict[str, Json]:
-    """The message that resumes the run: the correction, and the step and generation it was made for.
+    """The message that resumes the run: the correction, and the step and generation it was made for, or the run's ``seq``.
 
     ``person``: it is known that a person asks for it. Only then may it stand for an approval that a person must give.
 
-    By these two the run knows a message that comes late, when the step has long been tried again, or two at once. ``rows``
+    By these the run knows a message that comes late, when the step has long been tried again, or two at once. ``rows``
     are those that the run's machine has once it is claimed. Raises ``RunRefused`` and ``InputRefused``: it cannot be
     resumed like that, and nothing was changed.
     """
@@ -51,7 +51,7 @@ def resume_body(
             _check_person(run, failed, step, given)
         _check_step(run, failed, step, given)
         _check_request(run, failed.path, step, correction.get("request"))
-    named = {} if failed is None else {"path": failed.path, "generation": failed.generation}
+    named = {"seq": run.record.seq} if failed is None else {"path": failed.path, "generation": failed.generation}
     return {**named, **correction}
 
 

@@ -357,7 +357,7 @@ class Machine(Desk):
         failed = before.error.step if before.error else None
         if undoing:
             failed = first_step(undoing_to_reopen(self.definition, self.memo))
-        if not (undoing or forward) or not is_meant(message.body, self.memo, failed):
+        if not (undoing or forward) or not is_meant(message.body, self.memo, failed, self.seq):
             return
         corrections = composed(before.corrections, message.body.get("input"))
         self.values.input = corrected(self.run.input, corrections)
@@ -365,6 +365,7 @@ class Machine(Desk):
             self.record = replace(before, corrections=corrections)
             self._undo_again(message.body, failed)
         else:
+            self.seq += 1  # a failure after this is another one
             for place in places_to_reopen(self.definition, self.memo, failed, message.body):
                 self._reopen(place, message.body if place.path == failed else {})
             self.record = moves.resume(before, self.definition, corrections, self.now)

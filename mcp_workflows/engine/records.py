@@ -159,7 +159,7 @@ class Message:
     """One entry of a run's inbox. What ``body`` holds depends on the kind:
 
     - cancel ``{compensate, via}``; resume ``{path, generation, input?, request?, output?, skip?, again?, via, ended?}``,
-      ``ended`` where the run had ended when it was sent
+      with the run's ``seq`` instead of the first two where no step had failed, ``ended`` where the run had ended
     - signal ``{name, data}``; answer (to an approval) ``{path, generation, decision, note?, form?, via}``
     - callback ``{path, attempt, body}``
     - child (a child's end, to its parent) ``{path, generation, run_id, status, output?, error?, compensation?}``

@@ -32,11 +32,14 @@ def first_step(places: list[Place]) -> str | None:
     return next((place.path for place in places if not place.step.is_block), None)
 
 
-def is_meant(body: Mapping[str, Json], memo: Memo, failed: str | None) -> bool:
-    """Whether the sender saw this failure, and not another one that somebody else has corrected since."""
+def is_meant(body: Mapping[str, Json], memo: Memo, failed: str | None, seq: int) -> bool:
+    """Whether the sender saw this failure, and not another one that somebody else has corrected since.
+
+    ``seq`` is the run's, which each resuming moves on: it tells apart failures that are no step's.
+    """
     path = body.get("path")
     if path is None:
-        return True
+        return body.get("seq", seq) == seq
     record = memo.get(path)
     return path == failed and (record is None or record.generation == body.get("generation", record.generation))
 

@@ -39,6 +39,17 @@ steps:
 output: ${steps.orders.output}
 """
 
+SHARED = """
+name: shared
+description: Says how much each of them has, and stops where there is nobody.
+input: {properties: {total: {type: integer, default: 6}, among: {type: integer, default: 0}}}
+on_failure: pause
+steps:
+  - id: total
+    set: {value: "${input.total}"}
+output: ${steps.total.output.value / input.among}
+"""
+
 
 @asynccontextmanager
 async def opened(folder: Path, text: str) -> AsyncGenerator[App]:
@@ -99,3 +110,23 @@ async def test_a_resume_that_was_made_for_an_earlier_failure_changes_nothing(tmp
         assert (await app.runs.get(run_id, actor="test")).status == "paused"
         (step,) = [row for row in await app.store.load_steps(run_id) if row.path == late["path"]]
         assert (step.status, step.generation) == ("failed", 2)
+
+
+async def test_a_resume_that_was_made_for_an_earlier_failure_of_no_step_changes_nothing(tmp_path: Path) -> None:
+    """The output of the run fails, which is no step's failure: two people see it, and each gives another input."""
+    async with opened(tmp_path, SHARED) as app:
+        run_id = (await app.runs.start("shared", {}, actor="test")).run_id
+        assert (await app.runs.wait(run_id, actor="test", seconds=20)).status == "paused"
+        await app.runs.resume(run_id, actor="test", via="test", person=True, correction={"input": {"total": 7}})
+        view = await app.runs.wait(run_id, actor="test", seconds=20)
+        assert view.status == "paused", "it fails the same way"
+        (first,) = (await app.runs.trace(run_id, actor="test")).messages
+        late = {**first.body, "input": {"among": 2}}
+        with app.node.watching(run_id) as watch:
+            delivered = await app.store.deliver(run_id, "resume", late, actor="b", reason=None, now=utc_now())
+            app.node.stir()
+            while not await app.store.consumed(delivered.message_id):
+                await watch.news()
+        assert (await app.runs.get(run_id, actor="test")).status == "paused"
+        await app.runs.resume(run_id, actor="test", via="test", person=True, correction={"input": {"among": 2}})
+        assert (await app.runs.wait(run_id, actor="test", seconds=20)).result == 3
