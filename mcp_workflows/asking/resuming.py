@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from mcp_workflows.definition.input_schema import validate_input
+from mcp_workflows.definition.input_schema import check_json, validate_input
 from mcp_workflows.definition.program import ApprovalWork, Definition, Json, Step
 from mcp_workflows.engine.corrections import composed, corrected
 from mcp_workflows.engine.frames.child import CHILD_FAILED
@@ -39,6 +39,7 @@ def resume_body(
     """
     if not resumable(run.record):
         raise RunRefused(_why_not(run))
+    check_json(dict(correction))
     given = _given(run, correction)
     if correction.get("input") is not None:
         _check_input(run, definition, correction["input"])

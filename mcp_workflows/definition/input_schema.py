@@ -25,6 +25,7 @@ from mcp_workflows.errors import InputRefused
 RESERVED = "_idempotency_key"
 MAX_INPUT_BYTES = 1 << 20
 MAX_INPUT_DEPTH = 64
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REFUSED_AT_TOP = ("oneOf", "anyOf", "allOf", "not", "$ref")
 _SUBSCHEMAS = (
@@ -322,14 +323,24 @@ def _children(part: Any, depth: int, path: str) -> Iterator[tuple[Any, int, str]
     for key, item in cast("dict[Any, Any]", part).items():
         if not isinstance(key, str):
             raise InputRefused(f"{path or 'input'}: the key {key!r} is not a string.")
+        _check_text(key, path or "input")
         yield item, depth, f"{path}.{key}" if path else key
 
 
 def _check_scalar(part: Any, path: str) -> None:
     where = f"{path}: " if path else ""
+    if isinstance(part, str):
+        _check_text(part, path)
     if isinstance(part, float) and not math.isfinite(part):
         raise InputRefused(f"{where}{part} is not a number that JSON can hold.")
     if isinstance(part, int) and not -(1 << 63) <= part < 1 << 63:
         raise InputRefused(f"{where}the integer does not fit 64 bits; send it as a string.")
     if not isinstance(part, str | int | float | bool | None):
         raise InputRefused(f"{where}{type(part).__name__} is not JSON.")
+
+
+def _check_text(text: str, path: str) -> None:
+    found = _UNSTORABLE.search(text)
+    if found:
+        what = "the character NUL" if found[0] == "\0" else "half of a surrogate pair"
+        raise InputRefused(f"{path or 'input'}: holds {what}, which is not taken anywhere.")

@@ -179,6 +179,10 @@ def deep(levels: int) -> Any:
         ({"a": float("-inf")}, "a: -inf is not a number that JSON can hold."),
         ({1: "a"}, "input: the key 1 is not a string."),
         ({"a": b"x"}, "a: bytes is not JSON."),
+        ({"a": ["x", "b\0"]}, "a[1]: holds the character NUL, which is not taken anywhere."),
+        ({"a": {"b\0": 1}}, "a: holds the character NUL, which is not taken anywhere."),
+        ({"\0": 1}, "input: holds the character NUL, which is not taken anywhere."),
+        ({"a": "\ud800"}, "a: holds half of a surrogate pair, which is not taken anywhere."),
     ],
 )
 def test_what_no_store_can_hold_is_refused(value: Any, expected: str) -> None:
@@ -187,6 +191,8 @@ def test_what_no_store_can_hold_is_refused(value: Any, expected: str) -> None:
     assert str(caught.value) == expected
 
 
-@pytest.mark.parametrize("value", [{"a": deep(63)}, {"a": -(1 << 63)}, {"a": "\x00\ud800 é"}, {}, [1.5, None, True]])
+@pytest.mark.parametrize(
+    "value", [{"a": deep(63)}, {"a": -(1 << 63)}, {"a": "\u0001 é\U0001f600"}, {}, [1.5, None, True]]
+)
 def test_all_other_json_is_taken(value: Any) -> None:
     check_json(value)

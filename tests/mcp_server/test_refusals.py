@@ -105,11 +105,16 @@ def nested(levels: int) -> Any:
         ),
         (
             "get_run",
-            {"run_id": "r_\x00' OR 1=1 --"},
+            {"run_id": "r_' OR 1=1 --"},
             (
-                "No run r_\x00' OR 1=1 -- that you may see. You have no open runs; "
+                "No run r_' OR 1=1 -- that you may see. You have no open runs; "
                 "list_runs with status any shows finished ones."
             ),
+        ),
+        (
+            "get_run",
+            {"run_id": "r_\x00"},
+            "Arguments refused, nothing was changed. run_id: holds the character NUL, which is not taken anywhere.",
         ),
         (
             "list_runs",
@@ -153,12 +158,12 @@ async def test_an_argument_of_two_mebibytes_is_refused_and_the_server_goes_on(tm
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_text_with_nul_is_an_input_like_any_other(tmp_path: Path, transport: str) -> None:
+async def test_a_text_with_nul_is_refused_as_an_input_as_it_is_from_a_service(tmp_path: Path, transport: str) -> None:
     async with place(tmp_path, {"register": STRICT}) as here, here.client(transport) as client:
-        run = told(await client.call_tool("register", {"email": "a@b.org", "anything": "a\x00b"}))
-        assert run["status"] == "completed"
-        part = told(await client.call_tool("get_run", {"run_id": run["run_id"], "select": "input.anything"}))
-        assert part["selected"] == "a\x00b"
+        said = refused(await client.call_tool("register", {"email": "a@b.org", "anything": "a\x00b"}))
+        assert (
+            said == "Input refused, no run was started. anything: holds the character NUL, which is not taken anywhere."
+        )
 
 
 async def test_a_workflow_whose_file_is_broken_says_where(tmp_path: Path) -> None:

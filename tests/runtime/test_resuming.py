@@ -122,7 +122,7 @@ async def test_a_resume_that_was_made_for_an_earlier_failure_of_no_step_changes_
         assert view.status == "paused", "it fails the same way"
         (first,) = (await app.runs.trace(run_id, actor="test")).messages
         late = {**first.body, "input": {"among": 2}}
-        with app.node.watching(run_id) as watch:
+        with app.node.watches.on(run_id) as watch:
             delivered = await app.store.deliver(run_id, "resume", late, actor="b", reason=None, now=utc_now())
             app.node.stir()
             while not await app.store.consumed(delivered.message_id):

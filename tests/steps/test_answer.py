@@ -82,3 +82,7 @@ def test_numbers_and_space_are_what_json_says(text: str, value: Any) -> None:
             decode(text.encode(), "application/json", "auto")
     else:
         assert decode(text.encode(), "application/json", "auto") == value
+
+
+def test_of_a_key_that_stands_twice_the_last_one_counts() -> None:
+    assert decode(b'{"a": 1, "b": {"c": 1, "c": 2}, "a": 3}', "application/json", "auto") == {"a": 3, "b": {"c": 2}}
