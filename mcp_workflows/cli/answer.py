@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from mcp_workflows.cli.command import command, finished
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.filling import fill_in, show_fields
 from mcp_workflows.cli.follow import exit_of
-from mcp_workflows.cli.given import load_settings, read_json
+from mcp_workflows.cli.given import load_settings, read_json, who_decides
 from mcp_workflows.cli.hints import same_place
 from mcp_workflows.cli.inbox import taken_in, tell, tell_untaken
-from mcp_workflows.cli.options import AsJson, Database, Definitions, RunId
+from mcp_workflows.cli.options import Actor, AsJson, Database, Definitions, RunId
 from mcp_workflows.cli.spans import clock_time
 from mcp_workflows.cli.terminal import remark
 from mcp_workflows.cli.unknown import told_where
@@ -51,9 +50,7 @@ def signal(
     reject: Annotated[bool, typer.Option("--reject", help="Say no.")] = False,
     note: Annotated[str | None, typer.Option(help="A remark, recorded with the decision.")] = None,
     form: Annotated[str | None, typer.Option(metavar=_JSON, help="What the approval wants filled in.")] = None,
-    actor: Annotated[
-        str | None, typer.Option("--as", metavar="ACTOR", help="Who decides. Default: cli: and your user name.")
-    ] = None,
+    actor: Actor = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run from there.")] = False,
     as_json: AsJson = False,
     definitions: Definitions = None,
@@ -79,7 +76,7 @@ def signal(
         given = given if data is not None else answer if approve or reject else _decided(wait, answer)
     elif wait is not None and answer:
         raise InputRefused(f'"{name}" of {run_id} is a signal: it takes --data.')
-    sent = _Given(name, answer or given, actor or _user(), decides=bool(answer))
+    sent = _Given(name, answer or given, who_decides(actor), decides=bool(answer))
     # Only now: people take their time, and a process that is blocked would be taken for dead meanwhile.
     return _send(settings, run_id, sent, watch=watch, as_json=as_json, place=place)
 
@@ -136,10 +133,3 @@ def _decided(wait: Waiting, answer: dict[str, Any]) -> dict[str, Any]:
         note = typer.prompt("Note (may be empty)", default="", show_default=False, err=True)
         answer |= {"note": note} if note else {}
     return answer
-
-
-def _user() -> str:
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # an account without a name, as in containers
-        return "cli:unknown"

@@ -10,10 +10,10 @@ from mcp_workflows.app import Role, built_app
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.follow import exit_of
-from mcp_workflows.cli.given import load_settings, read_json
+from mcp_workflows.cli.given import load_settings, read_json, who_decides
 from mcp_workflows.cli.hints import same_place
 from mcp_workflows.cli.inbox import taken_in, tell, tell_untaken
-from mcp_workflows.cli.options import AsJson, Database, Definitions, Reason, RunId
+from mcp_workflows.cli.options import Actor, AsJson, Database, Definitions, Reason, RunId
 from mcp_workflows.cli.spans import span
 from mcp_workflows.cli.terminal import remark
 from mcp_workflows.clock import utc_now
@@ -39,6 +39,7 @@ async def resume(
         bool, typer.Option("--again", help="Make a step again that must run at most once and was cut off.")
     ] = False,
     reason: Reason = None,
+    actor: Actor = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run from there.")] = False,
     as_json: AsJson = False,
     definitions: Definitions = None,
@@ -56,7 +57,8 @@ async def resume(
     correction |= {name: True for name, given in (("skip", skip), ("again", again)) if given}
     place = same_place(definitions, database)
     async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app, app.moving():
-        ask = app.runs.resume(run_id, actor=None, correction=correction, via="cli", person=True, reason=reason)
+        by = who_decides(actor)
+        ask = app.runs.resume(run_id, actor=None, correction=correction, via="cli", person=True, reason=reason, by=by)
         view = await taken_in(app, run_id, ask)
         if view is None:
             return await tell_untaken(app, run_id, as_json=as_json)
@@ -71,6 +73,7 @@ async def cancel(
         bool, typer.Option("--no-compensate", help="Only stop it; leave what is completed as it is.")
     ] = False,
     reason: Reason = None,
+    actor: Actor = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run to its end.")] = False,
     as_json: AsJson = False,
     definitions: Definitions = None,
@@ -83,7 +86,8 @@ async def cancel(
     asked_at = utc_now()
     place = same_place(definitions, database)
     async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app, app.moving():
-        ask = app.runs.cancel(run_id, actor=None, via="cli", compensate=not no_compensate, reason=reason)
+        by = who_decides(actor)
+        ask = app.runs.cancel(run_id, actor=None, via="cli", compensate=not no_compensate, reason=reason, by=by)
         view = await taken_in(app, run_id, ask)
         if view is None:
             return await tell_untaken(app, run_id, as_json=as_json)

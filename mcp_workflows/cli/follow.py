@@ -7,7 +7,6 @@ from typing import Final
 
 from rich.console import Console
 from rich.live import Live
-from rich.text import Text
 
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.timeline import answering, ending, headline, rows, standing, timeline
@@ -82,8 +81,7 @@ async def _lines(runs: Runs, run_id: str, console: Console, result: bool, place:
         for wait in trace.run.waiting_for:
             if ("wait", wait.path) not in printed:
                 printed.add(("wait", wait.path))
-                asks = f"{wait.message} " if wait.message else ""
-                console.print(Text.assemble(asks, answering(trace.run, wait, place)), soft_wrap=True)
+                console.print(answering(trace.run, wait, place), soft_wrap=True)
         if at_rest(trace.run):
             console.print(standing(trace.run, utc_now()), soft_wrap=True)
             for line in ending(trace.run, result=result, place=place):

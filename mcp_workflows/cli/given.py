@@ -1,7 +1,8 @@
-"""What was given on the command line, read: settings, and JSON from an argument, a file or stdin."""
+"""What was given on the command line, read: settings, who decides, and JSON from an argument, a file or stdin."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 from pathlib import Path
@@ -23,6 +24,16 @@ def load_settings(
     settings = Settings.load(definitions=tuple(definitions) if definitions else None, database_url=database)
     configure_logs(settings, logs)
     return settings
+
+
+def who_decides(actor: str | None) -> str:
+    """As whom a person at the terminal is recorded: as who they say they are, or else as their user name."""
+    if actor is not None:
+        return actor
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # an account without a name, as in containers
+        return "cli:unknown"
 
 
 def read_json(text: str, option: str) -> Any:

@@ -28,3 +28,6 @@ RunId: TypeAlias = Annotated[
     str, typer.Argument(metavar="RUN_ID", help="The run's id, or its first characters (8 after r_).")
 ]
 Reason: TypeAlias = Annotated[str | None, typer.Option(help="Why, recorded with the run.")]
+Actor: TypeAlias = Annotated[
+    str | None, typer.Option("--as", metavar="ACTOR", help="Who decides. Default: cli: and your user name.")
+]

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from collections.abc import Iterable
 from io import TextIOWrapper
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.theme import Theme
 
 _WIDTH_WITHOUT_TERMINAL: Final = 140
 
+_UNSEEN: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e]")
+"""What steers a terminal, but for tabs and line ends, and what turns the text after it around."""
 _THEME: Final = Theme(
     {
         "good": "green",
@@ -43,7 +48,8 @@ def stderr() -> Console:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; the same bytes with and without a terminal."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    sys.stdout.write(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 
@@ -68,9 +74,17 @@ def tolerate_any_encoding() -> None:
             stream.reconfigure(errors="replace")
 
 
+class _Console(Console):
+    """Shows what steers a terminal as what it is: data of a run shall not change what a person reads beside it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=_UNSEEN.sub("�", segment.text))
+
+
 def _console(*, stderr: bool) -> Console:
     file = sys.stderr if stderr else sys.stdout
     known = file.isatty() or "COLUMNS" in os.environ
-    return Console(
+    return _Console(
         stderr=stderr, theme=_THEME, highlight=False, emoji=False, width=None if known else _WIDTH_WITHOUT_TERMINAL
     )

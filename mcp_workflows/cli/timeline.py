@@ -177,11 +177,12 @@ def _some(paths: Sequence[str]) -> str:
 
 
 def answering(run: RunView, wait: Waiting, place: str) -> Text:
-    """How to answer what it waits for."""
+    """What it asks, and how to answer."""
+    asks = f"{wait.message} " if wait.message else ""
     what = f"approval {wait.name}" if wait.kind == "approval" else f"signal {wait.name}"
     until = f" until {clock_time(wait.expires_at)}" if wait.expires_at else ""
     command = f"mcp-workflows signal {run.run_id} {wait.name}{place}"
-    return Text.assemble(("answer ", "doubt"), f"{what}{until}: {command}")
+    return Text.assemble(asks, ("answer ", "doubt"), f"{what}{until}: {command}")
 
 
 def _tree_rows(trace: Trace, now: datetime) -> list[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.cli.place import Place
@@ -189,3 +191,30 @@ def test_cancelling_what_has_ended_says_that_there_is_nothing_to_cancel(asking: 
     late = place.call("cancel", run_id)
     assert late.code == 0
     assert "Nothing to cancel: it ended" in late.stderr
+
+
+PAY = """\
+name: pay
+description: Asks before it pays.
+input: {required: [to], properties: {to: {type: string}}}
+steps:
+  - id: agree
+    approval: {message: "Pay 100 to ${input.to}?"}
+output: ${steps.agree.output}
+"""
+
+
+def test_what_a_run_holds_steers_no_terminal_and_is_told_to_scripts_as_it_is(place: Place):
+    place.define("pay", PAY)
+    to = "bob\u001b[2K\u009b1A \u202e001"
+    with place.server():
+        run_id = place.call("run", "pay", "--detach", "-i", json.dumps({"to": to})).stdout.strip()
+        needing = (place.call("runs", "--status", "needs_input", "--json").json["runs"] for _ in range(100))
+        assert next((runs for runs in needing if runs), None)
+        asked, shown = place.call("signal", run_id, "agree"), place.call("show", run_id)
+    assert "Pay 100 to bob�[2K�1A �001?" in asked.stderr
+    assert "Pay 100 to bob�[2K�1A �001? answer approval agree: " in shown.stdout
+    told = place.call("show", run_id, "--json")
+    assert told.json["input"] == {"to": to}
+    for text in (asked.stderr, shown.stdout, told.stdout):
+        assert not set(text) & set("\u001b\u009b\u202e")
