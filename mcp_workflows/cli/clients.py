@@ -32,11 +32,16 @@ TITLES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What decides where a person's files are. ``platform`` as ``sys.platform``; ``app_data`` is Windows' ``%APPDATA%``."""
+    """What decides where a person's files are. ``platform`` as ``sys.platform``.
+
+    ``settings_said`` and ``claude_code_said``: where the environment says that programs keep what a person has set, and where
+    it says that Claude Code does.
+    """
 
     platform: str
     home: Path
-    app_data: Path | None = None
+    settings_said: Path | None = None
+    claude_code_said: Path | None = None
 
     @property
     def settings(self) -> Path:
@@ -44,15 +49,15 @@ class Machine:
         if self.platform == "darwin":
             return self.home / "Library" / "Application Support"
         if self.platform == "win32":
-            return self.app_data or self.home / "AppData" / "Roaming"
-        return self.home / ".config"
+            return self.settings_said or self.home / "AppData" / "Roaming"
+        return self.settings_said or self.home / ".config"
 
 
 def persons_file(client: Client, machine: Machine) -> Path:
     """The file that holds for everything this person does with the client."""
     match client:
         case Client.CLAUDE_CODE:
-            return machine.home / ".claude.json"
+            return (machine.claude_code_said or machine.home) / ".claude.json"
         case Client.CLAUDE_DESKTOP:
             return machine.settings / "Claude" / "claude_desktop_config.json"
         case Client.VSCODE:

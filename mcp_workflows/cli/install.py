@@ -34,6 +34,7 @@ from mcp_workflows.cli.command import command
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.options import AsJson
 from mcp_workflows.cli.terminal import print_json, remark, stdout
+from mcp_workflows.definition.phrases import did_you_mean
 from mcp_workflows.errors import InputRefused
 from mcp_workflows.settings import PREFIX
 
@@ -54,9 +55,16 @@ class _Change:
         return self.before is None or json.loads(self.before or "{}") != json.loads(self.after)
 
 
+def _client(text: str) -> Client:
+    try:
+        return Client(text)
+    except ValueError:
+        raise typer.BadParameter(f'"{text}" is not one of {", ".join(Client)}.{did_you_mean(text, Client)}') from None
+
+
 @command
 def install(
-    client: Annotated[Client, typer.Argument(metavar="CLIENT", help=f"{', '.join(Client)}.")],
+    client: Annotated[Client, typer.Argument(metavar="CLIENT", parser=_client, help=f"{', '.join(Client)}.")],
     paths: Annotated[
         list[Path] | None,
         typer.Argument(metavar="PATH", help="Files and folders with definitions. Default: ./definitions"),
@@ -75,12 +83,12 @@ def install(
     as_json: AsJson = False,
 ) -> Exit:
     """Add the server to a client's configuration: shows the change, asks, keeps a backup."""
-    machine = Machine(sys.platform, Path.home(), _app_data())
+    machine = _machine()
     file = project_file(client, Path.cwd()) if project else persons_file(client, machine)
     if file is None:
         raise InputRefused(f"{TITLES[client]} has no configuration for a project: leave --project out.")
     entry = _entry(client, paths, url, env or [])
-    change = _change(file.resolve(), servers_key(client), name, entry)
+    change = _change(Path(os.path.realpath(file)), servers_key(client), name, entry)
     if not change.changes:
         return _told(client, change, None, as_json=as_json)
     if not as_json:
@@ -91,9 +99,11 @@ def install(
     return _told(client, change, _write(change), as_json=as_json)
 
 
-def _app_data() -> Path | None:
-    given = os.environ.get("APPDATA")
-    return Path(given) if given else None
+def _machine() -> Machine:
+    said = {name: os.environ.get(name) for name in ("APPDATA", "XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR")}
+    places = {name: Path(text) for name, text in said.items() if text}
+    settings = places.get("APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME")
+    return Machine(sys.platform, Path.home(), settings, places.get("CLAUDE_CONFIG_DIR"))
 
 
 def _entry(client: Client, paths: list[Path] | None, url: str | None, env: list[str]) -> dict[str, Any]:
@@ -135,10 +145,7 @@ def _setting(text: str) -> tuple[str, str]:
 
 def _change(file: Path, key: str, name: str, entry: dict[str, Any]) -> _Change:
     """Raises InputRefused where the file is not what it should be; it is left alone then."""
-    try:
-        before = file.read_text("utf-8") if file.exists() else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputRefused(f"{file} cannot be read: {error}. Nothing was changed.") from None
+    before = _read(file)
     by_hand = f'Nothing was changed. Add this to "{key}" yourself:\n{json.dumps({name: entry}, indent=2)}'
     try:
         config: Any = json.loads(before) if before and before.strip() else {}
@@ -156,6 +163,16 @@ def _change(file: Path, key: str, name: str, entry: dict[str, Any]) -> _Change:
     return _Change(file, before, text + "\n")
 
 
+def _read(file: Path) -> str | None:
+    """What it holds; ``None``: there is none. Raises InputRefused."""
+    try:
+        return file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefused(f"{file} cannot be read: {error}. Nothing was changed.") from None
+
+
 def _show(change: _Change) -> None:
     console = stdout()
     before = (change.before or "").splitlines()
@@ -166,6 +183,8 @@ def _show(change: _Change) -> None:
 
 def _write(change: _Change) -> Path | None:
     """All or nothing; answers with the backup. Raises InputRefused: it cannot be written, and is as it was."""
+    if _read(change.file) != change.before:  # people take their time, and clients keep more than this in their files
+        raise InputRefused(f"{change.file} was changed meanwhile. Nothing was written: look again.")
     try:
         change.file.parent.mkdir(parents=True, exist_ok=True)
         backup = None if change.before is None else _backup(change.file)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client as McpClient
+from mcp import StdioServerParameters, stdio_client
 
 from mcp_workflows.cli.clients import Client, Machine, persons_file, project_file
 from tests.cli.place import TRIAL, Place
@@ -25,6 +27,8 @@ def home(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = place.folder / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    for name in ("APPDATA", "XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
     return home
 
 
@@ -61,9 +65,18 @@ def test_each_client_has_its_file_on_each_system(platform: str, client: Client, 
     assert persons_file(client, Machine(platform, HOME)) == HOME / file
 
 
-def test_windows_says_itself_where_settings_are():
-    machine = Machine("win32", HOME, app_data=Path("/roaming"))
-    assert persons_file(Client.VSCODE, machine) == Path("/roaming/Code/User/mcp.json")
+@pytest.mark.parametrize("platform", ["win32", "linux"])
+def test_the_environment_may_say_where_settings_are(platform: str):
+    machine = Machine(platform, HOME, Path("/said"), Path("/claude"))
+    assert persons_file(Client.VSCODE, machine) == Path("/said/Code/User/mcp.json")
+    assert persons_file(Client.CLAUDE_CODE, machine) == Path("/claude/.claude.json")
+    assert persons_file(Client.CURSOR, machine) == HOME / ".cursor/mcp.json"
+
+
+def test_what_is_said_in_the_environment_is_heeded(place: Place, home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home / "claude"))
+    assert place.call("install", "claude-code", "--yes").code == 0
+    assert "workflows" in read(home / "claude" / ".claude.json")["mcpServers"]
 
 
 def test_what_else_stands_in_the_file_stays_as_it_is_and_the_file_is_kept(place: Place, home: Path):
@@ -161,13 +174,60 @@ def test_settings_are_given_along(place: Place, home: Path):
         (["cursor", "--url", "127.0.0.1:8911"], "is no URL"),
         (["cursor", "definitions", "--url", "http://127.0.0.1:1/mcp"], "leave PATH"),
         (["cursor", "--env", "CRM_URL=x"], "MCP_WORKFLOWS_NAME=VALUE"),
+        (["emacs"], '"emacs" is not one of claude-code, claude-desktop, vscode, cursor.'),
+        (["claude_code"], 'Did you mean "claude-code"?'),
     ],
 )
 def test_what_does_not_go_together_is_refused(place: Place, home: Path, arguments: list[str], said: str):
     told = place.call("install", *arguments, "--yes")
     assert told.code == 2
-    assert said in told.stderr
+    assert said in " ".join(told.stderr.replace("│", "").split())
+    assert "Value error" not in told.stderr
     assert list(home.iterdir()) == []
+
+
+def test_what_a_client_wrote_while_the_person_thought_is_not_lost(place: Place, home: Path):
+    file = home / ".claude.json"
+    file.write_text("{}")
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcp_workflows", "install", "claude-code"],
+        cwd=place.folder, env=os.environ, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    asked = b""
+    while b"Write this?" not in asked:
+        asked += process.stderr.read(1)
+    file.write_text('{"projects": {}}')
+    os.write(controller, b"y\n")
+    _, stderr = process.communicate(timeout=60)
+    os.close(controller)
+    os.close(terminal)
+    assert process.returncode == 2
+    assert b"was changed meanwhile" in stderr
+    assert read(file) == {"projects": {}}
+    assert [one.name for one in home.iterdir()] == [".claude.json"]
+
+
+def test_a_mark_of_its_encoding_is_no_reason_to_refuse_a_file(place: Place, home: Path):
+    (home / ".claude.json").write_text('\ufeff{"theme": "dark"}', "utf-8")
+    assert place.call("install", "claude-code", "--yes").code == 0
+    assert list(read(home / ".claude.json")) == ["theme", "mcpServers"]
+
+
+@pytest.mark.anyio
+async def test_what_is_written_starts_the_server_wherever_the_client_is(place: Place, home: Path):
+    spaced = place.folder / "my flows" / "défs"
+    spaced.mkdir(parents=True)
+    place.define("start_trial", TRIAL).rename(spaced / "start_trial.yaml")
+    url = "MCP_WORKFLOWS_VAR_CRM_URL=http://127.0.0.1:1/a b?c=d"
+    assert place.call("install", "cursor", str(spaced), "--env", url, "--yes").code == 0
+    entry = read(home / ".cursor" / "mcp.json")["mcpServers"]["workflows"]
+    assert entry["env"] == {"MCP_WORKFLOWS_VAR_CRM_URL": "http://127.0.0.1:1/a b?c=d"}
+    started = StdioServerParameters(command=entry["command"], args=entry["args"], env=entry["env"], cwd="/")
+    async with McpClient(stdio_client(started)) as client:
+        assert "start_trial" in {tool.name for tool in (await client.list_tools()).tools}
+    assert (spaced.parent / ".mcp-workflows" / "runs.db").exists()
 
 
 def test_a_project_has_a_file_of_its_own():

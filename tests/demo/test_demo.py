@@ -53,7 +53,13 @@ def test_without_a_terminal_it_is_plain_text_and_the_database_can_be_kept(tmp_pa
     assert "SIGKILL  the server" in told.stdout
     assert "all of it happened" in told.stdout
     assert told.stderr == ""
-    assert (kept / "runs.db").exists()
+    _, _, after = told.stdout.partition("What next\n")
+    next_ = [line.split("  ")[1] for line in after.splitlines() if line.startswith("  mcp-workflows ")]
+    assert [line.split()[1] for line in next_] == ["runs", "validate", "run", "install"]
+    looked = subprocess.run(
+        [sys.executable, "-m", *next_[0].replace("-", "_", 1).split()], capture_output=True, text=True
+    )
+    assert looked.stdout.count("onboard_customer v1") == 2, looked
 
 
 def test_it_shows_the_definition_that_the_repository_shows():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import tempfile
 import time
 from collections.abc import Generator
@@ -12,12 +13,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
+from mcp_workflows.cli.clients import Client
 from mcp_workflows.cli.command import command
 from mcp_workflows.cli.demo.claims import calls_table, claims_table
 from mcp_workflows.cli.demo.narrator import Narrator
 from mcp_workflows.cli.demo.server import ServerDidNotStartError
-from mcp_workflows.cli.demo.story import Story, told_story
+from mcp_workflows.cli.demo.story import DEFINITIONS, Story, told_story
 from mcp_workflows.cli.exits import Exit
 from mcp_workflows.cli.options import AsJson
 from mcp_workflows.cli.terminal import complain, print_json, stdout
@@ -50,8 +53,8 @@ async def demo(
     seconds = time.monotonic() - started
     shown = _print_json if as_json else _print
     shown(story, console, seconds)
-    if keep and not as_json:
-        console.print(f"[dim]look at it:[/] mcp-workflows runs --database {story.database}", soft_wrap=True)
+    if not as_json:
+        _print_next(console, story.database if keep else None)
     return Exit.DONE if all(claim.holds for claim in story.claims) else Exit.FAILED
 
 
@@ -76,6 +79,20 @@ def _print(story: Story, console: Console, seconds: float) -> None:
     wrong = sum(not claim.holds for claim in story.claims)
     verdict = f"[bad]{wrong} of {len(story.claims)} claims do not hold[/]" if wrong else "[good]all of it happened[/]"
     console.print(f"{verdict} [dim]in {seconds:.1f} s[/]")
+
+
+def _print_next(console: Console, kept: Path | None) -> None:
+    look = f"runs --database {shlex.quote(str(kept))}" if kept else "demo --keep FOLDER"
+    commands = {
+        look: "the runs that you saw" if kept else "keeps the runs that you saw, to look at",
+        "validate definitions": "tells of each .yaml file in that folder what is wrong with it",
+        "run NAME --input '{…}'": "runs one of them here",
+        "install claude-code definitions": f"has a client publish them as tools; also {', '.join(list(Client)[1:])}",
+    }
+    console.print("\n[name]What next[/]")
+    for said, what in commands.items():
+        console.print(f"  mcp-workflows {escape(said)}  [dim]{what}[/]", soft_wrap=True)
+    console.print(f"  [dim]the workflow that you saw is in {escape(str(DEFINITIONS))}[/]", soft_wrap=True)
 
 
 def _print_json(story: Story, _: Console, seconds: float) -> None:
