@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
@@ -25,6 +25,8 @@ from mcp_workflows.definition.phrases import did_you_mean
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.runtime.views import RunPage, RunQuery, RunView
 
+_WIDE: Final = 110
+"""Columns of a terminal that has room for everything."""
 STATUSES = ("any", "open", "needs_input", *RunStatus)
 
 
@@ -65,16 +67,25 @@ async def runs(
 
 
 def _print_table(page: RunPage, now: datetime) -> None:
+    console = stdout()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("run", "workflow", "status", "begun", "took", "remark"):
-        table.add_column(title, no_wrap=title != "remark", overflow="fold")
+    titles = ["run", "workflow", "status", "begun", "took", "remark"]
+    if console.width < _WIDE:  # ids are there to be copied, so rather less than parts of all
+        titles = [title for title in titles if title not in ("begun", "took")]
+    for title in titles:
+        table.add_column(title, no_wrap=title not in ("workflow", "remark"), overflow="fold")
     for run in page.runs:
-        took = span(((run.finished_at or now) - run.created_at).total_seconds())
         mark, style = status_mark(run.status)
-        status = Text(f"{mark} {run.status}", style)
-        begun = clock_time(run.created_at)
-        table.add_row(Text(run.run_id, "id"), f"{run.workflow} v{run.version}", status, begun, took, _remark(run, now))
-    stdout().print(table)
+        told = {
+            "run": Text(run.run_id, "id"),
+            "workflow": f"{run.workflow} v{run.version}",
+            "status": Text(f"{mark} {run.status}", style),
+            "begun": clock_time(run.created_at),
+            "took": span(((run.finished_at or now) - run.created_at).total_seconds()),
+            "remark": Text(_remark(run, now)),
+        }
+        table.add_row(*(told[title] for title in titles))
+    console.print(table)
     if page.next_cursor:
         remark(f"[dim]more with --cursor {page.next_cursor}, or --limit[/]")
 

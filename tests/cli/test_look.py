@@ -16,18 +16,26 @@ def two_runs(trial: Place) -> Place:
     """One run that failed, at the second attempt of its first step; then one that completed."""
     trial.misbehave(
         Fault("crm", "POST", "/accounts", "answer", status=503),
-        Fault("mail", "POST", "/messages", "answer", status=422, body={"error": "no mailbox"}),
+        Fault("mail", "POST", "/messages", "answer", status=422, body={"error": "no mailbox [/x]"}),
     )
     assert trial.call("run", "start_trial", "-i", ADA).code == 1
     assert trial.call("run", "start_trial", "-i", BOB).code == 0
     return trial
 
 
+def test_ids_of_runs_can_be_copied_from_however_narrow_a_terminal(two_runs: Place, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    told, known = two_runs.call("runs").stdout, two_runs.call("runs", "--json").json["runs"]
+    for run in known:
+        assert run["run_id"] in told
+    assert "✓ completed" in told
+
+
 def test_runs_are_listed_newest_first_and_filtered(two_runs: Place):
     rows = two_runs.call("runs").stdout.splitlines()
     assert "✓ completed" in rows[1]
     assert "✗ failed" in rows[2]
-    assert "mail: POST /messages answered 422" in rows[2]
+    assert 'mail: POST /messages answered 422: {"error":"no mailbox [/x]"}' in rows[2]
     failed = two_runs.call("runs", "--status", "failed", "--json").json["runs"]
     assert [run["input"]["email"] for run in failed] == ["ada@example.com"]
     assert two_runs.call("runs", "--workflow", "other", "--json").json["runs"] == []
