@@ -12,6 +12,7 @@ from dataclasses import replace
 from mcp_workflows.asking.resuming import once_in_doubt, resumable
 from mcp_workflows.asking.waiting import waiting_for
 from mcp_workflows.engine.corrections import corrected
+from mcp_workflows.engine.places import step_at
 from mcp_workflows.engine.records import AT_ONCE, Message, Run
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.engine.undo_plan import lasting_kinds, plan, staying
@@ -53,7 +54,10 @@ class Viewer:
             rows = {row.path: row for row in await self._store.load_undoable(run.run_id)}
             undone = tuple(undo.path for undo in plan(definition, rows).todo)
             resumed = await self._store.count_messages(run.run_id, "resume")
-            view = await self._with_what_stays(replace(view, would_undo=undone, resumed=resumed), run)
+            failed = step_at(definition, record.error.step) if record.error and record.error.step else None
+            skippable = failed is not None and not failed.needed_by
+            view = replace(view, would_undo=undone, skippable=skippable, resumed=resumed)
+            view = await self._with_what_stays(view, run)
         return view
 
     async def _with_what_stays(self, view: RunView, run: Run) -> RunView:

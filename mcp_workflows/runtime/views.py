@@ -61,6 +61,8 @@ class RunView:
     last one first. Of a paused run: what ``cancel`` would leave. ``None``: none of its own, perhaps some of its children's."""
     stranded: str | None = None
     """Of a run that nobody moves now, and that no server which is up could: what they lack."""
+    skippable: bool = False
+    """Of a paused run: the step that failed may be left out, as nothing needs its output."""
     resumed: int = 0
     """Of a paused run: how often somebody asked for it to be resumed before."""
 

@@ -183,9 +183,14 @@ def test_a_long_question_is_cut() -> None:
 @pytest.mark.parametrize(
     ("fields", "ways", "corrections"),
     [
-        ({"error": refused_booking()}, ["resume", "output", "skip", "cancel"], ["input", "request", "output"]),
+        ({"error": refused_booking()}, ["resume", "output", "cancel"], ["input", "request", "output"]),
         (
-            {"error": StepError("cut_off", "cut off", step="pay"), "once_in_doubt": True},
+            {"error": refused_booking(), "skippable": True},
+            ["resume", "output", "skip", "cancel"],
+            ["input", "request", "output"],
+        ),
+        (
+            {"error": StepError("cut_off", "cut off", step="pay"), "once_in_doubt": True, "skippable": True},
             ["again", "output", "skip", "cancel"],
             ["output"],
         ),
@@ -199,7 +204,14 @@ def test_a_run_that_stands_still_offers_what_its_error_allows(fields: Any, ways:
     properties = asked.schema["properties"]
     assert [way["const"] for way in properties["choice"]["oneOf"]] == ways
     assert list(properties) == ["choice", *corrections, "reason"]
+    assert properties.get("request", {}).get("title", "Request") == "Request"
     assert RUN_ID in asked.message
+
+
+def test_whoever_may_cancel_a_run_is_told_what_is_undone_and_what_stays() -> None:
+    paused = view(RunStatus.PAUSED, error=refused_booking(), would_undo=("charge", "reserve"), stays=("mail",))
+    way = standstill(paused).schema["properties"]["choice"]["oneOf"][-1]
+    assert way == {"const": "cancel", "title": "Cancel the run and undo charge and reserve; what mail did stays"}
 
 
 @pytest.mark.parametrize(

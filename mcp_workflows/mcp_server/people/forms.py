@@ -241,9 +241,9 @@ def standstill(view: RunView, refused: str | None = None) -> Question:
         }
     }
     if not view.once_in_doubt:
-        properties["input"] = _correction("Corrections merged into the run's input")
+        properties["input"] = _correction("Input", "the run's input")
         if error is not None and correctable(error.request):
-            properties["request"] = _correction("Corrections merged into the failed step's body, query or arguments")
+            properties["request"] = _correction("Request", "the failed step's body, query or arguments")
     if step is not None:
         properties["output"] = {"type": "string", "title": "Output", "description": f"JSON: taken for that of {step}"}
     properties["reason"] = {"type": "string", "title": "Reason"}
@@ -283,14 +283,13 @@ def decided(content: Mapping[str, Any]) -> Decided:
 def _ways_on(view: RunView, step: str | None) -> dict[str, str]:
     ways = {"again": f"Make {step} again"} if view.once_in_doubt else {"resume": f"Try {step or 'it'} again"}
     if step is not None:
-        ways |= {"output": f"Take the output below for {step}", "skip": f"Leave {step} out"}
+        ways["output"] = f"Take the output below for {step}"
+    if step is not None and view.skippable:
+        ways["skip"] = f"Leave {step} out"
     undone = f" and undo {listed(view.would_undo[:5])}" if view.would_undo else ""
-    return {**ways, "cancel": f"Cancel the run{undone}"}
+    stays = f"; what {listed(view.stays[:5])} did stays" if view.stays else ""
+    return {**ways, "cancel": f"Cancel the run{undone}{stays}"}
 
 
-def _correction(what: str) -> dict[str, str]:
-    return {
-        "type": "string",
-        "title": what.rsplit(maxsplit=1)[-1].capitalize(),
-        "description": f"{what}, as a JSON object",
-    }
+def _correction(title: str, of: str) -> dict[str, str]:
+    return {"type": "string", "title": title, "description": f"Corrections merged into {of}, as a JSON object"}
