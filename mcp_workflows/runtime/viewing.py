@@ -104,7 +104,9 @@ class Viewer:
         mover = self._node.mover_of(run.run_id)
         if mover is not None:
             return Progress(completed, mover.machine.under_way)
-        return Progress(completed, await self._store.open_paths(run.run_id))
+        found = await self._store.open_steps(run.run_id)
+        retrying = tuple((path, error.message) for path, error in found if error is not None)
+        return Progress(completed, tuple(path for path, _ in found), retrying)
 
 
 def view_of(run: Run) -> RunView:

@@ -19,6 +19,8 @@ class Progress:
 
     completed: int
     running: tuple[str, ...] = ()
+    retrying: tuple[tuple[str, str], ...] = ()
+    """``(path, why)`` of those that wait to be tried again, of a run that this node does not move now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import AttemptRecord, Message, MessageKind, Run, StepRecord
 from mcp_workflows.store import reads, retention
 from mcp_workflows.store.reads import Reads
@@ -86,9 +87,12 @@ class Reader:
         """The signals and approvals that are waited for, in the order in which they began."""
         return await self._reads(reads.waiting_steps, run_id)
 
-    async def open_paths(self, run_id: str) -> tuple[str, ...]:
-        """Steps that are under way, in the order in which they began, without the blocks around them; the first hundred."""
-        return await self._reads(reads.open_paths, run_id)
+    async def open_steps(self, run_id: str) -> list[tuple[str, StepError | None]]:
+        """Paths of steps under way, in the order in which they began, without the blocks around them; the first hundred.
+
+        With each that waits to be tried again, why its last attempt failed.
+        """
+        return await self._reads(reads.open_steps, run_id)
 
     async def count_completed(self, run_id: str) -> int:
         """How many steps completed, without compensations, branches, items and iterations."""

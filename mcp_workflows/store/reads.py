@@ -10,9 +10,10 @@ from datetime import datetime
 from itertools import product
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, or_, select, text, true
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, false, func, or_, select, text, true
 from sqlalchemy.exc import DBAPIError
 
+from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.paths import COMPENSATE
 from mcp_workflows.engine.records import AttemptRecord, Message, Run, StepRecord
 from mcp_workflows.engine.states import FINISHED, RunStatus, StepStatus
@@ -179,9 +180,11 @@ def waiting_steps(connection: Connection, run_id: str) -> list[StepRecord]:
     return _steps(connection, run_id, _step.c.status == StepStatus.WAITING, _step.c.kind.in_(_ANSWERED))
 
 
-def open_paths(connection: Connection, run_id: str) -> tuple[str, ...]:
+def open_steps(connection: Connection, run_id: str) -> list[tuple[str, StepError | None]]:
+    elsewhere = _step.c.decision.is_not(None)  # what goes on there may keep the error of an attempt before
+    again = and_(_step.c.attempts > 0, _step.c.status == StepStatus.WAITING, ~elsewhere)
     found = connection.execute(
-        select(_step.c.path)
+        select(_step.c.path, case((again, _step.c.error)))
         .where(
             _step.c.run == _key_of(run_id),
             _step.c.status.in_([status for status in StepStatus if not status.settled]),
@@ -190,7 +193,7 @@ def open_paths(connection: Connection, run_id: str) -> tuple[str, ...]:
         .order_by(_step.c.seq, _step.c.path)
         .limit(OPEN)
     )
-    return tuple(found.scalars())
+    return [(path, rows.step_error(error)) for path, error in found]
 
 
 def completed_steps(connection: Connection, run_id: str) -> int:

@@ -115,7 +115,7 @@ def _error_text(error: StepError | None) -> str | None:
     return None if error is None else to_text(error.to_json())
 
 
-def _error(text: str | None) -> StepError | None:
+def step_error(text: str | None) -> StepError | None:
     return None if text is None else StepError.from_json(json.loads(text))
 
 
@@ -144,7 +144,7 @@ def step_record(row: AnyRow) -> StepRecord:
         kind=row.kind,
         status=StepStatus(row.status),
         output=from_text(row.output),
-        error=_error(row.error),
+        error=step_error(row.error),
         generation=row.generation,
         corrected=row.corrected,
         correction=from_text(row.correction),
@@ -235,7 +235,7 @@ def run_record(row: AnyRow) -> RunRecord:
     return RunRecord(
         status=RunStatus(row.status),
         output=from_text(row.output),
-        error=_error(row.error),
+        error=step_error(row.error),
         compensation=row.compensation,
         undone=tuple(from_text(row.undone) or ()),
         not_undone=tuple((path, why) for path, why in from_text(row.not_undone) or ()),

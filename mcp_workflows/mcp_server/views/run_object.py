@@ -25,6 +25,7 @@ _LONGEST_MESSAGE = 500
 _WAITS_OF_A_LINE = 3
 _NAMED = 20
 """How many steps are named that were undone, were not, or stay."""
+_RETRYING = 3
 _LARGEST_REQUEST = 2 * 1024
 _UNDER_WAY = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.COMPENSATING})
 
@@ -114,7 +115,8 @@ def _course(view: RunView) -> dict[str, Json]:
     only_asked = view.status is RunStatus.WAITING and view.waiting_for
     if view.status in _UNDER_WAY and view.progress is not None and not only_asked:
         running = {"running": list(view.progress.running[:10])} if view.progress.running else {}
-        told["progress"] = {"completed": view.progress.completed, **running}
+        again = [{"step": step, "error": cut(why, 200)} for step, why in view.progress.retrying[:_RETRYING]]
+        told["progress"] = {"completed": view.progress.completed, **running, **({"retrying": again} if again else {})}
     if view.compensation is not None and view.compensation != "none":
         told["compensation"] = view.compensation
     if view.undone:
