@@ -91,11 +91,20 @@ class PersonNeeded(RunRefused):
 
 
 class SystemUnwell(WorkflowsError):
-    """Not the caller's fault; the same call may succeed later."""
+    """Not the caller's fault; the same call may succeed later. ``str()`` is for who runs the service."""
+
+    @property
+    def outside(self) -> str:
+        """What anybody may be told: no host, no user, no file."""
+        return str(self)
 
 
 class StoreUnavailable(SystemUnwell):
     """The database cannot be read or written now."""
+
+    @property
+    def outside(self) -> str:
+        return "The database cannot be used now; the server's log says why."
 
 
 class RecordRefused(SystemUnwell):
@@ -108,6 +117,10 @@ class NodeLost(SystemUnwell):
 
 class IdentityUnknown(SystemUnwell):
     """Whom a token names cannot be found out now, so its bearer is not let in."""
+
+    @property
+    def outside(self) -> str:
+        return "Whom this token names cannot be found out now; the server's log says why."
 
 
 class Busy(SystemUnwell):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, cast
@@ -10,7 +11,8 @@ import httpx2
 
 from mcp_workflows.errors import IdentityUnknown
 
-_SECONDS = 5.0
+SECONDS = 5.0
+"""That an answer may take, in all."""
 _LARGEST = 1 << 20
 
 
@@ -18,7 +20,7 @@ class Server:
     """The client of one authorization server."""
 
     def __init__(self) -> None:
-        self._client = httpx2.AsyncClient(timeout=_SECONDS, follow_redirects=False)
+        self._client = httpx2.AsyncClient(timeout=None, follow_redirects=False)
 
     async def get(self, url: str) -> Mapping[str, Any]:
         """The JSON object there. Raises ``IdentityUnknown``."""
@@ -36,19 +38,14 @@ class Server:
 
     async def _ask(self, request: httpx2.Request) -> Mapping[str, Any]:
         try:
-            response = await self._client.send(request, stream=True)
-            try:
-                body = b""
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > _LARGEST:
-                        raise IdentityUnknown(f"{request.url} answers with more than {_LARGEST} bytes.")
-            finally:
-                await response.aclose()
+            async with asyncio.timeout(SECONDS):
+                status, body = await self._answer(request)
+        except TimeoutError:
+            raise IdentityUnknown(f"{request.url} has not answered within {SECONDS:g} s.") from None
         except httpx2.HTTPError as error:
-            raise IdentityUnknown(f"{request.url} cannot be reached: {error or type(error).__name__}.") from None
-        if response.status_code != 200:
-            raise IdentityUnknown(f"{request.url} answers {response.status_code}.")
+            raise IdentityUnknown(f"{request.url} cannot be reached: {str(error) or type(error).__name__}.") from None
+        if status != 200:
+            raise IdentityUnknown(f"{request.url} answers {status}.")
         try:
             told = json.loads(body)
         except (ValueError, RecursionError):
@@ -56,3 +53,15 @@ class Server:
         if not isinstance(told, dict):
             raise IdentityUnknown(f"{request.url} does not answer with a JSON object.")
         return cast("dict[str, Any]", told)
+
+    async def _answer(self, request: httpx2.Request) -> tuple[int, bytes]:
+        response = await self._client.send(request, stream=True)
+        try:
+            body = b""
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > _LARGEST:
+                    raise IdentityUnknown(f"{request.url} answers with more than {_LARGEST} bytes.")
+        finally:
+            await response.aclose()
+        return response.status_code, body

@@ -18,6 +18,7 @@ from mcp_workflows.access.claims import Reading
 from mcp_workflows.access.fetching import Server
 from mcp_workflows.access.principal import Principal
 from mcp_workflows.access.token_file import PREFIX
+from mcp_workflows.access.trouble import Trouble
 from mcp_workflows.clock import Clock
 from mcp_workflows.errors import IdentityUnknown
 
@@ -47,6 +48,7 @@ class Introspection:
         """By hash of the token, until when that is known."""
         self._of_known, self._of_new = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
         self._in_line = 0
+        self._trouble = Trouble(f"the introspection at {url}")
 
     async def principal(self, token: str) -> Principal | None:
         """Raises ``IdentityUnknown`` where the issuer does not answer."""
@@ -75,7 +77,13 @@ class Introspection:
 
     async def _ask(self, token: str) -> Mapping[str, Any]:
         form = {"token": token, "token_type_hint": "access_token"}
-        return await self._server.post(self._url, form, self._credentials)
+        try:
+            told = await self._server.post(self._url, form, self._credentials)
+        except IdentityUnknown as unknown:
+            self._trouble.goes_on(str(unknown))
+            raise
+        self._trouble.is_over()
+        return told
 
     async def _ask_of_new(self, token: str) -> Mapping[str, Any]:
         if self._in_line >= _IN_LINE:

@@ -6,8 +6,8 @@ of one kind checks no signature of another.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import jwt
@@ -16,6 +16,8 @@ from mcp_workflows.access.claims import Reading
 from mcp_workflows.access.keys import Jwk, Keys
 from mcp_workflows.access.principal import Principal
 from mcp_workflows.clock import Clock
+
+logger = logging.getLogger(__name__)
 
 ALGORITHMS: Final = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -47,11 +49,9 @@ class JwtTokens:
         for key in await self._keys.named(key_id):
             claims = _signed(token, key, str(algorithm))
             if claims is not None:
-                return self._read(claims, self._clock())
+                return self._reading.principal({"iss": None, **claims}, self._clock())
+        logger.debug("a token is refused: none of the issuer's keys has signed it (%.100r, %.100r)", algorithm, key_id)
         return None
-
-    def _read(self, claims: Mapping[str, Any], now: datetime) -> Principal | None:
-        return self._reading.principal(claims, now) if "iss" in claims else None
 
     async def close(self) -> None:
         await self._keys.close()

@@ -7,14 +7,12 @@ are good for an hour; after that nobody can be let in by them.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from mcp_workflows.access.fetching import Server
+from mcp_workflows.access.trouble import Trouble
 from mcp_workflows.errors import IdentityUnknown
-
-logger = logging.getLogger(__name__)
 
 Jwk = Mapping[str, Any]
 
@@ -39,22 +37,27 @@ class Keys:
         self._fetched_at: float | None = None
         self._looked_at: float | None = None
         self._looks = 0
-        self._trouble: str | None = None
-        """Why the last look failed."""
+        self._trouble = Trouble(f"the keys of {issuer}")
+        """What the last look came to."""
         self._lock = asyncio.Lock()
 
     async def named(self, key_id: str | None) -> list[Jwk]:
-        """The keys with this id; without an id the only one there is. Raises ``IdentityUnknown``."""
+        """The keys with this id; without an id the only one there is.
+
+        Raises ``IdentityUnknown``: there are none that could be used, or this one is not known and the issuer is away.
+        """
         if self._age(self._fetched_at) >= FRESH_SECONDS and (
             self._has_rested or (not self._good and self._lock.locked())
         ):
             await self._look()
         if not self._good:
-            raise IdentityUnknown(self._trouble or f"The keys of {self._issuer} are not known yet.")
+            raise IdentityUnknown(self._trouble.text or f"The keys of {self._issuer} are not known yet.")
         found = self._find(key_id)
         if not found and (self._has_rested or self._lock.locked()):
             await self._look()
             found = self._find(key_id)
+        if not found and self._trouble.text is not None:
+            raise IdentityUnknown(self._trouble.text)  # it may be a new one
         return found
 
     async def close(self) -> None:
@@ -76,7 +79,9 @@ class Keys:
     @property
     def _has_rested(self) -> bool:
         """The issuer may be asked again."""
-        return self._age(self._looked_at) >= (APART_SECONDS if self._trouble is None or self._good else RETRY_SECONDS)
+        return self._age(self._looked_at) >= (
+            APART_SECONDS if self._trouble.text is None or self._good else RETRY_SECONDS
+        )
 
     async def _look(self) -> None:
         """Fetch them, or wait for whoever is fetching them."""
@@ -89,11 +94,11 @@ class Keys:
     async def _fetch_anew(self) -> None:
         self._looked_at = self._now()  # so that others need not wait for this, as long as the keys are good
         try:
-            self._keys, self._trouble = await self._fetch(), None
+            self._keys = await self._fetch()
             self._fetched_at = self._now()
+            self._trouble.is_over()
         except IdentityUnknown as unknown:
-            self._trouble = str(unknown)
-            logger.warning("the keys of %s could not be fetched: %s", self._issuer, unknown)
+            self._trouble.goes_on(str(unknown))
         self._looked_at = self._now()
 
     async def _fetch(self) -> Sequence[Jwk]:

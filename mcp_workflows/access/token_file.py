@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from mcp_workflows.access.principal import Principal, is_actor, is_scope, with_implied
+from mcp_workflows.access.trouble import Trouble
 from mcp_workflows.errors import IdentityUnknown, SettingsInvalid
 
 PREFIX: Final = "mcpw_"
@@ -47,14 +48,14 @@ class TokenFile:
         self._path = path
         self._seen = self._stamp()
         self._principals: Mapping[str, Principal] = _parse(self._text(), str(path))
-        self._wrong: str | None = None
+        self._trouble = Trouble(f"the file of tokens {path}")
 
     async def principal(self, token: str) -> Principal | None:
         if not token.startswith(PREFIX):
             return None
         self._refresh()
-        if self._wrong is not None:
-            raise IdentityUnknown(f"The file of tokens cannot be used: {self._wrong}")
+        if self._trouble.text is not None:
+            raise IdentityUnknown(f"The file of tokens cannot be used: {self._trouble.text}")
         return self._principals.get(hashed(token))
 
     async def close(self) -> None:
@@ -64,11 +65,13 @@ class TokenFile:
         """Read it again if it has changed. A ``stat`` per request costs microseconds."""
         try:
             stamp = self._stamp()
-            if stamp == self._seen and self._wrong is None:
+            if stamp == self._seen and self._trouble.text is None:
                 return
-            self._principals, self._seen, self._wrong = _parse(self._text(), str(self._path)), stamp, None
+            self._principals, self._seen = _parse(self._text(), str(self._path)), stamp
+            self._trouble.is_over()
         except SettingsInvalid as invalid:
-            self._principals, self._wrong = {}, str(invalid)
+            self._principals = {}
+            self._trouble.goes_on(str(invalid))
 
     def _stamp(self) -> tuple[int, int, int]:
         try:

@@ -44,6 +44,11 @@ class Caller:
         return None if self.person is None else self.person.round
 
     @property
+    def is_outside(self) -> bool:
+        """Not somebody at this machine, who runs the service and may know how it is built."""
+        return self.principal is not None
+
+    @property
     def may_act(self) -> bool:
         """Answer, resume and cancel runs that it sees."""
         return self.holds(RUN)

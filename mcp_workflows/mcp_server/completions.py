@@ -7,7 +7,6 @@ from typing import Any
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    INTERNAL_ERROR,
     INVALID_PARAMS,
     CompleteRequestParams,
     CompleteResult,
@@ -16,11 +15,9 @@ from mcp_types import (
 )
 
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import SystemUnwell
 from mcp_workflows.mcp_server.caller import caller_of
 from mcp_workflows.mcp_server.prompts import DIAGNOSE, PROMPTS, RUN_ID
 from mcp_workflows.mcp_server.tools.toolbox import ToolboxNow
-from mcp_workflows.mcp_server.views import refusals
 from mcp_workflows.mcp_server.views.uris import RESULT_TEMPLATE, RUN_TEMPLATE, WORKFLOW_TEMPLATE
 from mcp_workflows.mcp_server.views.wording import cut
 from mcp_workflows.runtime.runs import Runs
@@ -59,15 +56,12 @@ class Completions:
     async def _ids(self, ctx: Context, typed: str, *statuses: str) -> list[str]:
         """Of the newest, and if none of these fits, of all that begin like it."""
         actor = caller_of(ctx).actor
-        try:
-            recent: list[RunView] = []
-            for status in statuses:
-                recent += (await self._runs.list(RunQuery(status=str(status), actor=actor, limit=MOST))).runs
-            recent.sort(key=lambda view: view.created_at, reverse=True)
-            fitting = [view.run_id for view in recent if view.run_id.startswith(typed)]
-            return fitting or list(await self._runs.find(typed, actor=actor))
-        except SystemUnwell as unwell:
-            raise MCPError(INTERNAL_ERROR, refusals.unwell(unwell)) from None
+        recent: list[RunView] = []
+        for status in statuses:
+            recent += (await self._runs.list(RunQuery(status=str(status), actor=actor, limit=MOST))).runs
+        recent.sort(key=lambda view: view.created_at, reverse=True)
+        fitting = [view.run_id for view in recent if view.run_id.startswith(typed)]
+        return fitting or list(await self._runs.find(typed, actor=actor))
 
 
 def _answer(values: list[str]) -> CompleteResult:

@@ -1,4 +1,5 @@
-"""What holds for requests of every kind: how often one actor may make them, and which of them change a run.
+"""What holds for requests of every kind: how often one actor may make them, which of them change a run, and what is said
+when the service is unwell.
 
 A call of a tool is refused by the tool's answer, which a model reads; all others by an error of the protocol.
 """
@@ -11,10 +12,11 @@ from typing import Any
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_REQUEST
+from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 
 from mcp_workflows.access.principal import RUN
 from mcp_workflows.access.rate import Rate
+from mcp_workflows.errors import SystemUnwell
 from mcp_workflows.mcp_server.caller import Caller, caller_of
 from mcp_workflows.mcp_server.views import refusals
 
@@ -42,7 +44,11 @@ class Gate:
                 refused = refusals.may_not(caller.actor, "change runs", RUN)
             if refused is not None:
                 raise MCPError(code=INVALID_REQUEST, message=refused)
-        return await call_next(ctx)
+        try:
+            return await call_next(ctx)
+        except SystemUnwell as unwell:
+            told = refusals.unwell(unwell, discreet=caller_of(ctx).is_outside)
+            raise MCPError(code=INTERNAL_ERROR, message=told) from None
 
     def too_many(self, caller: Caller) -> str | None:
         """Why this call of a tool is one too many."""

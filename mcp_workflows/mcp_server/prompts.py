@@ -9,7 +9,6 @@ from typing import Any, cast
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    INTERNAL_ERROR,
     INVALID_PARAMS,
     GetPromptRequestParams,
     GetPromptResult,
@@ -26,11 +25,10 @@ from mcp_workflows.definition.phrases import did_you_mean
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import SystemUnwell, UnknownRun
+from mcp_workflows.errors import UnknownRun
 from mcp_workflows.mcp_server.authoring.guide import GUIDE
 from mcp_workflows.mcp_server.caller import caller_of
 from mcp_workflows.mcp_server.pages import page_of
-from mcp_workflows.mcp_server.views import refusals
 from mcp_workflows.mcp_server.views.run_object import Telling, run_object
 from mcp_workflows.mcp_server.views.trace_document import small, step_line, step_whole
 from mcp_workflows.mcp_server.views.uris import workflow_uri
@@ -100,8 +98,6 @@ class Prompts:
             trace = await self._runs.trace(view.run_id, actor=sees)
         except UnknownRun:
             raise MCPError(INVALID_PARAMS, f"No run {cut(run_id, 40)} that you may see.") from None
-        except SystemUnwell as unwell:
-            raise MCPError(INTERNAL_ERROR, refusals.unwell(unwell)) from None
         told = run_object(view, Telling(self._clock(), named=True, ways=self._ways.now(self._runs)))
         task = _TASKS.get(view.status, f"is {view.status}. Say how far it is and what it needs, if anything")
         steps = {step.path: step for step in trace.steps}

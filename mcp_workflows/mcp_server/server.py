@@ -20,6 +20,7 @@ from mcp_workflows.access.rate import Rate
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.definition.model.fields import BUILT_IN_TOOLS
 from mcp_workflows.definition.program import Definition
+from mcp_workflows.errors import SystemUnwell
 from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.caching import CACHE_HINTS
 from mcp_workflows.mcp_server.caller import Caller, caller_of
@@ -155,13 +156,15 @@ class WorkflowServer(Server[dict[str, Any]]):
         return ListToolsResult(tools=page, next_cursor=following)
 
     async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> Answer:
+        caller = caller_of(ctx)
         try:
-            caller = caller_of(ctx)
             if refused := self._gate.too_many(caller):
                 return refusal(refused)
             caller.person = self._person(ctx, params, caller) if caller.may_act else None
             caller.takes_tasks = declares(ctx)
             return await self._call(params.name, params.arguments or {}, caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell, discreet=caller.is_outside))
         except Exception:  # a defect must not take the connection down, nor show itself to the caller
             logger.exception("the call of %r failed", params.name)
             return refusal(refusals.internal(params.name))
@@ -191,4 +194,7 @@ class WorkflowServer(Server[dict[str, Any]]):
 
     async def _start(self, definition: Definition, given: Arguments, caller: Caller) -> Answer:
         starting = self._tasks.call if caller.takes_tasks else self._calls.start
-        return await starting(definition, self._toolbox, given, caller)
+        try:
+            return await starting(definition, self._toolbox, given, caller)
+        except SystemUnwell as unwell:
+            return refusal(refusals.unwell(unwell, discreet=caller.is_outside, starting=True))

@@ -22,7 +22,6 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 from mcp_types import (
     HEADER_MISMATCH,
-    INTERNAL_ERROR,
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
     MISSING_REQUIRED_CLIENT_CAPABILITY,
@@ -47,7 +46,7 @@ from mcp_workflows.mcp_server.tools.calls import Calls
 from mcp_workflows.mcp_server.tools.follower import Followed
 from mcp_workflows.mcp_server.tools.toolbox import Toolbox
 from mcp_workflows.mcp_server.views.next_step import next_step
-from mcp_workflows.mcp_server.views.refusals import bounded, unwell
+from mcp_workflows.mcp_server.views.refusals import bounded
 from mcp_workflows.mcp_server.views.wording import clean, cut
 from mcp_workflows.runtime.runs import Runs
 from mcp_workflows.runtime.views import Past, RunView
@@ -312,8 +311,6 @@ def _as_protocol_errors() -> Generator[None]:
         raise MCPError(INVALID_PARAMS, _UNKNOWN) from None
     except CallerError as refused:
         raise MCPError(INVALID_PARAMS, bounded(refused)) from None
-    except SystemUnwell as error:
-        raise MCPError(INTERNAL_ERROR, unwell(error)) from None
 
 
 def _reply(key: str, given: Any) -> ElicitResult:

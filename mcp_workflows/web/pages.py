@@ -256,7 +256,8 @@ class Pages:
         return self._render("refused.html", status, heading=heading, text=text, can_leave=leave)
 
     def _unwell(self, unwell: SystemUnwell) -> Response:
-        text = f"{unwell} It is not known whether your decision was taken: open the link again in a few seconds."
+        said = unwell.outside if self._verifier is not None else str(unwell)
+        text = f"{said} It is not known whether your decision was taken: open the link again in a few seconds."
         return self._refused("Something is wrong here", text, 503)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import jwt
 import pytest
 
+from mcp_workflows.access import fetching
 from mcp_workflows.access.fetching import Server
 from mcp_workflows.access.jwt_tokens import JwtTokens
 from mcp_workflows.access.keys import APART_SECONDS, FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Keys
@@ -267,9 +270,73 @@ async def test_an_issuer_that_is_away_is_not_asked_for_each_token(
     clock.seconds += FRESH_SECONDS
     for number in range(50):
         assert await tokens.principal(issuer.token()) is not None
-        assert await tokens.principal(issuer.token(kid=f"made up {number}")) is None
+        with pytest.raises(IdentityUnknown, match="answers 503"):
+            await tokens.principal(issuer.token(kid=f"made up {number}"))  # it could be a new one
         clock.seconds += APART_SECONDS / 100
     assert len(issuer.service.made("/keys")) == 4
+
+
+async def test_an_issuer_that_is_away_is_told_of_once_and_when_it_is_back(
+    issuer: Issuer, tokens: JwtTokens, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer.service.on("/keys", Answer(503))
+    for _ in range(5):
+        with pytest.raises(IdentityUnknown):
+            await tokens.principal(issuer.token())
+        clock.seconds += RETRY_SECONDS
+    issuer.publish()
+    await tokens.principal(issuer.token())
+    whose = f"the keys of {issuer.name}"
+    assert caplog.messages == [f"{whose}: {issuer.name}/keys answers 503.", f"{whose}: all is well again"]
+
+
+async def test_an_issuer_that_answers_byte_by_byte_is_not_waited_for(
+    issuer: Issuer, tokens: JwtTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "SECONDS", 0.3)
+
+    over = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.transport.abort()
+        over.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    slow = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
+    keys = Keys(Server(), issuer.name, slow, Clock())
+    with pytest.raises(IdentityUnknown, match=r"/keys has not answered within 0\.3 s"):
+        await keys.named("r")
+    await keys.close()
+    await over.wait()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("claims", "why"),
+    [
+        ({"aud": "https://other.example/mcp"}, f"its aud is 'https://other.example/mcp', and not '{AUDIENCE}'"),
+        ({"iss": "https://evil.example"}, "it is of 'https://evil.example', and not of "),
+        ({"exp": EPOCH - 60}, f"it is good from 0 to {EPOCH - 60}, and now is {EPOCH}"),
+        ({"exp": None}, "its exp is None"),
+        ({"sub": "local"}, "its sub is 'local', which names no actor"),
+    ],
+)
+async def test_whoever_looks_for_it_finds_in_the_log_why_a_token_is_refused(
+    issuer: Issuer, tokens: JwtTokens, claims: dict[str, Any], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "mcp_workflows")
+    token = issuer.token(**claims)
+    assert await tokens.principal(token) is None
+    (message,) = caplog.messages
+    assert message.startswith("a token is refused: " + why)
+    assert token.split(".")[1] not in message
 
 
 async def test_while_an_issuer_hangs_those_whose_key_is_known_do_not_wait(

@@ -183,14 +183,17 @@ async def test_false_and_foreign_tokens_are_turned_away(
         assert await status(genuine) == 200
 
 
-async def test_while_the_authorization_server_is_away_the_answer_is_503_and_nobody_is_let_in(tmp_path: Path) -> None:
+async def test_while_the_authorization_server_is_away_the_answer_is_503_and_nobody_is_let_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with served(tmp_path) as (_, issuer, url), httpx2.AsyncClient(trust_env=False) as client:
         issuer.service.on("/keys", Answer(500))
         shown = {**HEADERS, "Authorization": f"Bearer {issuer.token(now=utc_now())}"}
         answer = await client.post(url, json=INITIALIZE, headers=shown)
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
-        assert "answers 500" in answer.json()["error_description"]
+        assert "log says why" in answer.json()["error_description"]
+        assert f"the keys of {issuer.name}: {issuer.name}/keys answers 500." in caplog.messages
         assert (await client.post(url, json=INITIALIZE, headers=HEADERS)).status_code == 401
 
 

@@ -257,6 +257,7 @@ async def test_while_the_database_cannot_be_written_a_service_is_asked_to_call_a
             patch.setattr(Store, "deliver", unwell)
             answer = await here.call()
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert "is locked" not in answer.text, "it is told to whoever runs the server"
         assert (await here.call()).status_code == 202
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    INTERNAL_ERROR,
     INVALID_PARAMS,
     Annotations,
     EmptyResult,
@@ -32,7 +31,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mcp_workflows.definition.program import Definition
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import SystemUnwell, UnknownRun
+from mcp_workflows.errors import UnknownRun
 from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.caching import WHILE_THEY_LAST
 from mcp_workflows.mcp_server.caller import caller_of
@@ -41,7 +40,6 @@ from mcp_workflows.mcp_server.resources.subjects import ResultSubject, RunSubjec
 from mcp_workflows.mcp_server.subscriptions.announcer import RESOURCES, Announcer
 from mcp_workflows.mcp_server.subscriptions.listener import Topic
 from mcp_workflows.mcp_server.tools.toolbox import ToolboxNow
-from mcp_workflows.mcp_server.views import refusals
 from mcp_workflows.mcp_server.views.trace_document import trace_bounded
 from mcp_workflows.mcp_server.views.uris import (
     RESULT_TEMPLATE,
@@ -107,10 +105,7 @@ class Resources:
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
         """Workflows by name, then the caller's recent runs, the newest first."""
         query = RunQuery(status="any", actor=caller_of(ctx).actor, limit=RECENT)
-        try:
-            runs = (await self._runs.list(query)).runs
-        except SystemUnwell as unwell:
-            raise MCPError(INTERNAL_ERROR, refusals.unwell(unwell)) from None
+        runs = (await self._runs.list(query)).runs
         documents = self._authoring.resources if self._authoring is not None else ()
         found = [*documents, *map(_workflow, self._shown().values()), *map(_run, runs)]
         page, following = page_of(found, lambda one: one.uri, params, listed="resources/list")
@@ -136,8 +131,6 @@ class Resources:
                     raise not_found(ctx, uri)
         except UnknownRun:
             raise not_found(ctx, uri) from None
-        except SystemUnwell as unwell:
-            raise MCPError(INTERNAL_ERROR, refusals.unwell(unwell)) from None
 
     async def subscribe(self, ctx: Context, params: SubscribeRequestParams) -> EmptyResult:
         """Of the handshake era."""

@@ -14,7 +14,7 @@ from mcp_workflows.access.principal import RUN
 from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import CallerError, InputRefused, PersonNeeded, SystemUnwell, UnknownRun
+from mcp_workflows.errors import CallerError, InputRefused, PersonNeeded, UnknownRun
 from mcp_workflows.mcp_server.caller import Caller
 from mcp_workflows.mcp_server.tools.answers import Answer, answer, refusal
 from mcp_workflows.mcp_server.tools.arguments import ArgumentsRefused, idempotency_key_of, since_of
@@ -76,7 +76,7 @@ class Calls:
     async def begin(
         self, definition: Definition, given: Mapping[str, Json], caller: Caller
     ) -> RunView | CallToolResult:
-        """The run, which is durable now, or why there is none."""
+        """The run, which is durable now, or why there is none. Raises ``SystemUnwell``: then there may be one."""
         if not caller.may_start(definition.name):
             return refusal(refusals.may_not(caller.actor, f"start {definition.name}", RUN))
         arguments = dict(given)
@@ -88,8 +88,6 @@ class Calls:
             return await self.durably.finish(starting)
         except (InputRefused, ArgumentsRefused) as refused:
             return refusal(refusals.start_refused(refused))
-        except SystemUnwell as unwell:
-            return refusal(refusals.unwell(unwell, starting=True))
         except CallerError as refused:
             return refusal(refusals.bounded(refused))
 
@@ -124,8 +122,6 @@ class Calls:
             return refusal(refusals.arguments_refused(str(refused)))
         except UnknownRun:
             return await self._unknown(run_id, caller)
-        except SystemUnwell as unwell:
-            return refusal(refusals.unwell(unwell))
         return answer(told)
 
     async def list_runs(self, arguments: Arguments, caller: Caller) -> Answer:
@@ -143,8 +139,6 @@ class Calls:
             page = await self._runs.list(query)
         except (ArgumentsRefused, CallerError) as refused:
             return refusal(refusals.arguments_refused(str(refused)))
-        except SystemUnwell as unwell:
-            return refusal(refusals.unwell(unwell))
         told: dict[str, Json] = {"runs": [run_line(run, now) for run in page.runs]}
         if page.next_cursor is not None:
             told["next_cursor"] = page.next_cursor
@@ -204,8 +198,6 @@ class Calls:
             return refusal(refusals.person_needed(needed, *ways.way(needed.run_id, needed.name, needed.wait)))
         except UnknownRun:
             return await self._unknown(run_id, caller)
-        except SystemUnwell as unwell:
-            return refusal(refusals.unwell(unwell))
         except CallerError as refused:
             return refusal(refusals.bounded(refused))
 
@@ -234,10 +226,7 @@ class Calls:
         return followed.asking or answer(run_object(followed.view, self._telling(followed)))
 
     async def _unknown(self, run_id: str, caller: Caller) -> CallToolResult:
-        try:
-            page = await self._runs.list(RunQuery(actor=caller.actor, limit=3))
-        except SystemUnwell as unwell:
-            return refusal(refusals.unwell(unwell))
+        page = await self._runs.list(RunQuery(actor=caller.actor, limit=3))
         more = page.next_cursor is not None
         return refusal(refusals.unknown_run(run_id, page.runs, self._clock(), more=more))
 

@@ -86,7 +86,7 @@ class Follower:
                 call = _Call(self._runs, self._durably, caller, view, _Times(self._clock, seconds), known)
                 return await call.follow()
         except SystemUnwell as unwell:
-            return Followed(view, refusals.unwell(unwell))
+            return Followed(view, refusals.unwell(unwell, discreet=caller.is_outside))
         finally:
             self._waits.discard(scope)
         return Followed(view, self._cut_short())

@@ -129,7 +129,7 @@ class _Tokens:
         try:
             principal = await self._verifier.principal(token)
         except IdentityUnknown as unknown:
-            raise AuthenticationError(str(unknown)) from None
+            raise AuthenticationError(unknown.outside) from None
         if principal is None:
             return None
         expires_at = None if principal.expires_at is None else int(principal.expires_at.timestamp())
@@ -140,6 +140,6 @@ class _Tokens:
         )  # fmt: skip
 
 
-def _unknown(_request: HTTPConnection, error: Exception) -> Response:
-    told = {"error": "temporarily_unavailable", "error_description": str(error)}
+def _unknown(_request: HTTPConnection, unknown: Exception) -> Response:
+    told = {"error": "temporarily_unavailable", "error_description": str(unknown)}
     return JSONResponse(told, status_code=503, headers={"Retry-After": _AGAIN_AFTER})

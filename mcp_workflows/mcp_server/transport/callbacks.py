@@ -49,7 +49,9 @@ def callback_route(runs: Runs, callbacks: Callbacks, hosts: Sequence[str]) -> Ro
         ):  # of a newer version of this product; a server of that version knows what is secret in it
             return _said(503, "this server cannot read the run's definition, call again", {"Retry-After": _AGAIN_AFTER})
         except SystemUnwell as unwell:
-            return _said(503, f"nothing is known to be taken, call again: {unwell}", {"Retry-After": _AGAIN_AFTER})
+            return _said(
+                503, f"nothing is known to be taken, call again: {unwell.outside}", {"Retry-After": _AGAIN_AFTER}
+            )
         match received:
             case "accepted":
                 return JSONResponse({"status": "accepted"}, status_code=202)

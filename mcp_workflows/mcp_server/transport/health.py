@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from mcp_workflows import __version__
-from mcp_workflows.errors import SystemUnwell
+from mcp_workflows.errors import StoreUnavailable, SystemUnwell
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.runtime.views import RunQuery
 
@@ -19,10 +19,11 @@ _FRESH_SECONDS: Final = 1.0
 
 
 class Health:
-    """Of ``server``."""
+    """Of ``server``. ``discreet``: who asks need not know how it is built."""
 
-    def __init__(self, server: WorkflowServer) -> None:
+    def __init__(self, server: WorkflowServer, *, discreet: bool) -> None:
         self._server = server
+        self._discreet = discreet
         self._lock = asyncio.Lock()
         self._reason: str | None = None
         self._looked_at: float | None = None
@@ -32,6 +33,7 @@ class Health:
         reason = self._server.runs.unwell or await self._recent()
         told = {"status": "ok", "version": __version__, "workflows": len(self._server.runs.catalog.definitions)}
         if reason is not None:
+            reason = StoreUnavailable(reason).outside if self._discreet else reason
             return JSONResponse({**told, "status": "unwell", "reason": reason}, status_code=503)
         return JSONResponse(told)
 

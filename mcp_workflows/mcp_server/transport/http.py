@@ -58,7 +58,7 @@ def http_app(
     if authentication is not None and public_host is not None:
         hosts.append(public_host)
     origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")] + list(allowed_origins)
-    routes = [Route("/healthz", Health(server).answer, methods=["GET"])]
+    routes = [Route("/healthz", Health(server, discreet=authentication is not None).answer, methods=["GET"])]
     called_at = [*hosts, public_host] if public_host else hosts
     if server.runs.callbacks is not None:
         routes.append(callback_route(server.runs, server.runs.callbacks, called_at))

@@ -89,8 +89,8 @@ def unknown_run(run_id: str, own: Sequence[RunView], now: datetime, *, more: boo
     return cut(f"{said} Your open runs: {lines}. {hint}", LONGEST)
 
 
-def unwell(error: SystemUnwell, *, starting: bool = False) -> str:
-    """The service cannot answer now; runs are not harmed by that."""
+def unwell(error: SystemUnwell, *, discreet: bool, starting: bool = False) -> str:
+    """The service cannot answer now; runs are not harmed by that. ``discreet``: the caller does not run the service."""
     match error:
         case Stopping() if starting:
             return "The service is stopping, no run was started. Call again in a few seconds."
@@ -104,7 +104,7 @@ def unwell(error: SystemUnwell, *, starting: bool = False) -> str:
             )
         case _:
             said = "Runs are safe and go on when it is well again. Call again in a few seconds."
-    return cut(f"The service is unwell: {error} {said}", LONGEST)
+    return cut(f"The service is unwell: {error.outside if discreet else error} {said}", LONGEST)
 
 
 def internal(tool: str) -> str:
