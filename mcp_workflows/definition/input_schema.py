@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -13,6 +12,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from referencing.exceptions import Unresolvable
 
+from mcp_workflows.definition.json_text import to_ascii
 from mcp_workflows.definition.mirrored import check_mirrored
 from mcp_workflows.definition.phrases import nearest
 from mcp_workflows.definition.program import Definition, Json
@@ -310,7 +310,7 @@ def check_json(value: Json, *, max_bytes: int = MAX_INPUT_BYTES, max_depth: int 
             waiting.extend(_children(cast("Any", part), depth + 1, path))
         else:
             _check_scalar(part, path)
-    size = len(json.dumps(value, ensure_ascii=True, separators=(",", ":")))
+    size = len(to_ascii(value))
     if size > max_bytes:
         raise InputRefused(f"The input is {size:,} bytes long, at most {max_bytes:,} are taken.")
 

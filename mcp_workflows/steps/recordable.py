@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
+from mcp_workflows.definition.json_text import to_ascii
 from mcp_workflows.definition.program import Json
 from mcp_workflows.steps.answer import AnswerUnreadable, decode
-
-_ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 
 
 class NotJson(Exception):
@@ -21,7 +18,7 @@ class TooLarge(Exception):
 def recordable(value: Json, limit: int) -> Json:
     """A copy of ``value`` made of plain JSON, ``limit`` bytes of it at most. Raises ``NotJson`` and ``TooLarge``."""
     try:
-        text = _ENCODE(value)
+        text = to_ascii(value)
     except RecursionError:
         raise NotJson("is nested too deeply, or holds itself") from None
     except (TypeError, ValueError) as error:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, cast
 
 from sqlalchemy import Row as SqlRow
 
+from mcp_workflows.definition.json_text import to_ascii
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.paths import parent_of
@@ -46,7 +47,6 @@ RECORD_COLUMNS = ("status", "output", "timeout_at", "seq", "started_at", "finish
 START_COLUMNS = RUN_COLUMNS[1:]
 SELDOM_AT_START = ("parent_run_id", "parent_path", "parent_generation", "pins", *SELDOM_OF_RECORD)
 
-_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 _encode_sorted = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -78,7 +78,7 @@ def to_text(value: Json) -> str | None:
     if value is None:
         return None
     try:
-        return _encode(value)
+        return to_ascii(value)
     except (ValueError, TypeError, RecursionError) as error:
         raise RecordRefused(f"A value cannot be recorded as JSON: {error}") from error
 
@@ -126,7 +126,7 @@ def step_values(key: int, record: StepRecord) -> Values:
         "" if path.isidentifier() else parent_of(path)
     )  # most paths are names of the root list, and this is quicker
     values = (
-        key, parent, path, record.seq, record.kind, record.status.value, to_text(record.output), record.generation,
+        key, parent, path, record.seq, record.kind, str(record.status), to_text(record.output), record.generation,
         record.corrected, record.attempts, record.attempts_before, record.in_doubt, micros(record.started_at),
         micros(record.finished_at), record.undoable,
     )  # fmt: skip
@@ -181,7 +181,7 @@ def record_values(record: RunRecord) -> Values:
     """In the order of ``RECORD_COLUMNS``; without ``SELDOM_OF_RECORD`` where all of it is null."""
     stopping = record.stopping
     values = (
-        record.status.value, to_text(record.output), micros(record.timeout_at), record.seq, micros(record.started_at),
+        str(record.status), to_text(record.output), micros(record.timeout_at), record.seq, micros(record.started_at),
         micros(record.finished_at),
     )  # fmt: skip
     seldom = (
@@ -310,7 +310,7 @@ def message(row: AnyRow) -> Message:
 
 def report_text(report: NodeReport) -> str:
     """As JSON. A newer version may add to it, so what it does not know a reader passes over."""
-    return _encode(asdict(report))
+    return to_ascii(asdict(report))
 
 
 def node_report(text: str | None) -> NodeReport | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 from typing import Any
 
 from mcp_workflows.definition.expressions import ExpressionFailed
+from mcp_workflows.definition.json_text import to_ascii
 from mcp_workflows.definition.program import JqWork, Json
 from mcp_workflows.engine.outcome import Completed, Failed, Outcome
 from mcp_workflows.steps.attempt import Attempt
@@ -23,7 +23,6 @@ PLACES = 2
 LONGEST = 60.0
 """Seconds for a step without a timeout."""
 _LARGEST_INPUT = 16 << 20
-_ENCODE = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 class Jq:
@@ -41,7 +40,7 @@ class Jq:
         attempt.label = "the jq filter"
         try:
             value = corrected(work, attempt.call.correction, work.input.render(attempt.values))
-            text = _ENCODE(value)
+            text = to_ascii(value)
         except ExpressionFailed as failure:
             return attempt.failed("expression", f"{attempt.label} was not run: {failure}")
         except (TypeError, ValueError, RecursionError) as error:
