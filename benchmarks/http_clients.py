@@ -60,8 +60,8 @@ def step_call(base: str) -> StepCall:
         ),
         auth=Auth("bearer", (compile_text("${secrets.TOKEN}", variables),)),
     )
-    values = {"input": DOCUMENT}
-    return StepCall("r_1", "charge", 1, work, values, "r_1:charge:1", 30.0, None, {"BASE": base}, ("TOKEN",))
+    values = {"input": DOCUMENT, "vars": {"BASE": base}}
+    return StepCall("r_1", "charge", 1, work, values, "r_1:charge:1", 30.0, secrets=("TOKEN",))
 
 
 async def contenders(base: str, stack: AsyncExitStack) -> Mapping[str, One]:

@@ -77,7 +77,6 @@ class Desk:
             idempotency_key=idempotency_key(self.run.run_id, frame.record),
             timeout=frame.step.timeout,
             correction=frame.record.correction,
-            vars=self.definition.vars,
             secrets=self.definition.secrets,
             parked=frame.parked,
         )

@@ -8,8 +8,8 @@ and, once that is recorded, which attempts to make. Rebuilding it from the recor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from mcp_workflows.definition.expressions import ExpressionFailed
 from mcp_workflows.definition.program import Definition, Json, OnFailure
@@ -39,12 +39,13 @@ from mcp_workflows.engine.undoing import NotUndone, Undoing
 HOLD = timedelta(seconds=5)
 """A run that waits longer than this is released: it costs a row then, and no memory."""
 
+_FORWARD = (RunStatus.RUNNING, RunStatus.WAITING)
+
 NOT_UNDONE = "not_undone"
 """The code of a run that was cancelled and could not be undone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decisions:
+class Decisions(NamedTuple):
     """What ``pump`` answers. ``attempts`` may be made only after ``turn`` is committed; ``more``: pump again after that.
 
     ``rebuild``: undoing begins, or the run was resumed. Make a new machine of the records (``places`` says which) and
@@ -143,7 +144,7 @@ class Machine(Desk):
     def advance(self, now: datetime) -> None:
         """Let everything happen that was due, in due order."""
         self.now = now
-        self.agenda.extend(waiter.due for waiter in self.waits.overdue(now))
+        self.agenda += [waiter.due for waiter in self.waits.overdue(now)]
         deadline = self.record.timeout_at
         if deadline is not None and deadline <= now and self._goes_forward and not self.record.stopping:
             self._stop(Stopping("timeout", tuple(self.flying)))
@@ -196,7 +197,8 @@ class Machine(Desk):
 
     @property
     def stopping(self) -> Stopping | None:
-        return self.record.stopping if self._goes_forward else None
+        stopping = self.record.stopping
+        return stopping if stopping is not None and self._goes_forward else None
 
     # What the root's frames tell
 
@@ -239,7 +241,7 @@ class Machine(Desk):
 
     @property
     def _goes_forward(self) -> bool:
-        return self.record.status in (RunStatus.RUNNING, RunStatus.WAITING)
+        return self.record.status in _FORWARD
 
     def _enter_root(self) -> None:
         lexical = Lexical.of(self.definition.steps)
@@ -362,7 +364,7 @@ class Machine(Desk):
         corrections = composed(before.corrections, message.body.get("input"))
         self.values.input = corrected(self.run.input, corrections)
         if undoing:
-            self.record = replace(before, corrections=corrections)
+            self.record = before._replace(corrections=corrections)
             self._undo_again(message.body, failed)
         else:
             self.seq += 1  # a failure after this is another one
@@ -420,10 +422,9 @@ class Machine(Desk):
 
     def _let_time_pass(self, *, idle: bool) -> None:
         """The run's time passes, but for when it waits for people and signals alone."""
-        if not self._goes_forward or self.record.stopping:
+        if self.record.stopping or not self._goes_forward:
             return
-        asking = self.waits.asking
-        if idle and asking and len(asking) == len(self.waits.paths):
+        if idle and self.waits.only_asking:
             self.record = moves.suspend(self.record, self.now)
         else:
             self.record = moves.unsuspend(self.record, self.now)
@@ -432,10 +433,10 @@ class Machine(Desk):
         if self.record.status is RunStatus.WAITING and not release:
             self.record = moves.go_on(self.record)
         if self._goes_forward and self.record.waiting_for != self.waits.asking:
-            self.record = replace(self.record, waiting_for=self.waits.asking)
+            self.record = self.record._replace(waiting_for=self.waits.asking)
         changed = None
         if release or self.record is not self._recorded:
-            changed = self.record = replace(self.record, seq=self.seq)
+            changed = self.record = self.record._replace(seq=self.seq)
         self._recorded = self.record
         return self.draft.turn(changed, release=release)
 

@@ -6,7 +6,6 @@ asserts.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -35,7 +34,7 @@ def go_on(record: RunRecord) -> RunRecord:
 def wait(record: RunRecord, wake_at: datetime | None) -> RunRecord:
     """Nothing is in flight until ``wake_at``. A run that compensates says so also while it waits."""
     if record.status is RunStatus.COMPENSATING:
-        return replace(record, wake_at=wake_at)
+        return record._replace(wake_at=wake_at)
     return _move(record, RunStatus.WAITING, wake_at=wake_at)
 
 
@@ -43,14 +42,14 @@ def suspend(record: RunRecord, now: datetime) -> RunRecord:
     """It waits for people and signals alone: until one of them comes, its time stands still."""
     if record.timeout_at is None:
         return record
-    return replace(record, timeout_at=None, timeout_left=_left(record, now))
+    return record._replace(timeout_at=None, timeout_left=_left(record, now))
 
 
 def unsuspend(record: RunRecord, now: datetime) -> RunRecord:
     """Its time passes again."""
     if record.timeout_left is None:
         return record
-    return replace(record, timeout_at=_deadline(record.timeout_left, now), timeout_left=None)
+    return record._replace(timeout_at=_deadline(record.timeout_left, now), timeout_left=None)
 
 
 def stop(record: RunRecord, stopping: Stopping) -> RunRecord:
@@ -111,7 +110,7 @@ def resume(record: RunRecord, definition: Definition, corrections: Json, now: da
 def _move(record: RunRecord, status: RunStatus, **fields: object) -> RunRecord:
     legal = status is record.status or status in RUN_MOVES[record.status]
     assert legal, f"{record.status} cannot become {status}"
-    return replace(record, status=status, **fields)  # pyright: ignore[reportArgumentType]
+    return record._replace(status=status, **fields)  # pyright: ignore[reportArgumentType]
 
 
 def _deadline(seconds: float | None, now: datetime) -> datetime | None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
 
 from mcp_workflows.definition.program import Json, Work
 
 
-@dataclass(frozen=True, slots=True)
-class StepCall:
-    """One attempt. ``values`` holds all that the work's expressions name, but ``vars`` and ``secrets``, which are read now."""
+class StepCall(NamedTuple):
+    """One attempt. ``values`` holds all that the work's expressions name, but ``secrets``, which are read now."""
 
     run_id: str
     path: str
@@ -24,8 +23,6 @@ class StepCall:
     """Seconds for the whole attempt; ``steps`` enforces it."""
     correction: Json = None
     """What a person asked to be merged into the rendered request: ``{json?, form?, query?, text?}``."""
-    vars: Mapping[str, Json] = field(default_factory=dict[str, Json])
-    """The definition's defaults of ``vars``; the node's settings override them at the attempt."""
     secrets: tuple[str, ...] = ()
     """The names that the definition declares."""
     parked: Json = None
@@ -72,15 +69,13 @@ class StepError:
         return replace(self, step=step, attempts=attempts)
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """The work was done. ``result`` is what ``result`` means in the step's ``output``; of http ``{status, headers, body}``."""
 
     result: Json
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The attempt failed."""
 
     error: StepError

@@ -1,13 +1,15 @@
 """What is remembered of a run: the values that pass between the engine and the store.
 
-All instants are timezone-aware UTC. A record is a whole row: writing it again replaces the row of the same key.
+All instants are timezone-aware UTC. A record is a whole row: writing it again replaces the row of the same key. What a step or
+a run costs several of is a named tuple, which is made in a third of the time that a frozen dataclass takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from mcp_workflows.definition.program import Json
@@ -15,10 +17,11 @@ from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import RunStatus, StepStatus
 
 CompensationOutcome = Literal["none", "done", "incomplete"]
+NO_PINS: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 
 class StepRecord(NamedTuple):
-    """The row of one step, keyed by ``(run_id, path)``. A named tuple, because a step costs several of them."""
+    """The row of one step, keyed by ``(run_id, path)``."""
 
     path: str
     seq: int
@@ -89,8 +92,7 @@ AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 """The instant that is past by whatever clock: for what is to go on now, on a node whose clock may be an hour behind."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """The part of a run's row that changes. The engine answers with a whole new one."""
 
     status: RunStatus
@@ -128,8 +130,7 @@ class ParentRun:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A run's row: what it began with, and ``record``, where it stands now."""
 
     run_id: str
@@ -147,7 +148,7 @@ class Run:
     interrupted: bool = False
     """Its last owner went away with work possibly in flight."""
     parent: ParentRun | None = None
-    pins: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    pins: Mapping[str, tuple[int, int]] = NO_PINS
     """What it and its children start as children, by name: ``(definition_id, version)``. Fixed when the run begins."""
 
 
@@ -197,8 +198,7 @@ class NewChild(NamedTuple):
     """``None``: a detached child."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """All that one run has to record at once: committed together or not at all."""
 
     run_id: str

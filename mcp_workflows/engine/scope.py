@@ -81,7 +81,7 @@ def prefix_of(path: str, steps: tuple[Step, ...]) -> str:
     return path if unnamed or not path else f"{path}."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a step costs several, and freezing triples what one takes
 class Scope(Mapping[str, Any]):
     """The values of one evaluation, by root: ``input``, ``run.id``, ``steps.charge``, those of the place, ``extra`` ones."""
 
@@ -119,6 +119,8 @@ class Scope(Mapping[str, Any]):
 
 def step_view(record: StepRecord) -> dict[str, Json]:
     """What ``steps.<id>`` is: a step without output has no such key, so that ``.?output`` tells."""
+    if record.status is StepStatus.COMPLETED and record.error is None and record.decision is None:  # as most are
+        return {"status": "completed", "output": record.output}
     view: dict[str, Json] = {"status": str(record.status)}
     if has_output(record):
         view["output"] = record.output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -65,10 +64,10 @@ class Waits:
         self._new.append((key, message))
         return None
 
-    def unsorted(self) -> Iterator[tuple[MailKey, Message]]:
+    def unsorted(self) -> list[tuple[MailKey, Message]]:
         """Messages that came early since this was last asked, and that nobody has taken."""
         new, self._new = self._new, []
-        return ((key, message) for key, message in new if message in self._early.get(key, ()))
+        return [(key, message) for key, message in new if message in self._early.get(key, ())]
 
     def take_over(self, others: Waits) -> None:
         """The messages that came early there, as if they came now."""
@@ -81,13 +80,15 @@ class Waits:
         if not self._early[key]:
             del self._early[key]
 
-    def overdue(self, now: datetime) -> Iterator[Waiter]:
+    def overdue(self, now: datetime) -> list[Waiter]:
         """Those whose instant has come, in due order; they wait no longer."""
+        found: list[Waiter] = []
         while self._timers and self._timers[0][0] <= now:
             due_at, path = heapq.heappop(self._timers)
             waiting = self._waiting.get(path)
             if waiting is not None and waiting.due_at == due_at:
-                yield self._remove(path)
+                found.append(self._remove(path))
+        return found
 
     def within(self, path: str) -> list[Waiter]:
         """Those inside of ``path`` (everywhere: ``""``), which wait no longer; in the order that a rebuilt machine has too."""
@@ -111,6 +112,11 @@ class Waits:
     def holds(self, path: str) -> bool:
         """The step waits, if only for the time of its next attempt."""
         return path in self._waiting
+
+    @property
+    def only_asking(self) -> bool:
+        """Somebody waits, and all that do wait for a person or a signal."""
+        return bool(self._asking) and len(self._asking) == len(self._waiting)
 
     @property
     def asking(self) -> tuple[str, ...]:

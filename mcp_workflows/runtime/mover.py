@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from mcp_workflows.engine.records import AT_ONCE, Message, Run, StepRecord, Turn
 from mcp_workflows.errors import NodeLost, RecordRefused, StoreUnavailable
 from mcp_workflows.runtime.children import Children
 from mcp_workflows.runtime.loading import load_records
+from mcp_workflows.steps.gate import Gate
 from mcp_workflows.store import Store
 
 logger = logging.getLogger(__name__)
@@ -43,15 +43,15 @@ class Mover:
     """Moves one run that this node owns, from the claim to the release. ``run`` is as last recorded."""
 
     def __init__(
-        self, run: Run, machine: Machine, *, store: Store, doer: Doer, children: Children, slots: asyncio.Semaphore,
-        clock: Clock, recorded: Callable[[Mover], None],
+        self, run: Run, machine: Machine, *, store: Store, doer: Doer, children: Children, places: Gate,
+        clock: Clock, recorded: Callable[[Run], None],
     ) -> None:  # fmt: skip
         self.run = run
         self.machine = machine
         self._store = store
         self._doer = doer
         self._children = children
-        self._slots = slots
+        self._places = places
         self._clock = clock
         self._recorded = recorded
         self._events: deque[Callable[[datetime], None]] = deque()
@@ -110,8 +110,11 @@ class Mover:
         """Let everything take effect that has happened. Answers with an attempt to make; others are under way by then."""
         while True:
             if decided is None:
-                self._take_in()
-            decisions, decided = decided or self.machine.pump(self._clock()), None
+                now = self._clock()
+                self._take_in(now)
+                decisions = self.machine.pump(now)
+            else:
+                decisions, decided = decided, None
             if decisions.turn is not None:
                 await self._record(decisions.turn)
                 if decisions.turn.release:
@@ -198,11 +201,10 @@ class Mover:
 
     async def _rebuild(self) -> None:
         """Undoing begins, from what is recorded. Nothing is in flight then."""
-        self.machine = self.machine.rebuilt(replace(self.run, interrupted=False), await self._steps())
+        self.machine = self.machine.rebuilt(self.run._replace(interrupted=False), await self._steps())
         self.machine.begin(self._clock())
 
-    def _take_in(self) -> None:
-        now = self._clock()
+    def _take_in(self, now: datetime) -> None:
         while self._events:  # messages first: one that came before a timer was due counts before it
             self._events.popleft()(now)
         self.machine.advance(now)
@@ -213,7 +215,7 @@ class Mover:
 
     async def _give_up(self) -> None:
         """Let the run go cleanly, for any node to go on at once."""
-        given_up = replace(self.machine.record, wake_at=AT_ONCE)
+        given_up = self.machine.record._replace(wake_at=AT_ONCE)
         await self._record(Turn(self.run.run_id, run=given_up, release=True))
         self._end()
 
@@ -226,13 +228,13 @@ class Mover:
                 logger.debug("run %s waits for the database: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)
         if turn.run is not None:
-            self.run = replace(self.run, record=turn.run)
+            self.run = self.run._replace(record=turn.run)
         self._taken.clear()
-        self._recorded(self)
+        self._recorded(self.run)
 
     async def _set_aside(self, code: str, message: str) -> None:
         """Pause the run where it was last recorded. What was in flight, or could not be recorded, may have taken place."""
-        run = replace(self.run, interrupted=self.run.interrupted or self._began)
+        run = self.run._replace(interrupted=self.run.interrupted or self._began)
         try:
             steps = await self._steps()
             self.machine = self.machine.rebuilt(run, steps)
@@ -260,29 +262,34 @@ class Mover:
 
     async def _attempt(self, call: StepCall) -> Callable[[datetime], None]:
         """Answers with what happened."""
-        async with self._slots:
+        if not self._places.enter(None):
+            await self._places.wait(None)
+        try:
             if self._store.stale:
                 await self._renew()
             if self.halted:
                 return lambda _now: self.machine.attempt_withheld(call)
             self._began = True
             started_at = self._clock()
-            shown = asyncio.get_running_loop().call_later(SHOWN_AFTER, self._lasts, call)
-            try:
-                outcome = await self._outcome(call)
-            except Exception:  # a defect of the doer: without an outcome the run would wait for ever
-                logger.exception("an attempt of %s in run %s failed unexpectedly", call.path, call.run_id)
-                outcome = Failed(StepError("internal", "the server failed in this attempt: see its log", in_doubt=True))
-            finally:
-                shown.cancel()
+            outcome = await self._outcome(call)
+        finally:
+            self._places.leave(None)
         return lambda now: self.machine.attempt_ended(call, outcome, started_at, now)
+
+    async def _outcome(self, call: StepCall) -> Outcome:
+        shown = asyncio.get_running_loop().call_later(SHOWN_AFTER, self._lasts, call)
+        try:
+            return await (self._child(call) if isinstance(call.work, WorkflowWork) else self._doer.attempt(call))
+        except Exception:  # a defect of the doer: without an outcome the run would wait for ever
+            logger.exception("an attempt of %s in run %s failed unexpectedly", call.path, call.run_id)
+            return Failed(StepError("internal", "the server failed in this attempt: see its log", in_doubt=True))
+        finally:
+            shown.cancel()
 
     def _lasts(self, call: StepCall) -> None:
         self._tell(lambda _now: self.machine.attempt_lasts(call))
 
-    async def _outcome(self, call: StepCall) -> Outcome:
-        if not isinstance(call.work, WorkflowWork):
-            return await self._doer.attempt(call)
+    async def _child(self, call: StepCall) -> Outcome:
         while True:
             try:
                 return await self._children.attempt(self.run, call)

@@ -26,6 +26,7 @@ from mcp_workflows.runtime.mover import Doer, Mover
 from mcp_workflows.runtime.standby import Standby
 from mcp_workflows.runtime.taking import Taking
 from mcp_workflows.runtime.watching import Watches
+from mcp_workflows.steps.gate import Gate
 from mcp_workflows.store import Store
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Node:
         """One that hardly ever looked would see no node fall silent."""
         self._abilities = abilities
         self._limits = limits
-        self._slots = asyncio.Semaphore(limits.attempts)
+        self._places = Gate(limits.attempts)
         self._standby = standby
         """``None``: it moves whatever it can, whoever else is up."""
         self._movers: dict[str, Mover] = {}
@@ -285,8 +286,8 @@ class Node:
 
     def _move(self, run: Run, machine: Machine, decided: Decisions | None = None) -> None:
         mover = Mover(
-            run, machine, store=self._store, doer=self._doer, children=self._children, slots=self._slots, clock=self._clock,
-            recorded=lambda mover: self.watches.notify(mover.run),
+            run, machine, store=self._store, doer=self._doer, children=self._children, places=self._places, clock=self._clock,
+            recorded=self.watches.notify,
         )  # fmt: skip
         self._movers[run.run_id] = mover
         task = asyncio.create_task(self._keep_moving(mover, decided))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from mcp_workflows.definition.program import Json
@@ -11,12 +12,13 @@ from mcp_workflows.engine.outcome import Failed, Outcome, StepCall, StepError
 from mcp_workflows.steps.deadline import Deadline
 from mcp_workflows.steps.redact import NOTHING, Redactor
 
+NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 SHOWN = 500
 """Characters of a message, and of every text in a shown request."""
 
 
 class Values(Mapping[str, Any]):
-    """The values of a call, with ``vars`` and ``secrets`` as they are now. Looked up, never listed."""
+    """The values of a call, with ``secrets`` as they are now. Looked up, never listed."""
 
     def __init__(self, values: Mapping[str, Json], now: Mapping[str, Json]) -> None:
         self._values = values
@@ -44,7 +46,10 @@ class Attempt:
     """
 
     call: StepCall
-    values: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    values: Mapping[str, Json]
+    """All that the work's expressions name."""
+    secrets: Mapping[str, str] = field(default_factory=lambda: NO_SECRETS)
+    """The declared ones that have a value here."""
     redactor: Redactor = NOTHING
     missing: tuple[str, ...] = ()
     """Declared secrets that have no value here."""

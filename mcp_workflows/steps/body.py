@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from aiohttp import ClientError, ClientPayloadError
 from aiohttp.client_proto import ResponseHandler
@@ -15,8 +15,7 @@ from mcp_workflows.steps.client import Response
 from mcp_workflows.steps.packing import NotUnpacked, unpacked
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """What came of an answer's body. ``trouble`` is set when that is not all of it, and ``code`` is what to call it."""
 
     raw: bytes
@@ -67,7 +66,7 @@ def _unpacked(body: Body, packing: str, limit: int) -> Body:
     if len(found.raw) > limit:
         return _too_large(found.raw, limit)
     if body.trouble is not None:
-        return replace(body, raw=found.raw)
+        return body._replace(raw=found.raw)
     return Body(found.raw) if found.whole else _broken(found.raw)
 
 

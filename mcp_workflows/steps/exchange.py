@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from yarl import URL
 
@@ -34,8 +35,7 @@ MAX_EXPLANATION = 64 << 10
 """Bytes of the body that are read of an answer that says no: it is kept with every failed attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanged:
+class Exchanged(NamedTuple):
     """What came of an exchange. ``blob`` is the body of a success that is to lie outside the record, not yet kept."""
 
     outcome: Completed | Failed
@@ -185,8 +185,9 @@ class _Flight:
         return f"{self.attempt.label} {what}: {why}"
 
     def _leads_on(self, response: Response) -> bool:
-        wanted = isinstance(self.work.success, tuple) and verdict.admits(self.work.success, response.status)
-        return response.status in redirect.STATUSES and "Location" in response.headers and not wanted
+        if response.status not in redirect.STATUSES or "Location" not in response.headers:
+            return False
+        return not (isinstance(self.work.success, tuple) and verdict.admits(self.work.success, response.status))
 
     def _follow(self, response: Response, hops: int) -> Failed | None:
         """Makes the redirect's request the next one, or says why not."""

@@ -1,4 +1,4 @@
-"""How many attempts are in flight to one host: so many at once, the others in the order in which they came."""
+"""How many attempts are in flight, on this node or to one host: so many at once, the others in the order in which they came."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Http:
             raise SettingsInvalid("nobody can call this process")  # which moves no such run: Steps.lacks_address
         token = environment.callback_tokens.make(call.run_id, call.path, _first_of_key(call))
         url = f"{environment.callback_base.rstrip('/')}{callback.PATH}{token}"
-        attempt.redactor = Redactor({**attempt.values["secrets"], callback.SHOWN_AS: token})
+        attempt.redactor = Redactor({**attempt.secrets, callback.SHOWN_AS: token})
         attempt.values = Values(attempt.values, {"callback_url": url})
 
     async def close(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from mcp_workflows.steps.blobs import BlobReader
 from mcp_workflows.steps.multipart import DEFAULT_TYPE, encode, parts_of
 from mcp_workflows.steps.request import Request, header_value
@@ -22,4 +20,4 @@ async def with_body(request: Request, kind: str, reader: BlobReader) -> Request:
         body, content_type = await reader.read("blob", content)
         if not given:
             headers["Content-Type"] = header_value("Content-Type", content_type or DEFAULT_TYPE)
-    return replace(request, headers=headers, body=body)
+    return request._replace(headers=headers, body=body)

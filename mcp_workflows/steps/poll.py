@@ -148,7 +148,7 @@ def _request(attempt: Attempt, work: HttpWork, asking: HttpWork, poll: Poll) -> 
         headers=(*headers, *poll.headers),
         auth=work.auth if at_home else None,
     )
-    return render(question, replace(attempt.call, correction=None), values)
+    return render(question, attempt.call._replace(correction=None), values)
 
 
 def _absolute(text: str, template: Template, base: URL) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from yarl import URL
 
 from mcp_workflows.steps.guard import AddressBlocked
@@ -41,7 +39,7 @@ def redirected(request: Request, status: int, location: str) -> Request:
         headers = {name: value for name, value in headers.items() if name.lower() in _TO_STRANGERS}
     if becomes_get(request.method, status):
         headers = {name: value for name, value in headers.items() if name.lower() not in ABOUT_BODY}
-        return replace(request, method="GET", url=url, headers=headers, body=None, secret_body=False)
+        return request._replace(method="GET", url=url, headers=headers, body=None, secret_body=False)
     if request.secret_body and not same_origin:
         raise AddressBlocked(f'host "{url.host}" is another than the one that the body\'s secret is meant for')
-    return replace(request, url=url, headers=headers)
+    return request._replace(url=url, headers=headers)

@@ -10,15 +10,15 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
 from yarl import URL
 
 from mcp_workflows import __version__
 from mcp_workflows.definition.expressions import ABSENT, Template
+from mcp_workflows.definition.json_text import to_unicode
 from mcp_workflows.definition.program import Auth, HttpWork, Json
 from mcp_workflows.engine.outcome import StepCall
 from mcp_workflows.steps.packing import PACKINGS
@@ -31,7 +31,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _BASE_HEADERS = {
     "User-Agent": f"mcp-workflows/{__version__}",
     "Accept": "application/json, */*;q=0.8",
@@ -52,8 +51,7 @@ class RequestInvalid(Exception):
     """The request cannot be made as it stands; nothing was sent. The message holds no values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is sent. ``shown`` is what a caller may see and correct, not yet redacted."""
 
     method: str
@@ -125,13 +123,18 @@ def _headers(work: HttpWork, call: StepCall, values: Mapping[str, Json]) -> dict
     if work.headers:
         _put_all(headers, work.headers, values)
     key = work.idempotency_key
-    if work.method not in _NO_KEY and key is not False and _named(headers, "idempotency-key") is None:
+    if work.method not in _NO_KEY and key is not False and not (work.headers and _named(headers, "idempotency-key")):
         headers["Idempotency-Key"] = (
             call.idempotency_key if key is None else header_value("Idempotency-Key", key.render(values))
         )
     if work.auth is not None:
         _put(headers, *_credentials(work.auth, values))
     return headers
+
+
+def _writes_headers(work: HttpWork) -> bool:
+    """Its author names headers, any of which may be one of ours."""
+    return bool(work.headers) or (work.auth is not None and work.auth.scheme == "header")
 
 
 def _named(headers: Mapping[str, str], lower: str) -> str | None:
@@ -227,14 +230,14 @@ def _body(
         media_type, text = "application/x-www-form-urlencoded", _form(content)
     else:
         media_type, text = "text/plain; charset=utf-8", text_of("text", content)
-    if _named(headers, "content-type") is None:
+    if not (_writes_headers(work) and _named(headers, "content-type")):
         headers["Content-Type"] = media_type
     return utf8(kind, text)
 
 
 def _json(content: Json) -> str:
     try:
-        return _ENCODE(content)
+        return to_unicode(content)
     except (TypeError, ValueError, RecursionError) as error:
         raise RequestInvalid(f"json: cannot be written as JSON ({type(error).__name__})") from None
 

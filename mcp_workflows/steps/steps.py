@@ -93,7 +93,7 @@ class Steps:
 
     async def attempt(self, call: StepCall) -> Outcome:
         """Makes the attempt within ``call.timeout`` seconds. Raises nothing but ``CancelledError``."""
-        attempt = Attempt(call)
+        attempt = Attempt(call, call.values)
         try:
             doer = self._doers[type(call.work)]
             self._equip(attempt)
@@ -111,9 +111,10 @@ class Steps:
 
     def _equip(self, attempt: Attempt) -> None:
         call = attempt.call
-        secrets = self._environment.secrets_of(call.secrets) if call.secrets else {}
-        now = {"vars": self._environment.vars_over(call.vars), "secrets": secrets}
-        attempt.values = Values(call.values, now)
+        if not call.secrets:
+            return  # no expression names one: that is checked when a definition is loaded
+        attempt.secrets = secrets = self._environment.secrets_of(call.secrets)
+        attempt.values = Values(call.values, {"secrets": secrets})
         attempt.redactor = redactor_of(secrets)
         if len(secrets) < len(call.secrets):
             attempt.missing = tuple(name for name in call.secrets if name not in secrets)

@@ -33,12 +33,12 @@ def variables_of(definition: Definition, given: Mapping[str, Json]) -> Mapping[s
     return Environment(vars=texts).vars_over(definition.vars)
 
 
-def attempt_of(call: StepCall, variables: Mapping[str, Json]) -> Attempt:
+def attempt_of(call: StepCall) -> Attempt:
     """The attempt as a node would equip it, with a value made up for every secret."""
     environment = Environment(secret=lambda name: f"value-of-{name}")
     secrets = environment.secrets_of(call.secrets)
-    now = {"vars": variables, "secrets": secrets, "callback_url": CALLBACK_URL}
-    return Attempt(call, Values(call.values, now), redactor_of(secrets), in_doubt=False)
+    values = Values(call.values, {"secrets": secrets, "callback_url": CALLBACK_URL})
+    return Attempt(call, values, secrets, redactor_of(secrets), in_doubt=False)
 
 
 class NotSent(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -178,7 +178,7 @@ class Simulation:
         for message_id in turn.consumed:
             self._inbox.pop(message_id, None)
         if turn.run is not None:
-            self._run = replace(self._run, record=turn.run)
+            self._run = self._run._replace(record=turn.run)
         self._dormant = turn.release
         for child in turn.children:
             if child.parent is not None:
@@ -188,7 +188,7 @@ class Simulation:
             self._send_to_child(outgoing)
 
     def _start(self, call: StepCall) -> None:
-        attempt = attempt_of(call, self.variables)
+        attempt = attempt_of(call)
         ended = self.world.respond(attempt, self.now)
         self._calls.append(Call(call.path, call.attempt, ended.request, self.now - self.starts_at))
         if ended.child is not None:
@@ -236,7 +236,7 @@ class Simulation:
 
     def _build(self, *, interrupted: bool = False) -> None:
         """A machine from the records, with the messages that wait in the inbox."""
-        run = replace(self._run, interrupted=interrupted)
+        run = self._run._replace(interrupted=interrupted)
         records = self._records.needed(self.outline.definition, run.record).values()
         self._machine = Machine(self.outline.definition, run, records, variables=self.variables)
         self._dormant = False

@@ -7,7 +7,7 @@ store of two dicts, from which another machine can be built at any moment.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
@@ -146,7 +146,7 @@ class Simulation:
     def rebuild(self, *, interrupted: bool = False) -> None:
         """Forget the machine and build it anew from the records."""
         self.flying.clear()
-        run = replace(self.run, interrupted=interrupted)
+        run = self.run._replace(interrupted=interrupted)
         self.machine = Machine(self.definition, run, self.load(), variables={})
         for message in self.inbox:
             self.machine.receive(message, self.now)
@@ -328,7 +328,7 @@ class Simulation:
             after = told.get((message.kind, status), status)
             self.children[message.run_id] = f"{path}\n{generation}\n{after}"
         if turn.run is not None:
-            self.run = replace(self.run, record=turn.run)
+            self.run = self.run._replace(record=turn.run)
         self.turns += 1
         if self.turns == self.cut_at:
             raise Cut

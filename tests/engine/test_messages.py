@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -164,7 +163,7 @@ def test_a_parent_asks_a_child_again_that_could_not_be_undone_before() -> None:
 
 def test_a_child_that_could_not_be_undone_tries_again_when_it_is_asked_again_and_answers_every_time() -> None:
     simulation = run(post("a", compensate=UNDO), fates={"a:compensate": [Fate.REFUSED]})
-    simulation.run = replace(simulation.run, parent=ParentRun("r_parent", "c", 1))
+    simulation.run = simulation.run._replace(parent=ParentRun("r_parent", "c", 1))
     simulation.rebuild()
     simulation.to_the_end()
     for ends in ("failed", "compensated", "compensated"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import psycopg
@@ -254,7 +254,7 @@ async def _two_runs_that_end_and_tell_one_another(world: World, said: Outcomes) 
     one, two = world.begun(victim), world.begun(other)
 
     def ends(run_id: str, to: str) -> Turn:
-        return replace(waiting(run_id, None), outgoing=[Outgoing(to, "signal", {}, "k")])
+        return waiting(run_id, None)._replace(outgoing=[Outgoing(to, "signal", {}, "k")])
 
     parts: Parts = {
         "victim": lambda: said.of("victim", lambda: victim.record(ends(one, two))),
@@ -310,7 +310,7 @@ async def _a_child_and_a_takeover(world: World, said: Outcomes) -> Scene:
 
     dead = world.seen(victim)
     parts: Parts = {
-        "victim": lambda: said.of("victim acts", lambda: victim.record(replace(turn(run_id), children=[child]))),
+        "victim": lambda: said.of("victim acts", lambda: victim.record(turn(run_id)._replace(children=[child]))),
         "other": lambda: said.of("other takes over", lambda: other.take_over(dead)),
     }
     return Scene(parts, check)

@@ -26,7 +26,6 @@ class Calling:
         number: int = 1,
         correction: Any = None,
         values: dict[str, Any] | None = None,
-        vars: dict[str, Any] | None = None,  # noqa: A002  # as the language calls it
     ) -> Outcome:
         call = StepCall(
             run_id="r_1",
@@ -37,7 +36,6 @@ class Calling:
             idempotency_key=key,
             timeout=timeout,
             correction=correction,
-            vars=vars or {},
             secrets=tuple(self.secrets),
         )
         return await self.steps.attempt(call)

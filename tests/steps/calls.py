@@ -97,11 +97,10 @@ class Bench:
                 path="charge",
                 attempt=1,
                 work=work(url, method, **options),
-                values={"input": input},
+                values={"input": input, "vars": {"BASE": self.service.url}},
                 idempotency_key=key,
                 timeout=timeout,
                 correction=correction,
-                vars={"BASE": self.service.url},
                 secrets=(*self.secrets, *self.declared),
             )
         )

@@ -88,7 +88,7 @@ class LongBench:
         timeout: float | None = 20.0,  # noqa: ASYNC109  # the call's own
         **call: Any,
     ) -> Outcome:
-        values = {"input": input}
+        values = {"input": input, "vars": {"BASE": self.service.url}}
         given: dict[str, Any] = {"run_id": "r_1", "path": "charge", "idempotency_key": "key-1", **call}
         return await self.steps.attempt(
             StepCall(
@@ -96,7 +96,6 @@ class LongBench:
                 work=its,
                 values=values,
                 timeout=timeout,
-                vars={"BASE": self.service.url},
                 secrets=tuple(self.secrets),
                 parked=parked,
                 **given,

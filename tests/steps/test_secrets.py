@@ -176,14 +176,5 @@ def test_an_override_that_does_not_fit_its_default_is_refused(text: str, default
         Environment(vars={"PORT": text}).vars_over({"PORT": default})
 
 
-@pytest.mark.anyio
-async def test_an_override_that_does_not_fit_fails_the_attempt_before_anything_is_sent() -> None:
-    async with bench(vars={"BASE": "not json"}) as b:
-        url, b.service.url = b.service.url, 5  # pyright: ignore[reportAttributeAccessIssue]
-        error = await b.failed("/ok", "POST")
-        b.service.url = url
-    assert (error.code, error.in_doubt) == ("settings", False)
-
-
 def test_a_node_knows_which_secrets_it_lacks() -> None:
     assert Environment(secret={"A": "1"}.get).missing(["A", "B"]) == ("B",)

@@ -46,7 +46,7 @@ class Asking:
 
     async def attempt(self, method: str = "POST", **options: Any) -> Completed | Failed:
         made = work(f"{self.service.url}/x", method, **options)
-        outcome = await self._steps.attempt(StepCall("r_1", "ask", 1, made, {}, "key", 5.0, None, {}, ()))
+        outcome = await self._steps.attempt(StepCall("r_1", "ask", 1, made, {}, "key", 5.0))
         assert isinstance(outcome, Completed | Failed)
         return outcome
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.records import RunRecord, Turn
@@ -45,7 +44,7 @@ async def share(store: Store) -> None:
             seen = len(await store.load_steps(run.run_id))
             for number in range(seen, 10):
                 await store.record(Turn(run.run_id, [done(f"s{number}", number)]))
-            ended = replace(run.record, status=RunStatus.COMPLETED, finished_at=utc_now())
+            ended = run.record._replace(status=RunStatus.COMPLETED, finished_at=utc_now())
             await store.record(Turn(run.run_id, run=ended, release=True))
             say(run.run_id)
 

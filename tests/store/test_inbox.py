@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -149,12 +148,12 @@ async def test_a_kept_message_wakes_nobody_any_more_and_can_be_consumed_later(op
             late,
         ]
         assert [message.message_id for message in await store.owned_messages()] == [late]
-        await store.record(replace(asleep, kept=[late, early]))  # as a node does that takes the run over
+        await store.record(asleep._replace(kept=[late, early]))  # as a node does that takes the run over
         assert await claimed(store, FAR) == []
         await cancel(store, run_id)
         assert await claimed(store, FAR) == [run_id]
         last = (await store.owned_messages())[0].message_id
-        await store.record(replace(finished(run_id), consumed=[early, late, last]))
+        await store.record(finished(run_id)._replace(consumed=[early, late, last]))
         assert await claimed(store, FAR) == []
 
 
@@ -164,7 +163,7 @@ async def test_a_message_that_comes_while_another_is_kept_wakes_its_run(open_sto
             run_id = await begin(store)
             early = await cancel(store, run_id)
             await asyncio.gather(
-                store.record(replace(waiting(run_id, None), kept=[early])), cancel(other, run_id), cancel(store, run_id)
+                store.record(waiting(run_id, None)._replace(kept=[early])), cancel(other, run_id), cancel(store, run_id)
             )
             assert await claimed(other, FAR) == [run_id]
 
@@ -190,7 +189,7 @@ async def test_a_repeated_delivery_wakes_nobody(open_store: OpenStore) -> None:
     async with open_store() as store:
         run_id = await begin(store)
         first = await deliver(store, run_id, dedupe_key="d")
-        await store.record(replace(waiting(run_id, None), consumed=[first.message_id]))
+        await store.record(waiting(run_id, None)._replace(consumed=[first.message_id]))
         before = store.change
         assert await deliver(store, run_id, dedupe_key="d") == (first.message_id, False)
         assert store.change == before

@@ -54,8 +54,8 @@ async def test_input_is_needed_by_paused_runs_and_by_those_that_wait_for_somebod
     async with open_store() as store:
         runs = [await begin(store, record=waiting, own=False) for _ in range(3)]
         paused, asking = await begin(store), await begin(store, actor="other")
-        await store.record(Turn(paused, run=replace(waiting, status=RunStatus.PAUSED), release=True))
-        await store.record(Turn(asking, run=replace(waiting, waiting_for=("approve",)), release=True))
+        await store.record(Turn(paused, run=waiting._replace(status=RunStatus.PAUSED), release=True))
+        await store.record(Turn(asking, run=waiting._replace(waiting_for=("approve",)), release=True))
         both = Query(status="needs_input")
         assert [run.run_id for run in (await store.list_runs(both)).runs] == [asking, paused]
         assert [run.run_id for run in (await store.list_runs(replace(both, actor="agent"))).runs] == [paused]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -73,7 +72,7 @@ async def test_a_child_that_is_there_is_left_as_it_is(open_store: OpenStore) -> 
         await store.record(Turn(child.run_id, [done("a", 1)], run=RUNNING))
         await store.record(Turn(parent, children=[child, child._replace(input={"amount": 4})]))
         again = await store.load_run(child.run_id)
-        assert again == replace(run, record=RUNNING)
+        assert again == run._replace(record=RUNNING)
 
 
 async def test_a_child_of_a_refused_turn_does_not_begin(open_store: OpenStore) -> None:
@@ -101,7 +100,7 @@ async def test_a_child_s_end_wakes_its_parent_and_is_told_once(open_store: OpenS
         parent, child = await begin(store), await begin(other, actor="web:7")
         await store.record(waiting(parent, None))
         before = other.change
-        await other.record(replace(finished(child), outgoing=[ended(child, parent), ended(child, parent)]))
+        await other.record(finished(child)._replace(outgoing=[ended(child, parent), ended(child, parent)]))
         assert other.change > before
         [message] = await store.load_messages(parent, unconsumed_only=False)
         assert (message.kind, message.actor, message.body["run_id"]) == ("child", "web:7", child)
@@ -122,7 +121,7 @@ async def test_a_child_that_ends_while_its_parent_goes_to_sleep_is_never_overloo
     async with open_store() as store:
         for turn in range(20):
             parent, child = await begin(store), await begin(store)
-            turns = [waiting(parent, None), replace(finished(child), outgoing=[ended(child, parent)])]
+            turns = [waiting(parent, None), finished(child)._replace(outgoing=[ended(child, parent)])]
             await asyncio.gather(*(store.record(one) for one in (turns if turn % 2 else turns[::-1])))
             assert await claimed(store, utc_now()) == [parent]
 
@@ -167,7 +166,7 @@ async def test_a_completed_run_can_be_undone_and_nothing_else(open_store: OpenSt
 async def test_a_message_to_a_run_that_is_gone_does_no_harm(open_store: OpenStore) -> None:
     async with open_store() as store:
         child = await begin(store)
-        await store.record(replace(finished(child), outgoing=[ended(child, "r_gone")]))
+        await store.record(finished(child)._replace(outgoing=[ended(child, "r_gone")]))
         run = await store.load_run(child)
         assert run is not None
         assert run.record.status is RunStatus.COMPLETED

@@ -25,7 +25,8 @@ class AttemptFrame(StepFrame):
     @property
     def parked(self) -> Json:
         """What the attempt that goes on elsewhere left as a note."""
-        return self.decided("parked")
+        decision = self.record.decision
+        return decision.get("parked") if decision else None
 
     # Going on
 

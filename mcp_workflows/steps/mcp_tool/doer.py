@@ -129,7 +129,7 @@ class McpTool:
             raise UnknownServer(unknown_server(named, self._servers))
         if server.confidential:
             # The server may quote them; what its configuration holds is as secret as what the definition does.
-            attempt.redactor = redactor_of({**attempt.values["secrets"], **server.confidential})
+            attempt.redactor = redactor_of({**attempt.secrets, **server.confidential})
         if server.url is not None:
             return self._by_url(named, server.url, _merged(server.headers, headers), server)
         return _Target(named, ("command", named), server)
