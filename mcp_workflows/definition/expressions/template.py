@@ -25,6 +25,10 @@ class Joined:
     pieces: tuple[str | Expression, ...]
 
 
+_RENDERED = (Expression, Joined, dict, list)
+"""What is not the same for all values, or is to be made anew."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
     """A JSON shape of any nesting. Immutable; several threads may render it at once."""
@@ -136,12 +140,7 @@ def _renderer(shape: Json) -> _Render:
         case Joined(pieces):
             return lambda values: "".join(piece if isinstance(piece, str) else _text(piece, values) for piece in pieces)
         case dict():
-            entries = [(key, _renderer(part)) for key, part in cast("dict[str, Json]", shape).items()]
-
-            def render_map(values: Mapping[str, Json]) -> Json:
-                return {key: part for key, render in entries if (part := render(values)) is not ABSENT}
-
-            return render_map
+            return _map_renderer(cast("dict[str, Json]", shape))
         case list():
             elements = [_renderer(part) for part in cast("list[Json]", shape)]
 
@@ -151,6 +150,24 @@ def _renderer(shape: Json) -> _Render:
             return render_list
         case _:
             return lambda _: shape
+
+
+def _map_renderer(shape: dict[str, Json]) -> _Render:
+    """Scalars are only copied, so what is rendered is what may differ."""
+    keys = {key: None if isinstance(part, _RENDERED) else part for key, part in shape.items()}
+    entries = [(key, _renderer(part)) for key, part in shape.items() if isinstance(part, _RENDERED)]
+
+    def render(values: Mapping[str, Json]) -> Json:
+        rendered: dict[str, Json] = keys.copy()
+        for key, part in entries:
+            value = part(values)
+            if value is ABSENT:
+                del rendered[key]
+            else:
+                rendered[key] = value
+        return rendered
+
+    return render
 
 
 def _text(expression: Expression, values: Mapping[str, Json]) -> str:

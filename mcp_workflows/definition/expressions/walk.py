@@ -43,9 +43,9 @@ def _plain_walk(name: str, chain: Chain, keys: tuple[str, ...]) -> Walk:
         try:
             value = values[name]
             for key in keys:
-                if type(value) is not dict:
+                if value.__class__ is not dict:
                     raise Unusable(missing(chain, values))
-                value = cast("dict[str, Json]", value)[key]
+                value = value[key]
         except KeyError:
             raise Unusable(missing(chain, values)) from None
         return iso_text(value) if isinstance(value, datetime) else value
