@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import Busy, CallerError, NodeLost, RecordRefused
@@ -31,6 +32,8 @@ class Batch:
     concerns_others: bool = False
     """So have other nodes, or those who wait there."""
     claimable_now: bool = False
+    turns: list[TurnJob] = field(default_factory=list[TurnJob])
+    """Those that were written, of runs that are still ours."""
 
     def write(self, cursor: Cursor, statements: Statements, beat: int, now: int) -> None:
         """Between BEGIN and COMMIT. ``NodeLost``: nothing may be written by this incarnation any more."""
@@ -38,10 +41,12 @@ class Batch:
         self.claimable_now = False
         if statements.beat.run(cursor, me=self.holdings.node_id, new_beat=beat, now=now) != 1:
             raise NodeLost(f"node {self.holdings.node_id} was declared dead, or has left")
-        turns = self._turns()
-        self._exclude(cursor, statements, turns)
-        self._write_rows(cursor, statements, turns)
-        for job in turns:
+        starts = [job for job in self.jobs if isinstance(job, StartJob)]
+        calls = [job for job in self.jobs if isinstance(job, CallJob)]
+        self.turns = self._ours([job for job in self.jobs if isinstance(job, TurnJob)])
+        self._exclude(cursor, statements, starts, calls)
+        self._write_rows(cursor, statements)
+        for job in self.turns:
             for message in job.kept:
                 if statements.keep.run(cursor, message=message, run_key=job.key) != 1:
                     raise Refused(f"message {message} was consumed before")
@@ -52,9 +57,8 @@ class Batch:
                 self._write_others(cursor, statements, job)
             if job.run is not None and not job.release:
                 self._keep_run(cursor, statements, job)
-        self._release_runs(cursor, statements, [job for job in turns if job.release], now)
-        self._start_runs(cursor, statements)
-        calls = [job for job in self.jobs if isinstance(job, CallJob) and job not in self.failed]
+        self._release_runs(cursor, statements, [job for job in self.turns if job.release], now)
+        self._start_runs(cursor, statements, starts)
         for call in sorted(calls, key=lambda call: call.last):
             try:
                 call.result = call.call(cursor, now)
@@ -64,11 +68,10 @@ class Batch:
     def committed(self) -> None:
         """The commit is done: what it means for what this incarnation holds."""
         self.notable = self.claimable_now
+        for turn in self.turns:  # in the order of ``write``: what one released a call may have claimed
+            self._turn_committed(turn)
         for job in self.jobs:
-            if job in self.failed:
-                continue
-            if isinstance(job, TurnJob):
-                self._turn_committed(job)
+            if isinstance(job, TurnJob) or job in self.failed:
                 continue
             if isinstance(job, StartJob):
                 self._start_committed(job)
@@ -99,13 +102,11 @@ class Batch:
         if not job.start.new.own:
             self.notable = True
 
-    def _turns(self) -> list[TurnJob]:
+    def _ours(self, turns: Sequence[TurnJob]) -> list[TurnJob]:
         """Those of runs that are still ours; a run may be released by an earlier turn of the same batch."""
         ours: list[TurnJob] = []
         released: set[str] = set()
-        for job in self.jobs:
-            if not isinstance(job, TurnJob) or job in self.failed:
-                continue
+        for job in turns:
             if job.run_id in released or self.holdings.runs.get(job.run_id) != job.key:
                 self.failed[job] = NodeLost(f"run {job.run_id} is not this node's")
                 continue
@@ -114,24 +115,23 @@ class Batch:
             ours.append(job)
         return ours
 
-    def _exclude(self, cursor: Cursor, statements: Statements, turns: Sequence[TurnJob]) -> None:
+    def _exclude(
+        self, cursor: Cursor, statements: Statements, starts: Sequence[StartJob], calls: Sequence[CallJob[Any]]
+    ) -> None:
         """Takes, in one order, all locks for which batches of several nodes could wait for one another."""
-        keys = [job.key for job in turns if job.run is not None]
-        run_ids = [message["to"] for job in turns for message in job.outgoing]
-        names: list[str] = []
-        for job in self.jobs:
-            if isinstance(job, CallJob):
-                run_ids += job.concerns
-                names += job.exclusive
-            elif isinstance(job, StartJob):
-                names += job.start.exclusive
+        keys = [job.key for job in self.turns if job.run is not None]
+        run_ids = [message["to"] for job in self.turns for message in job.outgoing]
+        names = [name for job in starts for name in job.start.exclusive]
+        for job in calls:
+            run_ids += job.concerns
+            names += job.exclusive
         if keys or run_ids or names:
             statements.exclude(cursor, keys, run_ids, names)
 
-    def _write_rows(self, cursor: Cursor, statements: Statements, turns: Sequence[TurnJob]) -> None:
+    def _write_rows(self, cursor: Cursor, statements: Statements) -> None:
         steps: list[Values] = []
         attempts: list[Values] = []
-        for job in turns:
+        for job in self.turns:
             steps += job.steps
             attempts += job.attempts
         for distinct in _without_repetition(steps):
@@ -172,8 +172,8 @@ class Batch:
             if any(claim_at is not None and claim_at <= now for (claim_at,) in released):
                 self.claimable_now = True
 
-    def _start_runs(self, cursor: Cursor, statements: Statements) -> None:
-        jobs = {job.start: job for job in self.jobs if isinstance(job, StartJob) and job not in self.failed}
+    def _start_runs(self, cursor: Cursor, statements: Statements, starts: Sequence[StartJob]) -> None:
+        jobs = {job.start: job for job in starts}
 
         def answer(start: Start, started: Started | Exception) -> None:
             if isinstance(started, Exception):

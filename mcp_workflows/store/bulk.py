@@ -17,7 +17,7 @@ from sqlalchemy import values as values_of
 from mcp_workflows.store.prepared import Cursor, Prepared
 from mcp_workflows.store.rows import Values
 
-SIZES = (64, 16, 4, 1)
+SIZES = (64, 32, 16, 8, 4, 2, 1)
 """Rows of one statement in which each value is a parameter; few sizes, as the driver keeps them all prepared."""
 
 
