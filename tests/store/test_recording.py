@@ -1,8 +1,11 @@
 """What is recorded comes back as it was, whole turns or nothing, and a settled step stays as it is."""
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import get_type_hints
 
@@ -12,6 +15,8 @@ from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import AttemptRecord, RunRecord, StepRecord, Stopping, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import NodeLost, RecordRefused
+from mcp_workflows.store.jobs import Job
+from mcp_workflows.store.prepared import Cursor
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, done, finished, waiting
 
@@ -208,6 +213,37 @@ async def test_two_turns_of_one_run_in_one_batch_take_effect_in_order(open_store
         assert run is not None
         assert run.record.status is RunStatus.COMPLETED
         assert await store.load_steps(run_id) == [done("a", 1)]
+
+
+async def test_a_run_that_is_released_and_claimed_in_one_batch_is_ours(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two was asked for first: a turn is written before a claim looks."""
+    async with open_store() as store:
+        run_id, held, free, asked = await begin(store), asyncio.Event(), threading.Event(), asyncio.Event()
+        await begin(store, own=False, record=RunRecord(RunStatus.PENDING))  # else there is nothing to be claimed
+        loop, writer = asyncio.get_running_loop(), store._writer
+
+        def hold(_cursor: Cursor, _now: int) -> None:
+            loop.call_soon_threadsafe(held.set)
+            free.wait(10)
+
+        def put(job: Job, put: Callable[[Job], None] = writer.put) -> None:
+            put(job)
+            asked.set()
+
+        holding = store._job(hold)
+        await held.wait()
+        monkeypatch.setattr(writer, "put", put)
+        claiming = asyncio.create_task(store.claim_runs(NOW, 9, []))
+        await asked.wait()
+        released = asyncio.create_task(store.record(waiting(run_id, NOW)))
+        asked.clear()
+        await asked.wait()
+        free.set()
+        await asyncio.gather(holding, released)
+        assert run_id in [run.run_id for run in await claiming]
+        await store.record(Turn(run_id, [done("a", 1)]))
 
 
 async def test_a_finished_run_does_not_go_back_to_an_earlier_state(open_store: OpenStore) -> None:
