@@ -106,7 +106,8 @@ def _parsed(text: str) -> Json:
     try:
         value, suspicious = _loaded(text)
     except json.JSONDecodeError as error:
-        raise AnswerUnreadable(f"is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        what = error.msg.removesuffix(" at")
+        raise AnswerUnreadable(f"is no JSON: {what} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise AnswerUnreadable(f"is JSON nested deeper than {MAX_DEPTH}") from None
     except ValueError:

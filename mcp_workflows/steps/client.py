@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ONE_WRITE = 1 << 15
 """Bytes of a body that are copied, so as to leave together with the head."""
+_LONGEST_REASON = 120
 _NO_LENGTH = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods of which nobody expects a body (RFC 9110, 8.6)."""
 
@@ -108,7 +109,7 @@ class Client:
         except BaseException as error:
             line.close()
             if isinstance(error, HttpProcessingError):
-                raise NotHttp(error.message) from error
+                raise NotHttp(_on_one_line(error.message)) from error
             if isinstance(error, ClientConnectionError | OSError):
                 raise Broken(reason(error)) from error
             if isinstance(error, ClientError):
@@ -134,6 +135,13 @@ class Client:
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+def _on_one_line(message: str) -> str:
+    """aiohttp quotes what came on lines of its own, with a caret below."""
+    lines = (line.strip() for line in message.splitlines())
+    text = " ".join(line for line in lines if line.strip("^"))
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
 
 
 def _head(request: Request) -> bytes:
