@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from mcp_workflows.access.principal import Principal, is_actor, is_scope, with_implied
+from mcp_workflows.access.principal import RUN, SCOPES, Principal, is_actor, is_scope, with_implied
 from mcp_workflows.access.trouble import Trouble
 from mcp_workflows.errors import IdentityUnknown, SettingsInvalid
 
@@ -32,6 +32,8 @@ def new_token() -> str:
 
 def line_for(actor: str, token: str, scopes: tuple[str, ...]) -> str:
     """The line that lets ``token`` in. Raises ``SettingsInvalid`` for what no line can say."""
+    if len(actor.split()) != 1:
+        raise SettingsInvalid(f'"{actor}" cannot be the name of an actor here: it holds a space, or nothing.')
     line = f"{actor} {hashed(token)} {' '.join(scopes)}".rstrip()
     _parse(line + "\n", "")
     return line
@@ -102,7 +104,7 @@ def _parse(text: str, path: str) -> Mapping[str, Principal]:
         if not _HASH.fullmatch(digest):
             raise SettingsInvalid(f"{where}after the actor comes sha256: and 64 hexadecimal digits.")
         if wrong := [scope for scope in scopes if not is_scope(scope)]:
-            raise SettingsInvalid(f'{where}"{wrong[0]}" is no scope.')
+            raise SettingsInvalid(f'{where}"{wrong[0]}" is no scope. There are {", ".join(SCOPES)} and {RUN}:NAME.')
         if digest in found:
             raise SettingsInvalid(f"{where}this token stands in an earlier line.")
         found[digest] = Principal(actor, with_implied(scopes))

@@ -102,7 +102,7 @@ def _check_together(*, data: str | None, approve: bool, reject: bool, note: str 
 
 async def _asked(settings: Settings, run_id: str, name: str) -> Waiting | None:
     """What waits under this name, if the run waits for it now."""
-    async with built_app(settings, role=Role.OBSERVER) as app, told_where(app):
+    async with built_app(settings, role=Role.OBSERVER) as app, told_where(app, run_id):
         view = await app.runs.get(run_id, actor=None)
     return next((wait for wait in view.waiting_for if name in (wait.path, wait.name)), None)
 

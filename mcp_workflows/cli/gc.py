@@ -14,6 +14,7 @@ from mcp_workflows.cli.given import load_settings
 from mcp_workflows.cli.options import AsJson, Database, Definitions
 from mcp_workflows.cli.spans import clock_time
 from mcp_workflows.cli.terminal import print_json, remark, stderr, stdout
+from mcp_workflows.cli.told import instant_json
 from mcp_workflows.clock import utc_now
 from mcp_workflows.definition.durations import parse_duration
 from mcp_workflows.errors import InputRefused
@@ -44,7 +45,7 @@ async def gc(
             with stderr().status("deleting …") as status:
                 swept = await app.retention.sweep(before, swept=lambda gone: status.update(f"deleted {_told(gone)} …"))
     if as_json:
-        print_json({"deleted": not dry_run, "before": before.isoformat(), "runs": swept.runs, "trees": swept.trees})
+        print_json({"deleted": not dry_run, "before": instant_json(before), "runs": swept.runs, "trees": swept.trees})
     else:
         stdout().print(f"{'Would delete' if dry_run else 'Deleted'} {_told(swept)}{_finished(swept, before)}.")
         if swept.runs and not dry_run and settings.database_file is not None:

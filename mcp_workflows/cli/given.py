@@ -51,7 +51,7 @@ def read_json(text: str, option: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputRefused(
-            f"{source} is no JSON: {error.msg.removesuffix(" at")} at line {error.lineno}, column {error.colno}.{_hint(text)}"
+            f"{source} is no JSON: {error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}.{_hint(text)}"
         ) from None
 
 

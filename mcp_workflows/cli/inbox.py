@@ -23,7 +23,7 @@ _PATIENCE_SECONDS: Final = 2.0
 
 async def taken_in(app: App, run_id: str, ask: Awaitable[RunView]) -> RunView | None:
     """The run after the request took effect; ``None``: the request waits in the run's inbox for a server."""
-    async with told_where(app):
+    async with told_where(app, run_id):
         patience = None if await app.servers() else _PATIENCE_SECONDS
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from mcp_workflows import __version__
 from mcp_workflows.cli.terminal import tolerate_any_encoding
@@ -39,6 +40,34 @@ COMMANDS: Final = {
 """Of every command: where the help shows it, and the module that has a function of its name."""
 
 
+class _Command(TyperCommand):
+    """Shows flags as such, and not as if they took a value, and tells what is wrong in words of its own. typer keeps the
+    types of what it hands over to itself.
+    """
+
+    def get_params(self, ctx: Any) -> Any:
+        return _flags_without_value(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as wrong:
+            wrong.message = wrong.message.removeprefix("Value error, ")
+            raise
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> Any:
+        return _flags_without_value(super().get_params(ctx))
+
+
+def _flags_without_value(params: Any) -> Any:
+    for param in params:
+        if isinstance(param, TyperOption) and param.is_flag and param.metavar is None:
+            param.metavar = ""
+    return params
+
+
 def program(commands: Iterable[str] = COMMANDS) -> typer.Typer:
     """The program with these commands."""
     made = typer.Typer(
@@ -51,11 +80,11 @@ def program(commands: Iterable[str] = COMMANDS) -> typer.Typer:
         epilog="Exit codes: 0 done, 1 failed or cancelled, 2 refused, 3 paused, 4 recorded but not done yet, "
         "5 database unwell. Everything is in docs/cli.md.",
     )
-    made.callback()(_common)
+    made.callback(cls=_Group)(_common)
     for name in commands:
         panel, module = COMMANDS[name]
         function = getattr(import_module(f"mcp_workflows.cli.{module}"), name)
-        made.command(name, help=_unwrapped(function.__doc__), rich_help_panel=panel)(function)
+        made.command(name, cls=_Command, help=_unwrapped(function.__doc__), rich_help_panel=panel)(function)
     return made
 
 

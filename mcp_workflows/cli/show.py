@@ -33,7 +33,7 @@ async def show(
     With --watch the exit code says how the run ended, as that of `run` does.
     """
     place = same_place(definitions, database)
-    async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app, told_where(app):
+    async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app, told_where(app, run_id):
         if watch:
             return await _watch(app, run_id, as_json=as_json, place=place)
         trace = await app.runs.trace(run_id, actor=None)

@@ -74,10 +74,14 @@ def _filled(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in data.items() if value not in (None, (), [], False)}
 
 
+def instant_json(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")
+
+
 def _plain(value: Any) -> Any:
     match value:
         case datetime():
-            return value.isoformat().replace("+00:00", "Z")
+            return instant_json(value)
         case Enum():
             return value.value
         case tuple():

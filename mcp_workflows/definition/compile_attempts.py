@@ -19,7 +19,9 @@ MAX_JQ_TIMEOUT = 60.0
 HTTP_RETRY = Retry(max_attempts=5)
 NO_RETRY = Retry(max_attempts=1)
 _ONCE = ("http", "python", "mcp_tool")
+_COMPUTED = ("set", "return", "fail")
 _NO_RETRY = {
+    **dict.fromkeys(_COMPUTED, "it calls nobody, and gives the same again"),
     "wait": "it waits, and makes no attempts",
     "signal": "it waits, and makes no attempts",
     "approval": "it waits, and makes no attempts",
@@ -27,6 +29,7 @@ _NO_RETRY = {
     **dict.fromkeys(BLOCKS, "it is not tried again as a whole; give it to the steps inside"),
 }
 _NO_TIMEOUT = {
+    **dict.fromkeys(_COMPUTED, "it calls nobody, and is done at once"),
     "wait": "it lasts as long as it says",
     "signal": "write signal: {timeout: …}",
     "approval": "write approval: {timeout: …}",

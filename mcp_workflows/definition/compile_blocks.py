@@ -190,7 +190,7 @@ def _items(site: Site) -> Template:
         return EMPTY
     items = here.shape("items", needs_value=True)
     if isinstance(items.shape, Expression):
-        kind = items.shape.result_type
+        kind = here.scope.type_of(items.shape) or items.shape.result_type
         if kind not in ("list", "dyn"):
             site.document.refuse(node, "expr", f'found {kind}, expected list, in "items"', items.shape.start)
     elif items is not EMPTY:

@@ -24,7 +24,8 @@ from mcp_workflows.definition.program import HttpWork
 from mcp_workflows.definition.site import EMPTY, Site
 from mcp_workflows.definition.text.nodes import Map, Node, Seq
 
-_TARGET = "give service + path or url, not both; and only one of json, form, text, multipart, blob"
+_NO_TARGET = "needs url, or service and path"
+_TWO_TARGETS = "give url, or service and path, not both"
 _PART_KEYS = ("blob", "text", "filename", "content_type")
 _OF_A_BLOB = "is what a step with response: blob gave, as ${steps.file.output}"
 
@@ -64,7 +65,7 @@ def _body_kind(site: Site) -> Literal["json", "form", "text", "multipart", "blob
     given = [kind for kind in BODIES if isinstance(node, Map) and kind in node.entries]
     if len(given) > 1 and isinstance(node, Map):
         second = max(given, key=lambda kind: node.entries[kind].key.start)
-        site.refuse("http", _TARGET, key=second)
+        site.refuse("http", f"only one of {listed(BODIES)} may be sent; found {listed(given)}", key=second)
     return next((kind for kind in BODIES if kind in given), None)
 
 
@@ -106,9 +107,9 @@ def _check_blob(node: Node, body: Template, site: Site) -> None:
 def _url(model: Http, site: Site, service: CompiledService | None, roots: tuple[str, ...]) -> Template:
     keys = site.node.entries if isinstance(site.node, Map) else {}
     if "url" in keys and ("service" in keys or "path" in keys):
-        site.refuse("http", _TARGET, key="url")
+        site.refuse("http", _TWO_TARGETS, key="url")
     elif "url" not in keys and not ("service" in keys and "path" in keys):
-        site.refuse("http", _TARGET)
+        site.refuse("http", f"http {_NO_TARGET}")
     if model.url is not None:
         url = site.at("url", *roots, secrets=True)
         template = url.text("url")

@@ -74,6 +74,36 @@ _EXPECTED = {
     "bool_type": "true or false",
     "string_type": "a text",
 }
+_FROM_ELSEWHERE: dict[type[BaseModel], dict[str, str]] = {
+    Step: {
+        **dict.fromkeys(("if", "condition"), "Here it is when, or the kind switch"),
+        **dict.fromkeys(("sleep", "delay", "pause"), "Here it is wait"),
+        **dict.fromkeys(("while", "until", "loop"), "Here it is the kind repeat"),
+        **dict.fromkeys(("catch", "rescue", "except"), "Here it is on_error"),
+        **dict.fromkeys(("rollback", "undo"), "Here it is compensate"),
+        **dict.fromkeys(("run", "script", "function", "activity", "call"), "Work is done by http, python or mcp_tool"),
+        **dict.fromkeys(("depends_on", "dependsOn", "needs", "next"), "Leave it out: steps are done in their order"),
+        **dict.fromkeys(("name", "taskReferenceName", "ref"), "Here it is id"),
+        **dict.fromkeys(("type", "kind", "uses"), "The kind is a key of its own, such as http"),
+    },
+    Http: {
+        **dict.fromkeys(("body", "data"), "Here it is json, form or text"),
+        **dict.fromkeys(("params", "qs"), "Here it is query"),
+    },
+    Python: dict.fromkeys(("function", "name", "fn"), "Here it is call"),
+    Approval: dict.fromkeys(("prompt", "question", "text", "title"), "Here it is message"),
+    ForEach: dict.fromkeys(("in", "list", "of", "over"), "Here it is items"),
+    Repeat: {
+        **dict.fromkeys(("times", "count", "max"), "Here it is max_iterations"),
+        "while": "Here it is until, which ends it",
+    },
+    WaitUntil: dict.fromkeys(("seconds", "minutes", "for", "duration"), "Write the duration itself, wait: 10m"),
+    Workflow: {"tasks": "Here it is steps", "env": "Here it is vars"},
+}
+"""What others call it, and what it is here."""
+_LOOKS_EMPTY = "\u00a0\u1680\u202f\u205f\u3000"
+_MANY = 8
+"""Keys that are told; whoever needs more needs the manual."""
 _PASSES = 50
 _LISTS = frozenset({"steps", "compensate", "switch", "on_error", "else"})
 """Keys of lists whose elements may be emptied and still be what they are."""
@@ -113,13 +143,15 @@ def _report(document: Document, path: Path, error: dict[str, Any]) -> None:
         _unknown_key(document, path)
     elif kind == "refused":
         message = str(context["message"])
+        if message.startswith("expected ") and (shape := _shape(path)):
+            message = f"expected {shape}, found {describe(document.value(path))}"
         document.refuse(node, str(context["code"]), message)
     elif kind == "missing":
         noun, _ = _part(path[:-1])
         key = document.key(path[:-1]) or document.nearest(path[:-1])
         document.refuse(key, "missing", f'{noun} needs "{path[-1]}"')
     else:
-        document.refuse(node, "value", _message(kind, context, document.value(path), str(error["msg"])))
+        document.refuse(node, "value", _message(kind, context, document.value(path), str(error["msg"]), path))
 
 
 def _is_empty(node: Node) -> bool:
@@ -127,7 +159,7 @@ def _is_empty(node: Node) -> bool:
     return isinstance(node, Scalar) and node.start == node.end
 
 
-def _message(kind: str, context: dict[str, Any], value: object, otherwise: str) -> str:
+def _message(kind: str, context: dict[str, Any], value: object, otherwise: str, path: Path) -> str:
     found = "nothing" if value is None else describe(value)
     match kind:
         case "greater_than_equal":
@@ -141,7 +173,38 @@ def _message(kind: str, context: dict[str, Any], value: object, otherwise: str) 
         case "string_pattern_mismatch":
             return f"{found} must match {context['pattern']}"
         case _:
-            return f"expected {_EXPECTED[kind]}, found {found}" if kind in _EXPECTED else otherwise
+            return f"expected {_expected(kind, path)}, found {found}" if kind in _EXPECTED else otherwise
+
+
+def _shape(path: Path) -> str | None:
+    """What belongs at ``path``, where the words of its type would not tell what to write."""
+    match path:
+        case ("input",):
+            return "JSON Schema of the arguments, {required: [name], properties: {name: {type: string}}}"
+        case (*_, "steps"):
+            return "a list of steps, each beginning with -"
+        case (*_, "http", "success"):
+            return "a list such as [2xx, 404], or an expression"
+        case (*_, int(), "parallel"):
+            return "a mapping of lists of steps, each under a name"
+        case (*_, int(), "switch"):
+            return "a list of arms, or {value, cases}"
+        case (*_, int(), "set"):
+            return "a mapping of values"
+        case _:
+            return None
+
+
+def _expected(kind: str, path: Path) -> str:
+    """What belongs at ``path``: of a mapping whose keys are known, these too."""
+    if kind in ("model_type", "dict_type", "list_type") and (shape := _shape(path)):
+        return shape
+    model = _PARTS[str(path[-1])][1] if kind == "model_type" and path and str(path[-1]) in _PARTS else None
+    if model is None:
+        return _EXPECTED[kind]
+    keys = _keys(model)
+    told = listed(keys, "or") if len(keys) <= _MANY else f"{', '.join(keys[:_MANY])} …"
+    return f"a mapping with {told}"
 
 
 def _part(path: Path) -> tuple[str, type[BaseModel]]:
@@ -168,11 +231,19 @@ def _unknown_key(document: Document, path: Path) -> None:
     node = document.key(path) or document.nearest(path)
     if model in (Step, Compensation) and name in LATER_KINDS:
         document.refuse(node, "kind", f'"{name}" is not available in this version; it has {listed(KINDS)}')
-    else:
-        hint = _where_it_belongs(name, model) or did_you_mean(name, _keys(model))
+    elif name.isprintable() and name.strip(_LOOKS_EMPTY) == name:
+        hint = _where_it_belongs(name, model) or _called_here(name, model) or did_you_mean(name, _keys(model))
         document.refuse(
             node, "unknown_key", f'"{name}" is not a key of {noun}.{hint}'.removesuffix("." if not hint else "")
         )
+    else:
+        seen = "".join(one for one in name if one.isascii() and one.isprintable())
+        document.refuse(node, "unknown_key", f'the key that looks like "{seen}" holds a character that cannot be seen')
+
+
+def _called_here(name: str, model: type[BaseModel]) -> str:
+    words = _FROM_ELSEWHERE.get(model, {})
+    return f" {words[name]}" if name in words else ""
 
 
 def _where_it_belongs(name: str, model: type[BaseModel]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
-from mcp_workflows.definition.expressions import RUN, Reference, Template
+from mcp_workflows.definition.expressions import RUN, Expression, Reference, Template
 from mcp_workflows.definition.phrases import did_you_mean, listed
 from mcp_workflows.definition.text.document import Path
 
@@ -28,6 +28,17 @@ _PLACES = {
 }
 _STEP_PARTS = ("status", "output", "error")
 _ERROR_PARTS = ("code", "message", "in_doubt", "status", "body", "attempts", "step", "path", "details", "request")
+_TYPES = {
+    "string": "string",
+    "integer": "int",
+    "number": "double",
+    "boolean": "bool",
+    "null": "null",
+    "array": "list",
+    "object": "map",
+}
+"""JSON Schema's types, and what expressions call them."""
+_WITHOUT_PARTS = ("string", "integer", "number", "boolean")
 _SURE_ERROR_PARTS = frozenset({"code", "message", "in_doubt"})
 """What every error says; the others are there only of some, such as the status of an answer."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -99,6 +110,13 @@ class Names:
     steps: Mapping[str, StepName] = field(default_factory=dict[str, StepName])
     items: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     """Names of loops' items, and in words the loops that know them."""
+
+    def meant_by(self, name: str) -> str | None:
+        """How to write what the file declares by that name, which is none by itself."""
+        if name in self.steps and name not in self.items:
+            return f"steps.{name}.output"
+        roots = {"input": self.input_schema.get("properties"), "vars": self.vars, "secrets": self.secrets}
+        return next((f"{root}.{name}" for root, known in roots.items() if known and name in known), None)
 
 
 class Position(NamedTuple):
@@ -198,9 +216,15 @@ class Scope:
     def _input(self, reference: Reference) -> Iterator[Fault]:
         schema: Any = self.names.input_schema
         for position, part in enumerate(reference.path[1:], 1):
-            if not isinstance(part, str) or not isinstance(schema, dict):
+            if not isinstance(schema, dict):
                 return
             mapping = cast("dict[str, Any]", schema)
+            if mapping.get("type") in _WITHOUT_PARTS and not reference.optional[position]:
+                where = _written(reference.path[:position])
+                yield Fault(reference.offsets[position], "expr", f'{where} is {mapping["type"]} and has no "{part}"')
+                return
+            if not isinstance(part, str):
+                return
             declared = mapping.get("properties")
             properties = cast("dict[str, Any]", declared) if isinstance(declared, dict) else {}
             if part not in properties:
@@ -208,6 +232,20 @@ class Scope:
                     yield _unknown(reference, position, properties)
                 return
             schema = properties[part]
+
+    def type_of(self, expression: Expression) -> str | None:
+        """What the caller's argument is, where the expression is that and nothing else; in the words of expressions."""
+        if len(expression.references) != 1 or expression.references[0].path[0] != "input":
+            return None
+        path = expression.references[0].path
+        if any(expression.references[0].optional) or expression.source.strip() != _written(path):
+            return None
+        schema: Any = self.names.input_schema
+        for part in path[1:]:
+            declared = cast("dict[str, Any]", schema).get("properties") if isinstance(schema, dict) else None
+            schema = cast("dict[str, Any]", declared).get(str(part)) if isinstance(declared, dict) else None
+        kind = cast("dict[str, Any]", schema).get("type") if isinstance(schema, dict) else None
+        return _TYPES.get(kind) if isinstance(kind, str) else None
 
     def _vars(self, reference: Reference) -> Iterator[Fault]:
         if len(reference.path) > 1 and reference.path[1] not in self.names.vars:

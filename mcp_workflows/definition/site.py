@@ -122,6 +122,10 @@ class Site:
             self.document.refuse(node, invalid.code, invalid.message, invalid.offset)
             return None
         self._check([expression], node)
+        found = self.scope.type_of(expression)
+        if found not in (None, "bool"):
+            message = f'found {found}, expected bool, in "{self.scope.place}"'
+            self.document.refuse(node, "expr", message, expression.start)
         return expression
 
     def joined(self, before: str, node: Scalar) -> Template:
@@ -137,6 +141,9 @@ class Site:
         try:
             return compiling(here)
         except ExpressionInvalid as invalid:
+            if invalid.unknown is not None and (meant := self.scope.names.meant_by(invalid.unknown)):
+                message = f'unknown name "{invalid.unknown}"; write {meant}'
+                raise ExpressionInvalid(message, invalid.offset, invalid.start) from None
             elsewhere = _ALL.with_roots(self.scope.names.items)
             if elsewhere.items <= here.items:
                 raise

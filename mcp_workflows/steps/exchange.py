@@ -8,7 +8,7 @@ POST answered 200 with an unreadable body did take effect, so it is neither done
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -148,6 +148,11 @@ class _Flight:
     """Some service dealt with a request that may change something and pointed elsewhere for its answer."""
     blob: bytes | None = None
     """The body, where it lies outside the record."""
+    label: str = field(init=False)
+    first: Request = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.label, self.first = self.attempt.label, self.request
 
     async def run(self) -> Completed | Failed:
         for hops in range(redirect.MAX_REDIRECTS + 1):
@@ -181,7 +186,7 @@ class _Flight:
 
     def _while(self, what: str, why: str) -> str:
         if self.acted:
-            return f"{self.attempt.label} was redirected, and the answer could not be fetched: {why}"
+            return f"{self.attempt.label}: the answer could not be fetched: {why}"
         return f"{self.attempt.label} {what}: {why}"
 
     def _leads_on(self, response: Response) -> bool:
@@ -208,7 +213,13 @@ class _Flight:
         except AddressBlocked as blocked:
             message = f"{what}, a redirect that is not followed: {blocked}"
             return self.attempt.failed("blocked_address", message, status=status)
+        self.attempt.label = f"{self.label} (redirected to {self._place()})"
         return None
+
+    def _place(self) -> str:
+        """Who is asked now: who reads of a failure would look for it where the step's own URL leads."""
+        url = self.request.url
+        return cut(url.raw_path if self.request.origin == self.first.origin else f"{url.origin()}{url.raw_path}", 200)
 
     async def _judge(self, response: Response) -> Completed | Failed:
         status = response.status

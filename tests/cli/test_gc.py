@@ -45,6 +45,7 @@ def test_gc_deletes_what_is_older_than_it_is_told_and_says_how_much(quick: Place
     assert told.stdout.startswith("Would delete 3 runs that finished before ")
     assert len(quick.call("runs", "--json").json["runs"]) == 3
     told = quick.call("gc", "--older-than", "0s", "--json").json
+    assert told["before"].endswith("Z"), "instants look alike everywhere"
     assert {name: told[name] for name in ("deleted", "runs", "trees")} == {"deleted": True, "runs": 3, "trees": 3}
     assert quick.call("runs", "--json").json["runs"] == []
     assert quick.call("gc", "--older-than", "0s").stdout == "Deleted no runs.\n"

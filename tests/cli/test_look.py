@@ -73,7 +73,13 @@ def test_show_as_json_holds_all_that_is_recorded(two_runs: Place):
 
 
 def test_an_unknown_run_is_told_with_the_place_and_the_newest(two_runs: Place):
+    newest = two_runs.call("runs", "--json").json["runs"][0]["run_id"]
+    told = two_runs.call("show", newest[:9])
+    assert told.code == 2
+    assert "An id may be cut to its first 10 characters, and no more." in " ".join(told.stderr.split())
+    assert two_runs.call("show", newest[:10]).code == 0
     told = two_runs.call("show", "r_0000000000")
+    assert "may be cut" not in told.stderr
     assert told.code == 2
     assert str(two_runs.folder / ".mcp-workflows" / "runs.db") in told.stderr
     assert "start_trial  completed" in told.stderr

@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from mcp_workflows.cli.program import program
+from mcp_workflows.cli.program import COMMANDS, program
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_flags_as_such_and_not_as_if_they_took_a_value(command: str):
+    shown = CliRunner().invoke(program(), [command, "--help"]).stdout
+    assert "--help" in shown
+    assert "bool" not in shown
+
+
+def test_a_choice_that_is_none_is_told_in_words_of_our_own():
+    told = CliRunner().invoke(program(["install"]), ["install", "emacs"])
+    assert told.exit_code == 2
+    assert "'emacs' is not one of 'claude-code'" in " ".join(told.stderr.replace("│", "").split())
+    assert "Value error" not in told.stderr
 
 
 def test_help_breaks_lines_at_the_width_of_the_terminal_alone(monkeypatch: pytest.MonkeyPatch):

@@ -33,8 +33,9 @@ def test_a_token_is_printed_once_and_kept_by_its_hash_in_a_file_of_its_owner(pla
     [
         (["anna"], "Say where tokens are kept"),
         (["local", "--file", "tokens"], '"local" cannot be the name of an actor'),
-        (["a b", "--file", "tokens"], "after the actor comes sha256:"),
-        (["anna", "--file", "tokens", "--scope", "admin"], '"admin" is no scope'),
+        (["a b", "--file", "tokens"], '"a b" cannot be the name of an actor here: it holds a space'),
+        (["", "--file", "tokens"], '"" cannot be the name of an actor'),
+        (["anna", "--file", "tokens", "--scope", "workflows:rnu"], '"workflows:rnu" is no scope. There are workflows:'),
         (["anna", "--file", "nowhere/tokens"], "cannot be written"),
         (["anna", "--file", "broken"], "broken:1: after the actor comes sha256:"),
     ],

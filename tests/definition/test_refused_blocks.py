@@ -167,12 +167,12 @@ CASES = {
             '11:36 unknown_key: "outputt" is not a key of a case. Did you mean "output"?',
             "11:52 value: must have at least 1, found 0",
             '11:61 unknown_key: "sett" is not a key of a step. Did you mean "set"?',
-            "11:87 value: expected a list, found 3",
+            "11:87 value: expected a list of steps, each beginning with -, found 3",
             '12:24 expr: found list, expected a text, a number or a bool, in "value"',
             "12:39 switch: this needs steps or an output",
             "12:53 value: must have at least 1, found 0",
-            "13:13 value: expected a mapping, found 3",
-            "14:15 value: expected a mapping, found a list",
+            "13:13 value: expected a list of arms, or {value, cases}, found 3",
+            "14:15 value: expected a mapping of lists of steps, each under a name, found a list",
             "15:15 value: must have at least 1, found 0",
             '16:16 id: "a-b" is no identifier: an expression would read it as a minus b. Use a_b',
             "16:41 value: must have at least 1, found 0",
@@ -398,13 +398,13 @@ def test_what_was_cut_for_its_form_hides_nothing_else() -> None:
       - parallel: {a: [{set: 3}, {set: {a: "${never}"}}]}
     """
     assert [line.split(" ", 1)[1] for line in refusals(body)] == [
-        "value: expected a mapping, found 3",
+        "value: expected a mapping of values, found 3",
         'expr: unknown step "b"',
         'expr: when must be an expression that gives true or false, found the text "x". Write ${x}',
         'expr: unknown name "nothing"',
         'unknown_key: "sett" is not a key of a step. Did you mean "set"?',
         'expr: unknown name "no"',
-        "value: expected a mapping, found 3",
+        "value: expected a mapping of values, found 3",
         'expr: unknown name "never"',
     ]
 

@@ -66,6 +66,7 @@ FORM = {
             '6:5 unknown_key: "path" is not a key of a step. It belongs under http',
             '7:36 unknown_key: "methd" is not a key of http. Did you mean "method"?',
             '7:48 unknown_key: "when" is not a key of http. It belongs to the step',
+            '8:5 retry: "fail" takes no retry: it calls nobody, and gives the same again',
             '8:13 unknown_key: "tries" is not a key of retry',
             '9:24 unknown_key: "text" is not a key of fail',
         ],
@@ -141,7 +142,7 @@ FORM = {
         steps: x
         """,
         [
-            "3:8 value: expected a mapping, found 3",
+            "3:8 value: expected JSON Schema of the arguments, {required: [name], properties: {name: {type: string}}}, found 3",
             "4:7 value: expected a mapping, found a list",
             "5:10 value: expected a list, found a mapping",
             (
@@ -151,7 +152,7 @@ FORM = {
             '6:25 value: "tol" is not one of tool, none. Did you mean "tool"?',
             '6:43 value: expected true or false, found "no"',
             '7:13 value: "compensat" is not one of compensate, pause, fail. Did you mean "compensate"?',
-            '8:8 value: expected a list, found "x"',
+            '8:8 value: expected a list of steps, each beginning with -, found "x"',
         ],
     ),
     "types of a step are not guessed": (
@@ -172,9 +173,10 @@ FORM = {
             "3:21 expr: vars are plain values, no expression can stand here",
             "4:11 name: expected a text, found 1",
             '6:5 value: expected a mapping, found "x"',
-            '7:11 value: expected a mapping, found "x"',
-            "8:10 value: expected a mapping, found 3",
+            '7:11 value: expected a mapping with service, path, url, method, query, headers, json, form …, found "x"',
+            "8:10 value: expected a mapping of values, found 3",
             '9:19 value: expected true or false, found "yes"',
+            '10:5 retry: "set" takes no retry: it calls nobody, and gives the same again',
             '10:27 value: expected a whole number, found "3"',
             '10:38 retry: "2x" is not what can be tried again: connect, timeout, 429, 5xx or an error code',
             "10:42 retry: 600 is not what can be tried again: connect, timeout, 429, 5xx or an error code",
@@ -196,10 +198,13 @@ FORM = {
         [
             "3:1 value: expected a text, found nothing",
             "5:5 expr: when must be an expression that gives true or false, found null. Write ${…}",
-            "6:5 value: expected a mapping, found nothing",
-            "7:5 value: expected a mapping, found nothing",
+            "6:5 value: expected a mapping with service, path, url, method, query, headers, json, form …, found nothing",
+            (
+                "7:5 value: expected a mapping with max_attempts, backoff, delay, max_delay, jitter, for or give_up_after, "
+                "found nothing"
+            ),
             "8:5 duration: expected a duration such as 90s, 15m, 2h or 3d",
-            "9:5 value: expected a mapping, found nothing",
+            "9:5 value: expected a mapping of values, found nothing",
         ],
     ),
     "durations have units": (
@@ -230,7 +235,9 @@ def test_every_problem_of_the_form_is_reported_at_its_place(case: str) -> None:
 
 
 NAMES = {
-    "Onboard-Customer": 'name: "Onboard-Customer" must match [a-z][a-z0-9_]{0,47} (it becomes a tool name)',
+    "Onboard-Customer": (
+        'name: "Onboard-Customer" must match [a-z][a-z0-9_]{0,47} (it becomes a tool name). Use onboard_customer'
+    ),
     "get_run": 'name: "get_run" is the name of a built-in tool',
     "12": "name: 12 must match [a-z][a-z0-9_]{0,47} (it becomes a tool name)",
     "a" * 49: f'name: "{"a" * 40}…" must match [a-z][a-z0-9_]{{0,47}} (it becomes a tool name)',

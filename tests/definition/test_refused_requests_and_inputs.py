@@ -6,7 +6,7 @@ import pytest
 
 from tests.definition.loading import refusals
 
-TARGET = "http: give service + path or url, not both; and only one of json, form, text, multipart, blob"
+TARGET = "http: give url, or service and path, not both"
 
 HTTP = {
     "a service that is not declared": (
@@ -32,8 +32,8 @@ HTTP = {
         """,
         [
             f"8:7 {TARGET}",
-            f"9:59 {TARGET}",
-            f"10:5 {TARGET}",
+            "9:59 http: only one of json, form, text, multipart and blob may be sent; found json and form",
+            "10:5 http: http needs url, or service and path",
             '11:32 http: path begins with "/", found "x"',
         ],
     ),
@@ -77,7 +77,7 @@ HTTP = {
             "9:17 http: 20 is no status: write 200, 404 or 2xx",
             '9:21 http: "2x" is no status: write 200, 404 or 2xx',
             "12:21 value: must have at least 2, found 1",
-            "13:16 value: expected a text, found 200",
+            "13:16 value: expected a list such as [2xx, 404], or an expression, found 200",
             "14:24 http: idempotency_key is a text or false, found true",
             "15:45 http: success is a list of codes, [2xx], or an expression on result",
             "15:59 value: expected a mapping, found 3",

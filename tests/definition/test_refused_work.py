@@ -26,7 +26,7 @@ WAITING = {
             '7:20 signal: "go on" is no name of a signal: letters, digits, _ . : and -, at most 64',
             "8:20 signal: this is plain text, no expression can stand here",
             "10:18 signal: a signal needs a name, or its step an id, so that a message can be addressed to it",
-            "11:5 value: expected a mapping, found nothing",
+            "11:5 value: expected a mapping with name, schema, timeout or on_timeout, found nothing",
         ],
     ),
     "what follows a timeout needs one": (
@@ -82,7 +82,10 @@ WAITING = {
             '8:28 secret: secrets.T may not stand in "approval": it would be recorded',
             '8:56 secret: secrets.T may not stand in "approval": it would be recorded',
             '8:70 unknown_key: "mesage" is not a key of approval. Did you mean "message"?',
-            '9:15 value: expected a mapping, found "Really?"',
+            (
+                "9:15 value: expected a mapping with message, form, approvers, by, timeout, on_reject or on_timeout, "
+                'found "Really?"'
+            ),
             "10:39 value: expected a text, found 3",
             '11:28 expr: "approval" needs a value and this may have none: add .orValue(…)',
             '11:35 expr: unknown name "input.x". Input is empty',
@@ -462,7 +465,7 @@ LONG = {
             ),
             '9:78 http: the field "b" takes texts and files, not lists of lists',
             '10:66 expr: unknown name "run.i". Run has id, name, now, started_at, version',
-            ("10:76 http: give service + path or url, not both; and only one of json, form, text, multipart, blob"),
+            "10:76 http: only one of json, form, text, multipart and blob may be sent; found multipart and blob",
         ],
     ),
     "hosts that come from input by way of a loop": (

@@ -59,6 +59,18 @@ async def test_five_redirects_are_followed_and_no_more() -> None:
         assert len(b.service.calls) == 6 + 6
 
 
+async def test_a_failure_after_a_redirect_says_who_was_asked() -> None:
+    async with bench() as b, misbehaving() as stranger:
+        here = await b.failed(to("/status/404"), "POST")
+        broken = await b.failed(to(to("/close-after", 307), 307), "POST")
+        there = await b.failed(to(f"{stranger.url}/status/500?key=1", 307), "POST")
+        unread = await b.failed(to("/garbage"), "POST")
+    assert here.message.startswith("POST /redirect/302 (redirected to /status/404) answered 404")
+    assert broken.message.startswith("POST /redirect/307 (redirected to /close-after): the connection broke")
+    assert there.message.startswith(f"POST /redirect/307 (redirected to {stranger.url}/status/500) answered 500")
+    assert "(redirected to /garbage): what came back is no HTTP" in unread.message
+
+
 async def test_headers_of_the_author_and_credentials_stay_with_their_origin() -> None:
     headers = {"X-Api-Key": "${secrets.TOKEN}", "Cookie": "session=1", "X-Tenant": "acme"}
     async with bench({"TOKEN": "t0p-secret-value"}) as b, misbehaving() as stranger:

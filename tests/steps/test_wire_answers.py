@@ -193,6 +193,8 @@ async def test_what_is_no_answer_leaves_the_effect_in_doubt_and_the_connection_u
     assert (told.code, told.reused) == (code, False), told.outcome
     assert isinstance(told.outcome, Failed)
     assert told.outcome.error.in_doubt
+    assert "\n" not in told.outcome.error.message
+    assert len(told.outcome.error.message) < 300
 
 
 @pytest.mark.parametrize(

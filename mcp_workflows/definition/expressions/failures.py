@@ -12,11 +12,13 @@ class ExpressionInvalid(Exception):
 
     code = "expr"
 
-    def __init__(self, message: str, offset: int = 0, start: int = 0) -> None:
+    def __init__(self, message: str, offset: int = 0, start: int = 0, *, unknown: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
         self.start = start
+        self.unknown = unknown
+        """The name that nothing has here, if that is what is wrong."""
 
 
 class ExpressionFailed(Exception):

@@ -21,7 +21,21 @@ _RESERVED = re.compile(r"reserved identifier: (\w+)")
 _NO_FIELDS_IN = re.compile(r"expression of type '([\w.]+).*' cannot be the operand of a select operation")
 _UNREADABLE = re.compile(r"Syntax error: token recognition error at: '(.*)'", re.DOTALL)
 
-_FOREIGN = {"and": "&&", "or": "||", "not": "!", "is": "==", "=": "==", "===": "==", "<>": "!="}
+_FOREIGN = {"and": "&&", "or": "||", "not": "!", "is": "==", "=": "==", "===": "==", "<>": "!=", "if": "? :"}
+_FUNCTIONS = {
+    **dict.fromkeys(("len", "length", "count"), "size(…)"),
+    **dict.fromkeys(("upper", "toUpperCase"), "upperAscii()"),
+    **dict.fromkeys(("lower", "toLowerCase"), "lowerAscii()"),
+    **dict.fromkeys(("str", "toString"), "string(…)"),
+    **dict.fromkeys(("float", "number"), "double(…)"),
+    **dict.fromkeys(("sort", "sorted", "sortBy"), 'sort_by("key")'),
+    **dict.fromkeys(("now", "today"), "run.now"),
+    **dict.fromkeys(("date", "datetime"), "time(…)"),
+    "uuid": "run.id, or let the service make one",
+    "coalesce": "input.?x.orValue(…)",
+    "default": "input.?x.orValue(…)",
+}
+"""What other languages call it."""
 _NO_FIELDS = frozenset({"in", "true", "false", "null"})
 _CONSTANTS = {"True": "true", "False": "false", "None": "null", "nil": "null", "undefined": "null"}
 _TYPES = {"null_type": "null", "google.protobuf.Timestamp": "timestamp", "google.protobuf.Duration": "duration"}
@@ -40,7 +54,9 @@ def refusal(error: str, source: str, start: int, items: Iterable[str] = ()) -> E
     line, column = int(found[1]), int(found[2])
     offset = min(sum(len(text) + 1 for text in lines[: line - 1]) + column - 1, len(source))
     message, offset = _refused(found[3], source, offset, sorted(ROOTS.union(items)))
-    return ExpressionInvalid(message, start + offset, start)
+    undeclared = _UNDECLARED.search(found[3])
+    unknown = undeclared[1].split(".")[0] if undeclared and message.startswith("unknown name") else None
+    return ExpressionInvalid(message, start + offset, start, unknown=unknown)
 
 
 def _without_place(error: str) -> str:
@@ -71,6 +87,10 @@ def _syntax(text: str, source: str, offset: int) -> tuple[str, int]:
     word = token[0] if token else ""
     if word == "=" and source[max(offset - 1, 0) : offset] in ("=", "!") and offset:
         word, offset = "===", max(offset - 2, 0)
+    if re.fullmatch(r"\s*\{.*\}\s*", source, re.DOTALL) and ":" not in source:
+        return "syntax: one brace on each side is enough: ${input.x}", max(source.find("{"), 0)
+    if "??" in source[max(offset - 1, 0) : offset + 2]:
+        return 'syntax: "??" is not CEL; use .orValue(…), as in input.?x.orValue("")', max(source.find("??"), 0)
     if word in _FOREIGN:
         return f'syntax: "{word}" is not CEL; use {_FOREIGN[word]}', offset
     if before is not None and before[1] in _FOREIGN:
@@ -103,7 +123,7 @@ def _unknown(name: str, source: str, offset: int, known: list[str]) -> tuple[str
     if source[offset : offset + 1] == "(" or source[at + len(name) :].lstrip().startswith("("):
         if name in _ADDED:
             return f"{name}() does not take these arguments", at
-        return f'unknown function "{name}"', at
+        return f'unknown function "{name}"' + (f"; write {_FUNCTIONS[name]}" if name in _FUNCTIONS else ""), at
     if name in _CONSTANTS:
         return f'unknown name "{name}"; write {_CONSTANTS[name]}', at
     near = get_close_matches(root, known, 1)

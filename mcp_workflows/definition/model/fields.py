@@ -236,9 +236,17 @@ def one_of(code: str, *words: str) -> BeforeValidator:
     return _check(code, check)
 
 
+def _as_name(value: object) -> str:
+    """``. Use refund_order`` for ``Refund-Order``."""
+    name = re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_") if isinstance(value, str) else ""
+    return f". Use {name}" if re.fullmatch(r"[a-z][a-z0-9_]{0,47}", name) else ""
+
+
 def _workflow_name(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,47}", value):
-        raise ValueError(f"{describe(value)} must match [a-z][a-z0-9_]{{0,47}} (it becomes a tool name)")
+        raise ValueError(
+            f"{describe(value)} must match [a-z][a-z0-9_]{{0,47}} (it becomes a tool name){_as_name(value)}"
+        )
     if value in BUILT_IN_TOOLS:
         raise ValueError(f'"{value}" is the name of a built-in tool')
     return value

@@ -24,6 +24,10 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 _UNPRINTABLE = re.compile(r"[^\t\n -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FOREIGN_SPACE = re.compile(
+    r"^[ ]*([\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff])\s*(?:- |[^\n:]*:(?: |$))", re.MULTILINE
+)
+_CLOSING = {"{": "}", "[": "]"}
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -135,13 +139,44 @@ def _explain(text: str, error: Any) -> TextRefused:
         return TextRefused(at, _colon_in_text(text, at))
     if match := re.match(r"found character '(\\t|.)' that cannot start any token", problem):
         return TextRefused(at, _cannot_start(match.group(1)))
+    if space := _FOREIGN_SPACE.search(text[: text.find("\n", at) if "\n" in text[at:] else None]):
+        return TextRefused(space.start(1), f"U+{ord(space[1]):04X} looks like a space and is none; indent with spaces")
     before = text[:at].rstrip(" ")
     if "found '<scalar>'" in problem and before[-1:] in ("'", '"'):
-        return TextRefused(at, "text goes on after the closing quote; quote all of it")
-    if error.context_mark is not None and "end of stream" in problem:
-        at = int(error.context_mark.index)
+        return _after_quote(text, at, len(before) - 1)
+    opening = None if error.context_mark is None else int(error.context_mark.index)
+    if opening is not None and str(error.context).startswith("while parsing a flow") and "expected ','" in problem:
+        return _not_closed(text, opening, at)
+    if opening is not None and "expected <block end>" in problem:
+        return TextRefused(at, _indentation(text, opening, at))
+    if opening is not None and "end of stream" in problem:
+        at = opening
     context = f"{error.context}: " if error.context else ""
     return TextRefused(at, f"{context}{problem}")
+
+
+def _after_quote(text: str, at: int, closing: int) -> TextRefused:
+    """A text that goes on after its closing quote; or one that was not closed, and took the next quote for its end."""
+    opening = text.rfind(text[closing], 0, closing)
+    if opening >= 0 and "\n" in text[opening:closing]:
+        line = text.count("\n", 0, closing) + 1
+        return TextRefused(opening, f"this quote is not closed, or only by the next one, at line {line}")
+    return TextRefused(at, "text goes on after the closing quote; quote all of it")
+
+
+def _not_closed(text: str, opening: int, at: int) -> TextRefused:
+    bracket = text[opening]
+    if "\n" in text[opening:at]:
+        return TextRefused(opening, f'this "{bracket}" is not closed, or a comma is missing after it')
+    return TextRefused(at, f'a comma is missing before this, or "{_CLOSING.get(bracket, "}")}"')
+
+
+def _indentation(text: str, opening: int, at: int) -> str:
+    """Neither a part of what stands above it nor beside it."""
+    line, column = text.count("\n", 0, opening) + 1, opening - text.rfind("\n", 0, opening)
+    here = at - text.rfind("\n", 0, at)
+    held = "items" if text.startswith("- ", opening) else "keys"
+    return f"the indentation fits nothing above: this begins in column {here}, the {held} from line {line} in column {column}"
 
 
 def _cannot_start(character: str) -> str:
