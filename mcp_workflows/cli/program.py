@@ -41,19 +41,10 @@ COMMANDS: Final = {
 
 
 class _Command(TyperCommand):
-    """Shows flags as such, and not as if they took a value, and tells what is wrong in words of its own. typer keeps the
-    types of what it hands over to itself.
-    """
+    """Shows flags as such, and not as if they took a value. typer keeps the types of what it hands over to itself."""
 
     def get_params(self, ctx: Any) -> Any:
         return _flags_without_value(super().get_params(ctx))
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except typer.BadParameter as wrong:
-            wrong.message = wrong.message.removeprefix("Value error, ")
-            raise
 
 
 class _Group(TyperGroup):

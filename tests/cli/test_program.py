@@ -15,13 +15,6 @@ def test_help_shows_flags_as_such_and_not_as_if_they_took_a_value(command: str):
     assert "bool" not in shown
 
 
-def test_a_choice_that_is_none_is_told_in_words_of_our_own():
-    told = CliRunner().invoke(program(["install"]), ["install", "emacs"])
-    assert told.exit_code == 2
-    assert "'emacs' is not one of 'claude-code'" in " ".join(told.stderr.replace("│", "").split())
-    assert "Value error" not in told.stderr
-
-
 def test_help_breaks_lines_at_the_width_of_the_terminal_alone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "80")
     shown = [line.strip() for line in CliRunner().invoke(program(), ["demo", "--help"]).stdout.splitlines()]
