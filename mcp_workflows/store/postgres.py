@@ -107,6 +107,7 @@ _NOT_LET_IN = {
     "shutting down": _REMEDIES["57P03"],
     "recovery mode": _REMEDIES["57P03"],
     "authentication failed": "Check the user and the password of DATABASE_URL.",
+    "session is read-only": _REMEDIES["25006"],
     "no pg_hba.conf entry": "The server's pg_hba.conf lets nobody in like this.",
     "does not exist": "Create the database and its user, or check DATABASE_URL.",
 }

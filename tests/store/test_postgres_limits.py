@@ -78,6 +78,32 @@ async def test_a_server_without_a_connection_to_spare_is_waited_for(
     assert "can be used again" in caplog.records[-1].getMessage()
 
 
+async def test_a_database_that_can_only_be_read_is_told_of_and_waited_for(server: PostgresServer) -> None:
+    """As a standby is: new connections are asked for one that takes writes."""
+    url = server.new_database(template=server.template)
+    async with opened(url, lease_seconds=1.0) as store:
+        async with recording(store):
+            with server.connect() as control, read_only(control, url):
+                control.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mcp-workflows'"
+                )
+                await unwell(store, "It can only be read: it may be a standby")
+                with pytest.raises(StoreUnavailable, match="It can only be read"):
+                    async with opened(url):
+                        pass
+        assert store.unwell is None
+
+
+@contextmanager
+def read_only(control: psycopg.Connection, url: str) -> Generator[None]:
+    database = url.partition("?")[0].rpartition("/")[2]
+    control.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on".encode())
+    try:
+        yield
+    finally:
+        control.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only".encode())
+
+
 @contextmanager
 def small_disk(server: PostgresServer) -> Generator[Path]:
     """A file system of its own, for data alone: a server that cannot write its log any more stops altogether."""

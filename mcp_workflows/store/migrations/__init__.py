@@ -39,7 +39,7 @@ def _check_readable(connection: Connection, name: str) -> None:
     if oldest > SCHEMA:
         raise SettingsInvalid(
             f"The database {name} was written by a newer mcp-workflows; the oldest version that still works with it is "
-            f"{version}. Upgrade (pip install -U mcp-workflows), or set DATABASE_URL to another file."
+            f"{version}. Upgrade (pip install -U mcp-workflows), or set DATABASE_URL to another database."
         )
 
 
