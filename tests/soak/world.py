@@ -36,7 +36,8 @@ EVIDENCE = Path(tempfile.gettempdir()) / "mcp-workflows-soak"
 @dataclass(frozen=True, slots=True)
 class Plan:
     """``seconds`` of chaos, or longer, until ``runs`` have ended and ``acts`` were done; never more than ``most_runs``. All
-    that is open then ends within ``settling_seconds``. ``flaw``: of ``flaws.FLAWS``, in every server.
+    that is open then ends within ``settling_seconds``; something gets done in as many, all the time. ``flaw``: of
+    ``flaws.FLAWS``, in every server.
     """
 
     seed: int
@@ -131,7 +132,9 @@ class World:
         until = time.monotonic() + self.plan.seconds
         while time.monotonic() < until or self.load.ended < self.plan.runs or len(self.monkey.acts) < self.plan.acts:
             done, _ = await asyncio.wait({loading, playing}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            if playing in done:
+            if playing in done and isinstance(playing.exception(), Stalled):
+                self.complaints.append(str(playing.exception()))
+            elif playing in done:
                 playing.result()
             if done:
                 return
@@ -174,19 +177,26 @@ async def world(folder: Path, plan: Plan, base: Base, postgres: PostgresServer |
         session = await stack.enter_async_context(aiohttp.ClientSession())
         books.call_back = _Carrier(session, places, random.Random(dice.random())).call
         load = Load(books, places, random.Random(dice.random()), plan.clients, plan.most_runs)
-        pause = _pause_until(books, load)
-        monkey = Monkey(random.Random(dice.random()), places, plan.lease_seconds, pause, wires, postgres)
+        pause = _pause_until(books, load, plan.settling_seconds)
+        monkey = Monkey(random.Random(dice.random()), places, base, plan.lease_seconds, pause, wires, postgres)
         yield World(plan, folder, base, books, places, load, monkey)
 
 
-def _pause_until(books: Ledger, load: Load) -> Any:
-    """Between two acts the servers get something done: on a slow machine that takes longer."""
+class Stalled(Exception):
+    """Nothing goes on any more."""
+
+
+def _pause_until(books: Ledger, load: Load, seconds: float) -> Any:
+    """Between two acts the servers get something done: on a slow machine that takes longer, but not more than ``seconds``."""
 
     async def pause() -> None:
         before, ended = len(books.effects), load.ended
-        async with asyncio.timeout(SETTLING_SECONDS):
-            while len(books.effects) < before + 10 and load.ended < ended + 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        try:
+            async with asyncio.timeout(seconds):
+                while len(books.effects) < before + 10 and load.ended < ended + 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise Stalled(f"for {seconds:.0f} s hardly anything was done, and nobody was in the way") from None
 
     return pause
 
