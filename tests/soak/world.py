@@ -71,6 +71,7 @@ class World:
 
     async def soak(self) -> None:
         """Raises nothing for what went wrong with runs: that is in ``complaints``."""
+        await asyncio.gather(*(slot.serving() for slot in self.slots))
         loading = asyncio.create_task(self.load.go())
         playing = asyncio.create_task(self.monkey.play())
         try:
