@@ -21,7 +21,9 @@ def run_json(view: RunView) -> dict[str, Any]:
     if view.waiting_for:
         told["waiting_for"] = [_filled(asdict(wait)) for wait in view.waiting_for]
     if view.progress is not None:
-        told["progress"] = {"completed": view.progress.completed, "running": list(view.progress.running)}
+        retrying = [{"step": step, "error": why} for step, why in view.progress.retrying]
+        progress = {"completed": view.progress.completed, "running": list(view.progress.running)}
+        told["progress"] = {**progress, **({"retrying": retrying} if retrying else {})}
     if view.error is not None:
         told["error"] = view.error.to_json()
     if view.status == "completed":

@@ -156,7 +156,8 @@ class Tasks:
     async def _task(self, view: RunView, caller: Caller, screen: Screen | None) -> dict[str, Any]:
         past = await self._past(view)
         asked = self._asked(view, past, caller, screen)
-        told = task_object(view, past, await self._runs.last_change(view), asked)
+        way = None if asked else self._calls.way(view)
+        told = task_object(view, past, await self._runs.last_change(view), asked, way)
         if told["status"] == "completed":
             result = self._calls.result(Followed(view), self._toolbox())
             told["result"] = result.model_dump(by_alias=True, mode="json", exclude_none=True)
@@ -223,15 +224,17 @@ class _TaskTopic:
         return Notice("notifications/tasks", told)
 
 
-def task_object(view: RunView, past: Past, changed_at: datetime, asked: Mapping[str, Asked]) -> dict[str, Any]:
-    """The task, without its result. ``asked``: what the client is to ask, as of ``asked_of``.
+def task_object(
+    view: RunView, past: Past, changed_at: datetime, asked: Mapping[str, Asked], way: str | None = None
+) -> dict[str, Any]:
+    """The task, without its result. ``asked``: what the client is to ask, as of ``asked_of``; ``way``: where people answer.
 
     A task that has ended stays so, also where its run was resumed and goes on: then the result says how far that is.
     """
     status = _ENDED.get(view.status) or ("completed" if past.ended else "input_required" if asked else "working")
     told: dict[str, Any] = {"taskId": view.run_id, "status": status}
     if (message := _message(view, changed_at)) is not None:
-        told["statusMessage"] = cut(clean(message), _LONGEST_MESSAGE)
+        told["statusMessage"] = cut(clean(message), _LONGEST_MESSAGE) + (f" Answer: {way}" if way else "")
     told |= {"createdAt": _instant(view.created_at), "lastUpdatedAt": _instant(changed_at), "ttlMs": None}
     if not has_ended(told):
         somebody = view.waiting_for or view.status is RunStatus.PAUSED

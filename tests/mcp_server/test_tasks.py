@@ -445,7 +445,7 @@ async def test_only_whoever_may_decide_is_asked(tmp_path: Path, transport: str) 
         assert (await here.app.runs.trace(task_id, actor=None)).messages == []
 
 
-async def test_a_client_that_cannot_show_forms_is_not_asked_to(tmp_path: Path) -> None:
+async def test_a_client_that_cannot_show_forms_is_told_where_its_person_is_asked(tmp_path: Path) -> None:
     async with (
         place(tmp_path, {"onboard": ONBOARD}) as here,
         tasks(here, "in process, 2026", elicitation_callback=None) as client,
@@ -454,7 +454,8 @@ async def test_a_client_that_cannot_show_forms_is_not_asked_to(tmp_path: Path) -
         await here.app.runs.wait(task_id, actor="local", seconds=20, known=())
         task = await client.get(task_id)
         assert (task["status"], "inputRequests" in task) == ("working", False)
-        assert task["statusMessage"] == "Waits for approve: Enterprise plan for buyer@example.com?"
+        command = f"mcp-workflows signal {task_id} approve --database {here.app.settings.database_file}"
+        assert task["statusMessage"] == f"Waits for approve: Enterprise plan for buyer@example.com? Answer: {command}"
 
 
 @pytest.mark.parametrize("transport", MODERN)

@@ -95,6 +95,13 @@ class Calls:
         """Wait for the run without asking anybody."""
         return await self._follower.follow(view, seconds, replace(caller, person=None))
 
+    def way(self, view: RunView) -> str | None:
+        """Where a person answers the first thing that it waits for: an address, or a command; ``None``: no person has to."""
+        wait = next(iter(view.waiting_for), None)
+        if wait is None or wait.by != "person":
+            return None
+        return self._ways.now(self._runs).way(view.run_id, wait.name, wait.key)[1]
+
     def result(self, followed: Followed, toolbox: Toolbox, *, by_key: bool = False) -> CallToolResult:
         """What the tool of a workflow answers about its run."""
         view, catalog = followed.view, self._runs.catalog
