@@ -55,8 +55,11 @@ class Role(Enum):
     """Looks, and leaves messages for those who move runs; reads no definitions and moves nothing."""
 
 
-COLLECTED_AFTER = (10_000, 20, 20)
-"""Objects made and not yet gone, and how many collections of the younger until the next older ones are looked through."""
+COLLECTED_AFTER = (50_000, 10, 10)
+"""Objects made and not yet gone, and how many collections of the younger until the next older ones are looked through.
+
+What hundreds of runs have in flight together is more than 10,000 objects: all of it would be looked through for nothing.
+"""
 
 _MOVING = frozenset({Role.SERVER, Role.RUNNER})
 
