@@ -185,10 +185,10 @@ class Machine(Desk):
     @property
     def wake_at(self) -> datetime | None:
         """The earliest instant at which ``advance`` has something to do."""
-        instants = [due_at] if (due_at := self.waits.next_due) is not None else []
-        if self.record.timeout_at is not None and self._goes_forward and not self.record.stopping:
-            instants.append(self.record.timeout_at)
-        return min(instants, default=None)
+        due_at, timeout_at = self.waits.next_due, self.record.timeout_at
+        if timeout_at is None or self.record.stopping or not self._goes_forward:
+            return due_at
+        return timeout_at if due_at is None else min(due_at, timeout_at)
 
     @property
     def under_way(self) -> tuple[str, ...]:

@@ -76,8 +76,8 @@ class Starting:
                 self._node.unreserve()
         if started.joined:
             return replace(await self._viewer.view(started.run), joined=True)
-        view = view_of(started.run)
-        return view if view.status.finished else replace(view, progress=Progress(0))
+        finished = started.run.record.status.finished
+        return view_of(started.run, progress=None if finished else Progress(0))
 
     async def _start_elsewhere(self, new: NewRun, definition: Definition, *, able: bool) -> RunView:
         """Queued for another node, and waited for until that one has begun it. ``able``: this one could move it.

@@ -109,7 +109,7 @@ class Viewer:
         return Progress(completed, tuple(path for path, _ in found), retrying)
 
 
-def view_of(run: Run) -> RunView:
+def view_of(run: Run, *, progress: Progress | None = None) -> RunView:
     """What the run's own row tells, as in lists."""
     record = run.record
     return RunView(
@@ -120,6 +120,7 @@ def view_of(run: Run) -> RunView:
         input=corrected(run.input, record.corrections),
         created_at=run.created_at,
         actor=run.actor,
+        progress=progress,
         result=record.output,
         error=record.error,
         compensation=record.compensation,

@@ -65,10 +65,10 @@ def decode(raw: bytes, content_type: str, mode: Literal["auto", "json", "text", 
     if not raw.strip():
         return None
     if mode == "json" or media.json:
-        return _parsed(_decoded(raw, media.charset))
+        return parsed(_decoded(raw, media.charset))
     text = _decoded(raw, media.charset)
     if media.absent and text.lstrip()[:1] in {"{", "["}:
-        return _parsed(text)
+        return parsed(text)
     return _storable(text)
 
 
@@ -102,7 +102,8 @@ def _storable(text: str) -> str:
     return text
 
 
-def _parsed(text: str) -> Json:
+def parsed(text: str) -> Json:
+    """The value of a JSON text. Raises ``AnswerUnreadable``."""
     try:
         value, suspicious = _loaded(text)
     except json.JSONDecodeError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mcp_workflows.definition.json_text import to_ascii
 from mcp_workflows.definition.program import Json
-from mcp_workflows.steps.answer import AnswerUnreadable, decode
+from mcp_workflows.steps.answer import AnswerUnreadable, parsed
 
 
 class NotJson(Exception):
@@ -26,6 +26,6 @@ def recordable(value: Json, limit: int) -> Json:
     if len(text) > limit:
         raise TooLarge(f"is larger than {limit} bytes as JSON ({len(text)})")
     try:
-        return decode(text.encode(), "application/json", "json")
+        return parsed(text)
     except AnswerUnreadable as unreadable:
         raise NotJson(str(unreadable)) from None
