@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from mcp_workflows.asking.resuming import resume_body
@@ -109,7 +110,7 @@ class Runs:
             run = await self._node.latest(run)  # it may have ended just before it was watched
             old = frozenset(run.record.waiting_for if known is None else known)
             if on_progress is None:
-                watch.heeds = lambda run: is_news(run, old)
+                watch.heeds = partial(is_news, known=old)
             teller = Teller(None if on_progress is None else lambda run: self._tell(run, on_progress))
             try:
                 async with asyncio.timeout(seconds):
