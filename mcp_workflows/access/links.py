@@ -42,6 +42,11 @@ class Links:
         return self._base.startswith("https:")
 
     @property
+    def host(self) -> str:
+        """The Host header of who comes here."""
+        return urlsplit(self._base).netloc
+
+    @property
     def path(self) -> str:
         """Below which links lie, as a browser sees it."""
         return urlsplit(self._base).path + PATH

@@ -156,25 +156,33 @@ def _on_signals() -> asyncio.Event:
 
 
 def _welcome(app: App, url: str, console: Console) -> None:
-    """What a person who started the server by hand wants to know."""
-    definitions = app.catalog.definitions
-    lines = [f"[name]{url}[/]", f"[dim]runs are kept in {escape(app.settings.database_place)}[/]", ""]
+    """What a person who started the server by hand wants to know. ``url``: where it listens."""
+    settings, definitions = app.settings, app.catalog.definitions
+    known_as = f"{settings.public_url}{MCP_PATH}" if settings.public_url and settings.authenticates else url
+    lines = [f"[name]{url}[/]", f"[dim]runs are kept in {escape(settings.database_place)}[/]", ""]
     for name, definition in definitions.items():
         lines.append(f"[good]●[/] [name]{name}[/]  {escape(definition.title or '')}")
-        if lacking := [f"{PREFIX}SECRET_{one}" for one in definition.secrets if app.settings.secret(one) is None]:
+        if lacking := [f"{PREFIX}SECRET_{one}" for one in definition.secrets if settings.secret(one) is None]:
             lines[-1] = f"[doubt]●[/] [name]{name}[/]  [doubt]cannot run without {', '.join(lacking)}[/]"
     if not definitions:
-        places = ", ".join(map(str, app.settings.definitions))
+        places = ", ".join(map(str, settings.definitions))
         lines.append(f"[doubt]no workflows yet[/]: put a .yaml file into {escape(places)}; it is picked up at once")
     if broken := {problem.file for problem in app.catalog.problems}:
         lines.append(f"[bad]●[/] {len(broken)} broken: mcp-workflows validate {escape(' '.join(sorted(broken)))}")
     lines += [
         "",
         "[dim]add it to a client[/]",
-        f"  claude mcp add --transport http workflows {url}",
-        f'  code --add-mcp \'{{"name":"workflows","type":"http","url":"{url}"}}\'',
-        f"  npx @modelcontextprotocol/inspector --cli {url} --method tools/list",
+        f"  claude mcp add --transport http workflows {known_as}",
+        f'  code --add-mcp \'{{"name":"workflows","type":"http","url":"{known_as}"}}\'',
+        f"  npx @modelcontextprotocol/inspector --cli {known_as} --method tools/list",
         "",
+    ]
+    if settings.tokens is not None:
+        lines += [
+            "[dim]with the header[/] Authorization: Bearer mcpw_…  [dim]each actor's from[/] mcp-workflows token",
+            "",
+        ]
+    lines += [
         "[dim]Ctrl-C stops it; runs go on at the next start[/]",
     ]
     if console.is_terminal:

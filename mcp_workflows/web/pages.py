@@ -101,7 +101,7 @@ class Pages:
 
     async def _post(self, request: Request) -> Response:
         try:
-            if not _from_here(request):
+            if not self._is_from_here(request):
                 return self._refused("This came from elsewhere", "Open the link itself, and decide there.", 403)
             form = await _form(request)
             match form.get("action"):
@@ -238,6 +238,17 @@ class Pages:
         )
         return response
 
+    def _is_from_here(self, request: Request) -> bool:
+        """Browsers say where a form was sent from. What comes without both headers comes from no page at all.
+
+        A proxy may put another Host header in place of the one that people know.
+        """
+        origin = request.headers.get("origin")
+        hosts = {request.headers.get("host", "").lower(), self._links.host}
+        if origin is not None and urlsplit(origin).netloc.lower() not in hosts:
+            return False
+        return request.headers.get("sec-fetch-site", "same-origin") in {"same-origin", "none"}
+
     def _form_token(self, link: str, cookie: str) -> str:
         return self._sessions.form_token(link, cookie)
 
@@ -268,14 +279,6 @@ async def _form(request: Request) -> FormData:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise HTTPException(413)
     return await request.form(max_files=0, max_fields=MAX_FIELDS)
-
-
-def _from_here(request: Request) -> bool:
-    """Browsers say where a form was sent from. What comes without both headers comes from no page at all."""
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
-        return False
-    return request.headers.get("sec-fetch-site", "same-origin") in {"same-origin", "none"}
 
 
 def _text(form: FormData, key: str) -> str:

@@ -52,6 +52,7 @@ def test_what_no_line_can_say_is_refused_and_nothing_is_written(place: Place, ar
 def test_a_server_beyond_loopback_takes_the_token_until_its_line_is_gone(place: Place, monkeypatch: pytest.MonkeyPatch):
     place.define("start_trial", TRIAL)
     monkeypatch.setenv("MCP_WORKFLOWS_TOKENS", "tokens")
+    monkeypatch.setenv("MCP_WORKFLOWS_PUBLIC_URL", "https://flows.example")
     token = place.call("token", "anna").stdout.strip()
     process = place.start("serve", "--http", "0.0.0.0:0")
     assert process.stderr is not None
@@ -59,6 +60,9 @@ def test_a_server_beyond_loopback_takes_the_token_until_its_line_is_gone(place: 
     while not seen or "Ctrl-C" not in seen[-1]:
         seen.append(process.stderr.readline())
         assert seen[-1], "".join(seen)
+    text = "".join(seen)
+    assert "claude mcp add --transport http workflows https://flows.example/mcp" in text
+    assert "with the header Authorization: Bearer mcpw_…" in text
     url = next(line.strip() for line in seen if line.startswith("http://0.0.0.0:")).replace("0.0.0.0", "127.0.0.1")
 
     def status(**headers: str) -> int:

@@ -207,6 +207,17 @@ async def test_a_page_elsewhere_can_neither_decide_nor_frame_nor_read_it(tmp_pat
         assert not (await at.here.app.runs.trace(run_id, actor=None)).messages
 
 
+async def test_a_proxy_may_put_a_host_of_its_own_in_place_of_the_one_that_people_know(tmp_path: Path) -> None:
+    async with desk(tmp_path, text=SMALL, base="https://people.example/flows") as at, visitor() as client:
+        _, url = await at.asked("small")
+        here = f"{at.base}/a/{url.rpartition('/')[2]}"
+        given = {"form_token": form_token(await client.get(here)), "decision": "approved"}
+        for elsewhere in ("https://evil.example", "https://people.example.evil", "https://evil.example/people.example"):
+            assert (await client.post(here, data=given, headers={"Origin": elsewhere})).status_code == 403
+        answer = await client.post(here, data=given, headers={"Origin": "https://people.example"})
+        assert heading(answer) == "Approved"
+
+
 async def test_agents_are_given_the_url_and_only_while_the_page_is_served(tmp_path: Path) -> None:
     async with desk(tmp_path) as at, Client(f"{at.base}/mcp") as client:
         run = told(await client.call_tool("refund_customer", {"order": "o1"}))
