@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import quote_plus
 
 import httpx2
 
@@ -30,7 +31,8 @@ class Server:
         """As ``get``; ``credentials`` are shown as the server's client."""
         request = self._client.build_request("POST", url, data=dict(form), headers={"Accept": "application/json"})
         if credentials is not None:
-            request = next(httpx2.BasicAuth(*credentials).auth_flow(request))
+            # Encoded as in a form (RFC 6749, 2.3.1): a secret may hold what means something there.
+            request = next(httpx2.BasicAuth(*map(quote_plus, credentials)).auth_flow(request))
         return await self._ask(request)
 
     async def close(self) -> None:

@@ -48,7 +48,7 @@ class Introspection:
         """By hash of the token, until when that is known."""
         self._of_known, self._of_new = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
         self._in_line = 0
-        self._trouble = Trouble(f"the introspection at {url}")
+        self._trouble = Trouble("the introspection of tokens")
 
     async def principal(self, token: str) -> Principal | None:
         """Raises ``IdentityUnknown`` where the issuer does not answer."""

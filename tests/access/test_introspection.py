@@ -43,7 +43,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def tokens(issuer: Issuer, clock: Clock) -> AsyncIterator[Introspection]:
-    made = Introspection(Server(), f"{issuer.name}/introspect", ("us", "s3cret"), issuer.reading, clock)
+    made = Introspection(Server(), f"{issuer.name}/introspect", ("us:too", "s3 cr+t="), issuer.reading, clock)
     yield made
     await made.close()
 
@@ -56,7 +56,7 @@ async def test_the_issuer_is_asked_with_our_credentials_and_says_whom_it_names(
     assert (found.actor, found.may_start("x")) == ("anna", True)
     (asked,) = issuer.service.made("/introspect")
     assert parse_qs(asked.body.decode())["token"] == ["opaque"]
-    assert asked.headers["authorization"] == f"Basic {base64.b64encode(b'us:s3cret').decode()}"
+    assert asked.headers["authorization"] == f"Basic {base64.b64encode(b'us%3Atoo:s3+cr%2Bt%3D').decode()}"
 
 
 @pytest.mark.parametrize(
