@@ -46,10 +46,11 @@ def token(
 
 
 def _append(path: Path, line: str) -> None:
-    """On a line of its own, in a file that only its owner can read."""
+    """On a line of its own, in a file that only its owner can read; beside whoever else adds one just now."""
     try:
         path.touch(mode=0o600, exist_ok=True)
-        with path.open("r+b") as file:
+        with path.open("a+b", buffering=0) as file:
+            file.seek(0)
             before = file.read()
             separator = "" if not before or before.endswith(b"\n") else "\n"
             file.write(f"{separator}{line}\n".encode())

@@ -28,6 +28,15 @@ def test_a_token_is_printed_once_and_kept_by_its_hash_in_a_file_of_its_owner(pla
     assert file.read_text("utf-8").splitlines()[1].startswith("robot sha256:")
 
 
+def test_tokens_that_are_made_at_the_same_time_all_stand_in_the_file(place: Place):
+    making = [place.start("token", f"actor{number}", "--file", "tokens") for number in range(6)]
+    assert [process.wait(60) for process in making] == [0] * 6
+    for process in making:
+        process.communicate()
+    lines = (place.folder / "tokens").read_text("utf-8").splitlines()
+    assert sorted(line.split()[0] for line in lines if line) == [f"actor{number}" for number in range(6)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
