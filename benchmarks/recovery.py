@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 
 import uvloop
@@ -88,10 +87,10 @@ async def recovered(folder: Path, url: str, runs: int) -> dict[str, float]:
     async with built_app(settings(folder, url, runs), role=Role.SERVER) as app:
         take_over, record = app.store.take_over, app.store.record
 
-        async def taking_over(now: datetime) -> list[object]:
+        async def taking_over() -> list[object]:
             nonlocal began
             at = time.perf_counter()
-            dead = await take_over(now)
+            dead = await take_over()
             if any(one.runs for one in dead):
                 began = at
             return list(dead)

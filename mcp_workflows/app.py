@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from mcp_workflows.access.claims import Reading
@@ -37,12 +37,12 @@ from mcp_workflows.runtime.standby import Standby
 from mcp_workflows.settings import Settings
 from mcp_workflows.steps import Environment, Steps, find_functions, load_servers
 from mcp_workflows.steps.callback import CallbackTokens
-from mcp_workflows.store import NodeRow, Store
+from mcp_workflows.store import NodeReport, NodeRow, Store
 
 logger = logging.getLogger(__name__)
 
 
-class Role(Enum):
+class Role(StrEnum):
     """What this process is to the runs in the database."""
 
     SERVER = "server"
@@ -78,12 +78,12 @@ class App:
 
     async def servers(self) -> list[NodeRow]:
         """The other processes that are up and move runs of this database."""
-        await self.store.take_over(utc_now())
-        return [node for node in await self.store.nodes() if node.ended_at is None and _serves(node)]
+        await self.store.take_over()
+        return [node for node in await self.store.nodes() if node.ended_at is None and _is_a(node, Role.SERVER)]
 
     async def _is_first_server(self) -> bool:
         """Of the servers that are up one is the first, whoever asks."""
-        up = [node.node_id for node in await self.store.nodes() if node.ended_at is None and _serves(node)]
+        up = [node.node_id for node in await self.store.nodes() if node.ended_at is None and _is_a(node, Role.SERVER)]
         return min(up, default=None) == self.store.node_id
 
     @asynccontextmanager
@@ -120,9 +120,21 @@ async def built_app(
     file = settings.database_file
     if role is Role.OBSERVER and file is not None and not file.exists():
         raise SettingsInvalid(_no_database(settings))
+    limits = Limits(
+        {Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0),
+        settings.max_attempts,
+        settings.max_attempts_per_host,
+    )
+    report = NodeReport(role, limits.runs, limits.attempts, limits.attempts_per_host)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            Store.open(settings.database, clock=clock, node_name=_node_name(role), lease_seconds=settings.lease_seconds)
+            Store.open(
+                settings.database,
+                clock=clock,
+                node_name=_node_name(role),
+                lease_seconds=settings.lease_seconds,
+                report=report,
+            )
         )
         secret = await store.secret_key() if role in _MOVING else None
         tokens = CallbackTokens(secret) if secret is not None else None
@@ -144,17 +156,14 @@ async def built_app(
             steps,
             clock=clock,
             abilities=Abilities(
+                # Where it can be called it says once it tends to runs, which others then leave to it.
+                replace(report, served_at=None if served_at is None else settings.public_url or served_at),
                 vars_of=lambda definition: environment.vars_over(definition.vars),
                 lacks_secrets=lambda definition: environment.missing(definition.secrets),
                 lacks=steps.lacks if role in _MOVING else lambda _: (),
                 lacks_address=steps.lacks_address if role in _MOVING else lambda _: None,
-                served_at=None if served_at is None else settings.public_url or served_at,
             ),
-            limits=Limits(
-                {Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0),
-                settings.max_attempts,
-                settings.max_attempts_per_host,
-            ),
+            limits=limits,
             max_output_bytes=settings.max_answer_bytes,
             standby=Standby(store) if role is Role.SERVER and served_at is None else None,
         )
@@ -234,11 +243,11 @@ def _node_name(role: Role) -> str:
 
 def moves_runs(node: NodeRow) -> bool:
     """It is, or was, a process that moves runs, and not one that only looks."""
-    return node.name.startswith((Role.SERVER.value, Role.RUNNER.value))
+    return _is_a(node, *_MOVING)
 
 
-def _serves(node: NodeRow) -> bool:
-    return node.name.startswith(Role.SERVER.value)
+def _is_a(node: NodeRow, *roles: Role) -> bool:
+    return node.report is not None and node.report.role in roles
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.records import Run
@@ -28,21 +28,21 @@ class Limits:
 class Abilities:
     """``vars_of`` gives what ``vars`` are in a definition on this node; ``lacks_secrets`` says which of a definition's secrets
     have no value on this node, ``lacks`` what else it needs and is not here, and ``lacks_address`` what in it waits for a call
-    where nobody can call. ``served_at``: where this node can be called.
+    where nobody can call. ``report``: what this node says of itself beside that.
     """
 
     def __init__(
-        self, *, vars_of: Callable[[Definition], Mapping[str, Json]], lacks_secrets: Callable[[Definition], Collection[str]],
-        lacks: Callable[[Definition], Sequence[str]] = lambda _: (),
-        lacks_address: Callable[[Definition], str | None] = lambda _: None, served_at: str | None = None,
+        self, report: NodeReport, *, vars_of: Callable[[Definition], Mapping[str, Json]],
+        lacks_secrets: Callable[[Definition], Collection[str]], lacks: Callable[[Definition], Sequence[str]] = lambda _: (),
+        lacks_address: Callable[[Definition], str | None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.vars_of = vars_of
         self._lacks_secrets = lacks_secrets
         self._lacks = lacks
         self._lacks_address = lacks_address
-        self._served_at = served_at
+        self._report = report
         self._left: dict[int, tuple[Definition | None, Unable]] = {}
-        self._told: tuple[str, NodeReport] | None = None
+        self._told: NodeReport | None = None
         self._looked = -LOOK_AGAIN
 
     def check(self, definition: Definition) -> None:
@@ -74,18 +74,15 @@ class Abilities:
                 del self._left[definition_id]
                 self._looked = -LOOK_AGAIN
 
-    async def tell(self, store: Store, catalog: Catalog, limits: Limits) -> None:
+    async def tell(self, store: Store, catalog: Catalog) -> None:
         """Puts into the database what ``nodes`` shows of this node, where it has changed. Raises as the store does."""
-        told_by_this_one = self._told is not None and self._told[0] == store.node_id
-        if told_by_this_one and time.monotonic() - self._looked < LOOK_AGAIN:
+        if self._told is not None and time.monotonic() - self._looked < LOOK_AGAIN:
             return
         cannot = {unable[:2]: unable for _, unable in self._left.values()} | self._of_served(catalog)
-        report = NodeReport(
-            limits.runs, limits.attempts, limits.attempts_per_host, tuple(sorted(cannot.values())), self._served_at
-        )
-        if self._told != (store.node_id, report):
+        report = replace(self._report, cannot=tuple(sorted(cannot.values())))
+        if self._told != report:
             await store.report(report)
-            self._told = (store.node_id, report)
+            self._told = report
         self._looked = time.monotonic()
 
     def _of_served(self, catalog: Catalog) -> dict[tuple[str, int], Unable]:

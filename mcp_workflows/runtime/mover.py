@@ -301,7 +301,7 @@ class Mover:
         """This process stood still for a while. Should the node be lost, its own loop finds out and ends this mover."""
         while self._store.stale:
             try:
-                await self._store.beat(self._clock())
+                await self._store.beat()
             except (StoreUnavailable, NodeLost) as unwell:
                 logger.debug("run %s waits before its next attempt: %s", self.run.run_id, unwell)
                 await asyncio.sleep(STORE_PAUSE)

@@ -178,12 +178,12 @@ class Node:
     async def _tend(self) -> float:
         """Everything once. Answers with the seconds until something is due, at most a tick."""
         now = self._clock()
-        await self._store.beat(now)
-        await self._look_for_the_dead(now)
+        await self._store.beat()
+        await self._look_for_the_dead()
         await self._look_beside()
         await self._taking.take()
         self._abilities.look_again()
-        await self._abilities.tell(self._store, self._catalog, self._limits)
+        await self._abilities.tell(self._store, self._catalog)
         if self.served_beside is None:
             await self._claim(now)
         else:
@@ -211,13 +211,13 @@ class Node:
             if self._standby.leaves(mover.run.workflow, mover.run.version):
                 mover.halt()
 
-    async def _look_for_the_dead(self, now: datetime) -> None:
+    async def _look_for_the_dead(self) -> None:
         """Take over from those that died, once a tick: death is nothing that anybody tells."""
         at = asyncio.get_running_loop().time()
         if at < self._look_again_at:
             return
         self._look_again_at = at + self._tick
-        for dead in await self._store.take_over(now):
+        for dead in await self._store.take_over():
             level = logging.WARNING if dead.runs else logging.INFO
             logger.log(level, "%s died (node %s), its runs go on: %d", dead.name, dead.node_id, dead.runs)
 

@@ -79,6 +79,7 @@ class Viewer:
         lacking = {
             node_id: [unable.why for unable in report.cannot if unable[:2] == wanted]
             for node_id, report in (await self._store.reports()).items()
+            if report.max_runs
         }
         if self._node.moves and not lacking.get(self._store.node_id):  # it may not have said so yet
             lacking[self._store.node_id] = await self._lacking_here(run)

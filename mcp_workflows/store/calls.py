@@ -107,10 +107,12 @@ def define(statements: Statements, name: str, digest: str, content: str) -> Call
     return call
 
 
-def join(statements: Statements, cursor: Cursor, node_id: str, name: str, pid: int, now: int) -> None:
+def join(
+    statements: Statements, cursor: Cursor, node_id: str, name: str, pid: int, now: int, report: str | None = None
+) -> None:
     """A new incarnation's row. Those that ended long ago are forgotten on the occasion."""
     statements.forget_nodes.run(cursor, before=now - int(FORGET_NODES_AFTER.total_seconds() * 1_000_000))
     statements.insert_node.run(
         cursor, node_id=node_id, name=name, pid=pid, started_at=now, beat=0, beat_at=now, ended_at=None, crashed=False,
-        report=None,
+        report=report,
     )  # fmt: skip

@@ -16,8 +16,10 @@ from mcp_workflows.store import calls
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.migrations import migrate
+from mcp_workflows.store.rows import report_text
 from mcp_workflows.store.sqlite import Sqlite
 from mcp_workflows.store.tables import micros
+from mcp_workflows.store.values import NodeReport
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +56,11 @@ def _postgres(url: URL) -> Database:
     return module.Postgres(url)
 
 
-def prepare(database: Database, name: str, clock: Clock, lease_seconds: float) -> Holdings:
+def prepare(database: Database, name: str, clock: Clock, lease_seconds: float, report: NodeReport | None) -> Holdings:
     """Everything that is done once, in a thread: the place, the schema, this node's row and its life."""
     database.prepare()
     _bring_up_to_date(database)
-    return join(database, name, clock, lease_seconds)
+    return join(database, name, clock, lease_seconds, report)
 
 
 def _bring_up_to_date(database: Database) -> None:
@@ -78,9 +80,10 @@ def _bring_up_to_date(database: Database) -> None:
             return
 
 
-def join(database: Database, name: str, clock: Clock, lease_seconds: float) -> Holdings:
-    """A new incarnation. Its life begins before its row is there, so that nobody takes it for dead."""
+def join(database: Database, name: str, clock: Clock, lease_seconds: float, report: NodeReport | None) -> Holdings:
+    """A new incarnation, which says ``report``. Its life begins before its row is there, so that nobody takes it for dead."""
     node_id = new_id("n_")
+    told = None if report is None else report_text(report)
     own = database.life(node_id)
     lock = database.lock()
     try:
@@ -90,7 +93,7 @@ def join(database: Database, name: str, clock: Clock, lease_seconds: float) -> H
             try:
                 cursor = connection.cursor()
                 cursor.execute(database.begin)
-                calls.join(database.statements, cursor, node_id, name, os.getpid(), micros(clock()))
+                calls.join(database.statements, cursor, node_id, name, os.getpid(), micros(clock()), told)
                 database.statements.live_nodes.run(cursor, me=node_id)
                 living = {row[0] for row in cursor.fetchall()}
                 database.commit(cursor)

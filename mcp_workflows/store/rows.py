@@ -318,9 +318,9 @@ def node_report(text: str | None) -> NodeReport | None:
         return None
     told = json.loads(text)
     cannot = tuple(Unable(*one[:3]) for one in told["cannot"])
-    return NodeReport(
-        told["max_runs"], told["max_attempts"], told["max_attempts_per_host"], cannot, told.get("served_at")
-    )
+    role = told.get("role", "server")  # an older version told it by the node's name alone
+    limits = (told["max_runs"], told["max_attempts"], told["max_attempts_per_host"])
+    return NodeReport(role, *limits, cannot, told.get("served_at"))
 
 
 def named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Definition(Base, table=True):
 class Node(Base, table=True):
     """One incarnation of a process. ``beat`` counts its commits: it renews the lease, and tells whether a commit took place.
 
-    ``report``: what a node that moves runs says of itself.
+    ``report``: what it says of itself, from the beginning.
     """
 
     node_id: str = Field(primary_key=True, sa_type=Plain)

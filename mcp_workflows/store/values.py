@@ -144,9 +144,12 @@ class Unable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What a node that moves runs says of itself: its limits, what it leaves to others, and where it can be called."""
+    """What a node says of itself: what it is there for, its limits, what it leaves to others, and where it can be called."""
 
+    role: str
+    """``server``, ``runner``, ``starter`` or ``observer``, as ``app.Role`` says."""
     max_runs: int
+    """How many runs it moves at the same time; none: it is there to look, or to start runs for others."""
     max_attempts: int
     max_attempts_per_host: int
     cannot: tuple[Unable, ...] = ()
@@ -168,4 +171,4 @@ class NodeRow:
     runs: int
     """How many runs it owns."""
     report: NodeReport | None = None
-    """``None``: it moves nothing, or has only just come."""
+    """``None``: it said nothing."""

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from mcp_workflows.errors import StoreUnavailable
-from mcp_workflows.store.reads import Reads
+from mcp_workflows.store.reads.pool import Reads
 from mcp_workflows.store.store import Store
 from tests.attacks.stage import stage
 from tests.attacks.test_shapes import opened

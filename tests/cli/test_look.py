@@ -116,6 +116,7 @@ def test_nodes_are_the_processes_that_move_runs_and_not_those_that_look(two_runs
     with two_runs.server() as server:
         nodes = two_runs.call("nodes", "--json").json["nodes"]
         assert nodes[0]["name"].startswith(f"server {server.pid} on ")
+        assert nodes[0]["role"] == "server"
         assert "ended_at" not in nodes[0]
         server.kill()
         server.wait()

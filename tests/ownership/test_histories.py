@@ -27,8 +27,9 @@ from sqlalchemy import case
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.records import Turn
 from mcp_workflows.errors import NodeLost
-from mcp_workflows.store import Store, nodes, reads, tables, wording, writer
+from mcp_workflows.store import Store, nodes, tables, wording, writer
 from mcp_workflows.store.nodes import PATIENCE, Dead
+from mcp_workflows.store.reads import of_nodes
 from mcp_workflows.store.statements import Statements
 from tests.store.material import NOW, RUNNING, definition, done, finished, new_run, waiting
 from tests.store.raw import ask
@@ -151,7 +152,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=NODES)
     def beat(self, which: int) -> None:
         self._stores[which]._writer.renewed -= LEASE  # or a beat so soon after the last would not be written
-        self._write(which, self._stores[which].beat(NOW))
+        self._write(which, self._stores[which].beat())
 
     @rule(which=NODES)
     def claim(self, which: int) -> None:
@@ -231,7 +232,7 @@ class Histories(RuleBasedStateMachine):
     def look(self, which: int) -> None:
         """An observer looks who is silent, on its own clock, and may act upon it much later."""
         store, node = self._stores[which], self._nodes[which]
-        living = self._do(store._reads(reads.living_nodes))
+        living = self._do(store._reads(of_nodes.living_nodes))
         others = [row for row in living if row.node_id != node.node_id]
         found = store._observer.find_dead(others, self._now)
         expected = self._expected_dead(node)

@@ -96,7 +96,7 @@ async def test_a_node_declared_dead_while_it_runs_starts_anew_and_its_run_comple
             again = await one.runs.start("two_calls", {}, actor="another")
             assert (await one.runs.wait(again.run_id, actor="another", seconds=30)).status is RunStatus.COMPLETED
             assert one.store.node_id != before
-            await one.store.beat(utc_now())
+            await one.store.beat()
 
 
 async def test_a_node_that_stood_still_between_a_claim_and_its_reading_does_not_mix_what_two_owners_know(

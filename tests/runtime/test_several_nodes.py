@@ -225,7 +225,7 @@ async def test_a_clock_set_back_an_hour_while_a_node_runs_stops_nothing_but_time
 
 
 def _same_name(_role: Role) -> str:
-    return "server 1 on web"
+    return "1 on web"
 
 
 async def test_two_nodes_of_one_name_are_two_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ async def test_two_nodes_of_one_name_are_two_nodes(tmp_path: Path, monkeypatch: 
     async with node(tmp_path) as (one, doer):
         async with node(tmp_path) as (two, _):
             run_id = await held(one, doer)
-            assert [server.name for server in await one.servers()] == ["server 1 on web"] * 2
+            assert [server.name for server in await one.servers()] == ["1 on web"] * 2
             assert one.store.node_id != two.store.node_id
             assert (await two.runs.get(run_id, actor="me")).owner == one.store.node_id
         doer.answer.set()  # that one left is not taken for the other

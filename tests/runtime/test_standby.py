@@ -136,7 +136,7 @@ async def test_a_run_that_only_computes_ends_with_its_start_whoever_is_up(tmp_pa
             _,
         ),
     ):
-        await http.node._abilities.tell(http.store, http.catalog, http.node._limits)
+        await http.node._abilities.tell(http.store, http.catalog)
         await beside(stdio)
         view = await stdio.runs.start("sum", {"n": 7}, actor="me")
         assert (view.status, view.result, view.owner) == (RunStatus.COMPLETED, 21, None)
@@ -145,7 +145,7 @@ async def test_a_run_that_only_computes_ends_with_its_start_whoever_is_up(tmp_pa
 
 async def test_where_no_more_are_queued_what_ends_with_its_start_is_taken_and_nothing_else(tmp_path: Path) -> None:
     async with server(tmp_path, ADDRESS, moving=False) as (http, _):
-        await http.node._abilities.tell(http.store, http.catalog, http.node._limits)
+        await http.node._abilities.tell(http.store, http.catalog)
         async with server(tmp_path, None, moving=False, max_queued_runs=1) as (stdio, _):
             await stdio.node._look_beside()
             await stdio.runs.start("call", {}, actor="me", idempotency_key="k1")
@@ -187,7 +187,7 @@ async def test_when_the_server_over_http_leaves_runs_are_moved_here_again(tmp_pa
 async def test_what_a_server_over_http_leaves_lying_is_moved_here_after_a_moment(tmp_path: Path) -> None:
     """It may be frozen, or dead and not yet known to be: it has said that it is there, and does nothing."""
     async with server(tmp_path, ADDRESS, moving=False) as (http, _), server(tmp_path, None) as (stdio, doer):
-        await http.node._abilities.tell(http.store, http.catalog, http.node._limits)
+        await http.node._abilities.tell(http.store, http.catalog)
         await beside(stdio)
         doer.answer.set()
         began = time.monotonic()
@@ -201,7 +201,7 @@ async def test_what_a_server_over_http_leaves_lying_is_moved_here_after_a_moment
 async def test_what_cannot_be_claimed_here_either_is_not_looked_at_without_end(tmp_path: Path, url: str) -> None:
     """Suspects: a node moves one of them at a time."""
     async with server(tmp_path, ADDRESS, moving=False) as (http, _):
-        await http.node._abilities.tell(http.store, http.catalog, http.node._limits)
+        await http.node._abilities.tell(http.store, http.catalog)
         async with server(tmp_path, None, moving=False) as (stdio, _):
             await stdio.node._look_beside()
             starts = [

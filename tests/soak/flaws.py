@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, true, update
 
 from mcp_workflows import clock
-from mcp_workflows.store import reads
 from mcp_workflows.store.calls import Deliver
 from mcp_workflows.store.nodes import Dead, Observer
+from mcp_workflows.store.reads import of_nodes
 from mcp_workflows.store.statements import Statements
 from mcp_workflows.store.tables import micros, node
 from mcp_workflows.store.values import Delivered
@@ -45,7 +45,7 @@ def _death_by_the_clock() -> None:
                 found.append(Dead(other.node_id, other.name, lock, other.beat))
         return found
 
-    reads.living_nodes = living_nodes
+    of_nodes.living_nodes = living_nodes
     Observer.find_dead = find_dead  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from mcp_workflows.clock import new_id, utc_now
+from mcp_workflows.clock import new_id
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
@@ -70,7 +70,7 @@ def kill(store: Store) -> None:
 
 async def take_over(store: Store) -> list[TakenOver]:
     """What ``store`` takes over; where only silence tells, after a lease of it, of those that were killed."""
-    at_once = await store.take_over(utc_now())
+    at_once = await store.take_over()
     seen = store._observer._seen
     seen |= {node: (beat, since - 2 * LEASE_SECONDS) for node, (beat, since) in seen.items() if node in _killed}
-    return at_once + await store.take_over(utc_now())
+    return at_once + await store.take_over()

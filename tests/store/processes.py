@@ -38,8 +38,8 @@ async def share(store: Store) -> None:
     reading = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
     say("ready")
     while not reading.done():
-        await store.beat(utc_now())
-        await store.take_over(utc_now())
+        await store.beat()
+        await store.take_over()
         for run in await store.claim_runs(utc_now(), 5, []):
             seen = len(await store.load_steps(run.run_id))
             for number in range(seen, 10):

@@ -54,7 +54,7 @@ async def test_a_node_declared_dead_can_write_nothing_more(open_store: OpenStore
         with pytest.raises(NodeLost):
             await dead.claim_runs(FAR, 9, [])
         with pytest.raises(NodeLost):
-            await dead.beat(FAR)
+            await dead.beat()
         assert await store.load_steps(run_id) == []
         run = await store.load_run(run_id)
         assert run is not None
@@ -320,10 +320,10 @@ async def test_a_beat_is_written_only_when_no_commit_renewed_the_lease(open_stor
     async with open_store(lease_seconds=0.5) as store:
         await begin(store)
         [before] = await store.nodes()
-        await store.beat(NOW)
+        await store.beat()
         assert await store.nodes() == [before]
         await asyncio.sleep(0.11)  # it is the passing of time that is tested
-        await store.beat(NOW)
+        await store.beat()
         [after] = await store.nodes()
         assert after.beat_at > before.beat_at
 

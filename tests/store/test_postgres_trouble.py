@@ -189,7 +189,7 @@ async def test_a_node_frozen_inside_a_transaction_stands_in_nobodys_way_after_a_
         await standing.stands()
 
         async def dead() -> bool:
-            return bool(await store.take_over(utc_now()))
+            return bool(await store.take_over())
 
         await until(dead)
         assert await claimed(store, utc_now()) == [run_id]
@@ -231,7 +231,7 @@ async def test_a_node_that_beats_after_it_was_found_silent_lives(own_url: str) -
     async with opened(own_url) as slow, opened(own_url) as store:
         run_id = await begin(slow)
         kill(slow)
-        await store.take_over(utc_now())
+        await store.take_over()
         seen = store._observer._seen
         beat, since = seen[slow.node_id]
         found = store._find_dead
@@ -244,7 +244,7 @@ async def test_a_node_that_beats_after_it_was_found_silent_lives(own_url: str) -
 
         loop = asyncio.get_running_loop()
         store._find_dead = find_then_beat
-        assert await store.take_over(utc_now()) == []
+        assert await store.take_over() == []
         await slow.record(Turn(run_id, [done("b", 2)]))
 
 

@@ -63,8 +63,8 @@ async def kill(child: Process) -> str:
 
 async def taken_over(store: Store) -> list[TakenOver]:
     """Once somebody has died: at once on SQLite, after a lease of silence on PostgreSQL."""
-    while not (taken := await store.take_over(FAR)):
-        await store.beat(FAR)
+    while not (taken := await store.take_over()):
+        await store.beat()
         await asyncio.sleep(0.05)
     return taken
 
@@ -72,9 +72,9 @@ async def taken_over(store: Store) -> list[TakenOver]:
 async def test_a_killed_process_is_taken_over_at_once(open_store: OpenStore, url: str) -> None:
     async with open_store() as store, process("own_a_run", url) as child:
         node_id, run_id = await line(child)
-        assert await store.take_over(FAR) == []
+        assert await store.take_over() == []
         await kill(child)
-        [taken] = await store.take_over(FAR)
+        [taken] = await store.take_over()
         assert (taken.node_id, taken.runs) == (node_id, 1)
         [run] = await store.claim_runs(FAR, 9, [])
         assert (run.run_id, run.interrupted, run.recoveries) == (run_id, True, 1)
@@ -95,7 +95,7 @@ async def test_a_process_that_ends_gracefully_hands_over_without_a_crash(open_st
         _, run_id = await line(child)
         await tell(child)
         assert await child.wait() == 0
-        assert await store.take_over(FAR) == []
+        assert await store.take_over() == []
         [run] = await store.claim_runs(FAR, 9, [])
         assert (run.run_id, run.interrupted, run.recoveries) == (run_id, True, 0)
 
@@ -112,7 +112,7 @@ async def test_a_lock_dies_with_the_process_that_holds_it_and_its_half_written_t
         await kill(child)
         mine = await waits
         await store.record(Turn(mine, [done("a", 1)]))
-        assert [taken.node_id for taken in await store.take_over(FAR)] == [node_id]
+        assert [taken.node_id for taken in await store.take_over()] == [node_id]
         [run] = await store.claim_runs(FAR, 9, [])
         assert (run.run_id, run.record.status) == (run_id, RunStatus.RUNNING)
 

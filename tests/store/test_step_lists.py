@@ -11,7 +11,7 @@ import pytest
 from mcp_workflows.engine.records import StepRecord, Turn
 from mcp_workflows.engine.states import StepStatus
 from mcp_workflows.store import Store
-from mcp_workflows.store.reads import PORTION
+from mcp_workflows.store.reads.portions import PORTION
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, done
 from tests.store.plans import plan_of

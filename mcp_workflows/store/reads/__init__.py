@@ -1,0 +1,1 @@
+"""Looking: every read of the database, by what it is about."""
