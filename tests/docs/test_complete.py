@@ -137,7 +137,18 @@ def test_the_make_targets_in_the_readme_are_those_of_the_makefile():
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
 def test_links_lead_somewhere(file: Path):
-    text = file.read_text("utf-8")
-    targets = re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", text)
-    broken = [one for one in targets if one and not one.startswith("http") and not (file.parent / one).exists()]
-    assert broken == []
+    targets = [one for one in re.findall(r"\]\(([^)]*)\)", file.read_text("utf-8")) if not one.startswith("http")]
+    assert [one for one in targets if not is_there(file, one)] == []
+
+
+def is_there(page: Path, target: str) -> bool:
+    """The file that a link of the page names, and in it the heading, if it names one."""
+    name, _, heading = target.partition("#")
+    file = page.parent / name if name else page
+    return file.exists() and (not heading or heading in headings(file.read_text("utf-8")))
+
+
+def headings(text: str) -> set[str]:
+    """As links name them: in lower case, with hyphens for spaces and without other signs."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
