@@ -152,7 +152,7 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
         undoes = f" (undoes {_some(run.would_undo)})" if run.would_undo else ""
         resume, cancel = (f"mcp-workflows {verb} {run.run_id}{place}" for verb in ("resume", "cancel"))
         yield Text.assemble(("decide ", "doubt"), f"{resume}{_found_out(run)}, or {cancel}{undoes}")
-    elif run.not_undone or (run.status is RunStatus.FAILED and run.compensation == "none"):
+    elif len(run.not_undone) > len(run.doubted) or (run.status is RunStatus.FAILED and run.compensation == "none"):
         yield Text.assemble(("again ", "dim"), f"mcp-workflows resume {run.run_id}{place}{_found_out(run)}")
 
 
@@ -290,7 +290,7 @@ def _message_rows(trace: Trace) -> Iterator[Row]:
 
 
 _INTERNAL: Final = frozenset({"callback", "child", "undo"})
-_ADDRESS: Final = frozenset({"generation", "via", "ended"})
+_ADDRESS: Final = frozenset({"generation", "seq", "via", "ended"})
 
 
 def _path(path: str) -> Text:

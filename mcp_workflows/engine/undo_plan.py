@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from mcp_workflows.definition.program import Compensation, Definition, Json, Step, WorkflowWork
 from mcp_workflows.definition.walk import every_step
@@ -13,6 +14,9 @@ from mcp_workflows.engine.places import Place, place_of, step_at
 from mcp_workflows.engine.records import StepRecord
 from mcp_workflows.engine.scope import Lexical
 from mcp_workflows.engine.states import StepStatus
+
+IN_DOUBT: Final = "it is in doubt whether it took place"
+"""Begins what is said of a step that no undoing is left for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def plan(definition: Definition, memo: Mapping[str, StepRecord]) -> Plan:
         elif own or (compensation and (record.error is None or compensation.in_doubt)):
             todo.append(Undo(place, compensation))
         elif record.error is not None:
-            impossible.append((record.path, f"it is in doubt whether it took place: {record.error.message}"))
+            impossible.append((record.path, f"{IN_DOUBT}: {record.error.message}"))
     return Plan(tuple(todo), tuple(undone), tuple(impossible))
 
 

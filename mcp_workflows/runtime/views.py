@@ -11,6 +11,7 @@ from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import AttemptRecord, CompensationOutcome, StepRecord
 from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.engine.undo_plan import IN_DOUBT
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class RunView:
     compensation: CompensationOutcome | None = None
     undone: tuple[str, ...] = ()
     not_undone: tuple[tuple[str, str], ...] = ()
+    """Steps, and why; those ``doubted`` among them."""
     wake_at: datetime | None = None
     waits: tuple[str, ...] = ()
     """Paths of the signals and approvals that it waits for; in lists too."""
@@ -67,6 +69,11 @@ class RunView:
     """Of a paused run: the step that failed may be left out, as nothing needs its output."""
     resumed: int = 0
     """Of a paused run: how often somebody asked for it to be resumed before."""
+
+    @property
+    def doubted(self) -> tuple[str, ...]:
+        """Of what was not undone: steps that may never have taken place, and that have nothing to undo them in that case."""
+        return tuple(step for step, why in self.not_undone if why.startswith(IN_DOUBT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,20 @@ def test_a_call_that_may_have_taken_place_is_resumed_only_with_what_somebody_fou
     assert "with --output (it took place) or --again (make it again), or mcp-workflows cancel" in told.stderr
 
 
+def test_where_only_a_doubt_is_left_nobody_is_sent_to_try_the_undoing_again(trial: Place):
+    trial.misbehave(Fault("mail", "POST", "/messages", "answer", status=300))
+    told = trial.call("run", "start_trial", "-i", ADA)
+    assert told.code == 1
+    assert "not undone mail: it is in doubt whether it took place" in told.stderr
+    assert "mcp-workflows resume" not in told.stderr
+    with trial.server():
+        assert trial.call("resume", run_id_of(trial), "--as", "cli:anna", "--watch").code == 1
+    shown = trial.call("show", run_id_of(trial)).stdout
+    assert "resume" in shown
+    assert "by cli:anna" in shown
+    assert "seq" not in shown, "what only the machine needs"
+
+
 def test_cancel_undoes_what_was_completed(paused: Place):
     with paused.server():
         told = paused.call("cancel", run_id_of(paused), "--watch", "--json")

@@ -108,6 +108,27 @@ STILL = "still in effect: tell the user."
             },
             f"resume_run tries the undoing again. Until then charge is {STILL} What mail did stays: tell the user.",
         ),
+        (
+            {
+                "status": RunStatus.FAILED,
+                "compensation": "incomplete",
+                "not_undone": (("book", "it is in doubt whether it took place: 500"),),
+                "stays": (),
+            },
+            "It is unknown whether book took place, and nothing undoes that: tell the user.",
+        ),
+        (
+            {
+                "status": RunStatus.FAILED,
+                "compensation": "incomplete",
+                "not_undone": (("charge", "503"), ("book", "it is in doubt whether it took place: 500")),
+                "stays": ("mail",),
+            },
+            (
+                f"resume_run tries the undoing again. Until then charge is {STILL} It is unknown whether book took place, "
+                "and nothing undoes that: tell the user. What mail did stays: tell the user."
+            ),
+        ),
         ({"status": RunStatus.CANCELLED, "compensation": "none", "stays": ("a",)}, "What a did stays: tell the user."),
         (
             {"status": RunStatus.COMPENSATED, "stays": ("mail",)},
@@ -122,7 +143,18 @@ STILL = "still in effect: tell the user."
             f"{CORRECTED}; or cancel_run (what mail did stays).",
         ),
     ],
-    ids=["undone", "children", "failed", "incomplete", "cancelled", "with its parent", "paused", "paused for good"],
+    ids=[
+        "undone",
+        "children",
+        "failed",
+        "incomplete",
+        "in doubt",
+        "incomplete and in doubt",
+        "cancelled",
+        "with its parent",
+        "paused",
+        "paused for good",
+    ],
 )
 def test_what_nothing_undoes_is_named_to_be_told_to_the_user(ended: dict[str, Any], following: str) -> None:
     told = run_object(view(error=refused_booking(), **ended), TOLD_AT_ONCE)

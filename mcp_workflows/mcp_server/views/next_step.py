@@ -149,16 +149,26 @@ def _what_cancel_undoes(view: RunView) -> str:
 
 def _ended(view: RunView) -> str | None:
     if view.not_undone:
-        left = _some([step for step, _ in view.not_undone])
-        verb = "is" if len(view.not_undone) == 1 else "are"
-        said = f"{left} {verb} still in effect: tell the user.{_what_stays(view)}"
-        return said if view.status is RunStatus.CANCELLED else f"resume_run tries the undoing again. Until then {said}"
+        return f"{_not_undone(view)}{_what_stays(view)}"
     if view.status is RunStatus.CANCELLED:
         return _what_stays(view).strip() or None
     if view.compensation == "done":
         whole = "Everything" if view.stays is not None and not view.stays else "All that has a compensation"
         return f"{whole} was undone.{_what_stays(view)} Start again with other input."
     return f"Nothing was undone.{_what_stays(view)} {_sentence(_way_on(view))}; or start again with other input."
+
+
+def _not_undone(view: RunView) -> str:
+    """Of what is known to be done the undoing may be tried again; of what may never have been done there is none."""
+    left = [step for step, _ in view.not_undone if step not in view.doubted]
+    said: list[str] = []
+    if left:
+        still = f"{_some(left)} {'is' if len(left) == 1 else 'are'} still in effect: tell the user."
+        again = "" if view.status is RunStatus.CANCELLED else "resume_run tries the undoing again. Until then "
+        said.append(f"{again}{still}")
+    if view.doubted:
+        said.append(f"It is unknown whether {_some(view.doubted)} took place, and nothing undoes that: tell the user.")
+    return " ".join(said)
 
 
 def _what_stays(view: RunView) -> str:
