@@ -43,6 +43,8 @@ def fill_in(wait: Waiting) -> dict[str, Any]:
 
 
 def _said_of(field: Field) -> Iterator[str]:
+    if field.title and field.title != field.name:
+        yield field.title
     if field.choices:
         named = [choice.title for choice in field.choices]
         yield f"{'some' if field.kind == 'choices' else 'one'} of {' | '.join(named[:_FEW] + ['…'] * (len(named) > _FEW))}"

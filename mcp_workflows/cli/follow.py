@@ -69,9 +69,11 @@ async def _moving(runs: Runs, run_id: str, console: Console, result: bool, place
 async def _lines(runs: Runs, run_id: str, console: Console, result: bool, place: str) -> Trace:
     pace = _Pace(runs, run_id)
     printed: set[tuple[object, ...]] = set()
+    stood = False
     while True:
         trace = await pace.trace()
         if not printed:
+            stood = at_rest(trace.run)  # which the headline tells
             console.print(headline(trace.run, utc_now()), soft_wrap=True)
             printed.add(())
         for row in rows(trace, utc_now()):
@@ -83,7 +85,8 @@ async def _lines(runs: Runs, run_id: str, console: Console, result: bool, place:
                 printed.add(("wait", wait.path))
                 console.print(answering(trace.run, wait, place), soft_wrap=True)
         if at_rest(trace.run):
-            console.print(standing(trace.run, utc_now()), soft_wrap=True)
+            if not stood:
+                console.print(standing(trace.run, utc_now()), soft_wrap=True)
             for line in ending(trace.run, result=result, place=place):
                 console.print(line, soft_wrap=True)
             return trace

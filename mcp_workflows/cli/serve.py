@@ -26,6 +26,7 @@ from mcp_workflows.cli.options import Database
 from mcp_workflows.cli.terminal import stderr
 from mcp_workflows.clock import utc_now
 from mcp_workflows.definition.phrases import listed
+from mcp_workflows.definition.program import Definition
 from mcp_workflows.errors import InputRefused
 from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.server import WorkflowServer
@@ -37,6 +38,8 @@ from mcp_workflows.mcp_server.views.waits import Ways
 from mcp_workflows.settings import PREFIX, Settings
 from mcp_workflows.web.pages import Pages
 
+_LONGEST: Final = 80
+"""Characters that are told of a workflow."""
 _FILES: Final = 256
 """That the process has open beside connections and attempts: the database, definitions, pipes; and some to spare."""
 
@@ -155,13 +158,18 @@ def _on_signals() -> asyncio.Event:
     return stop
 
 
+def _told_of(definition: Definition) -> str:
+    said = definition.title or " ".join(definition.description.split())
+    return said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"
+
+
 def _welcome(app: App, url: str, console: Console) -> None:
     """What a person who started the server by hand wants to know. ``url``: where it listens."""
     settings, definitions = app.settings, app.catalog.definitions
     known_as = f"{settings.public_url}{MCP_PATH}" if settings.public_url and settings.authenticates else url
     lines = [f"[name]{url}[/]", f"[dim]runs are kept in {escape(settings.database_place)}[/]", ""]
     for name, definition in definitions.items():
-        lines.append(f"[good]●[/] [name]{name}[/]  {escape(definition.title or '')}")
+        lines.append(f"[good]●[/] [name]{name}[/]  {escape(_told_of(definition))}")
         if lacking := [f"{PREFIX}SECRET_{one}" for one in definition.secrets if settings.secret(one) is None]:
             lines[-1] = f"[doubt]●[/] [name]{name}[/]  [doubt]cannot run without {', '.join(lacking)}[/]"
     if not definitions:

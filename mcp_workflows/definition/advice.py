@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,11 +20,12 @@ from mcp_workflows.definition.program import (
     Step,
 )
 from mcp_workflows.definition.text.document import Document, Path
-from mcp_workflows.definition.text.nodes import Map, Node, Seq
+from mcp_workflows.definition.text.nodes import Map, Node, Scalar, Seq
 from mcp_workflows.definition.walk import every_step
 from mcp_workflows.errors import Problem
 
 SHORTEST_DESCRIPTION = 20
+_OTHERS = re.compile(r"\{\{-?\s*(?:inputs?|steps|vars|secrets|env|workflow|run|item)\.[^{}\n]{0,60}\}\}")
 
 
 def advice(compiled: Compiled, document: Document) -> tuple[Problem, ...]:
@@ -31,6 +33,7 @@ def advice(compiled: Compiled, document: Document) -> tuple[Problem, ...]:
     found = [
         *_description(compiled, document),
         *_enums(document),
+        *_texts(document),
         *_steps(compiled, document),
         *_absent(compiled, document),
         *_unused(compiled, document),
@@ -44,6 +47,29 @@ def _description(compiled: Compiled, document: Document) -> Iterator[Problem]:
         node = document.key(("description",)) or document.nearest(("name",))
         message = f"a description of {length} characters does not tell an agent when to call this"
         yield document.problem(node, "description", message)
+
+
+def _texts(document: Document) -> Iterator[Problem]:
+    """Expressions as templates of other tools have them, which would be sent as they stand."""
+    for part in ("services", "steps", "output"):
+        for node in _scalars(document.node((part,))):
+            if isinstance(node.value, str) and (found := _OTHERS.search(node.value)):
+                message = f'"{found[0]}" is plain text here: an expression stands in ${{…}}'
+                yield document.problem(node, "expr", message, found.start())
+
+
+def _scalars(node: Node | None) -> Iterator[Scalar]:
+    match node:
+        case Map():
+            for entry in node.entries.values():
+                yield from _scalars(entry.value)
+        case Seq():
+            for item in node.items:
+                yield from _scalars(item)
+        case Scalar():
+            yield node
+        case None:
+            pass
 
 
 def _enums(document: Document) -> Iterator[Problem]:

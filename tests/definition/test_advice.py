@@ -21,6 +21,20 @@ CASES: dict[str, tuple[str, list[str]]] = {
         "input: {required: [plan], properties: {plan: {enum: [a, b]}}}\nsteps: [{set: {a: '${input.plan}'}}]",
         ['3:47 input: "plan": an enum without type'],
     ),
+    "an expression as other tools write it": (
+        """
+        steps:
+          - set:
+              a: "Dear {{ input.name }}, of {{ name }}"
+              b: ["{{name}}", "{{- steps.x.y -}}"]
+        output: "{{run.id}}"
+        """,
+        [
+            '5:16 expr: "{{ input.name }}" is plain text here: an expression stands in ${…}',
+            '6:23 expr: "{{- steps.x.y -}}" is plain text here: an expression stands in ${…}',
+            '7:9 expr: "{{run.id}}" is plain text here: an expression stands in ${…}',
+        ],
+    ),
     "an effect that stays": (
         """
         steps:
