@@ -43,7 +43,7 @@ def fill_in(wait: Waiting) -> dict[str, Any]:
 
 
 def _said_of(field: Field) -> Iterator[str]:
-    if field.title and field.title != field.name:
+    if field.title and field.title.casefold() != field.name.replace("_", " ").casefold():
         yield field.title
     if field.choices:
         named = [choice.title for choice in field.choices]

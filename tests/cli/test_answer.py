@@ -125,7 +125,7 @@ steps:
       form:
         required: [size]
         properties:
-          size: {title: Size, oneOf: [{const: 1, title: Small}, {const: 2, title: Large}]}
+          size: {title: Size of the cup, oneOf: [{const: 1, title: Small}, {const: 2, title: Large}]}
           extras: {type: array, items: {enum: [milk, sugar]}}
           names: {type: array, items: {type: string}}
           ages: {type: array, items: {type: integer}}
@@ -147,7 +147,7 @@ def test_what_will_not_do_is_asked_again_and_choices_are_made_by_their_titles(
         typed = ["y", "huge", "milk, sugar", "Ada, 4", "36, 4", "12", "007", "large", "", "", "", "3", "", ""]
         told = place.call("signal", run_id, "what", "--watch", stdin="\n".join(typed) + "\n")
     assert told.code == 0, told.stderr
-    assert "form: size (one of Small | Large, required)" in told.stderr
+    assert "form: size (Size of the cup, one of Small | Large, required)" in told.stderr
     assert "form: names (strings with commas between them)" in told.stderr
     assert "form: cups (integer, at least 1 and at most 9, default 1)" in told.stderr
     assert "form.cups: 12 is too large, expected at most 9." in told.stderr

@@ -24,15 +24,17 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "an expression as other tools write it": (
         """
         steps:
-          - set:
-              a: "Dear {{ input.name }}, of {{ name }}"
-              b: ["{{name}}", "{{- steps.x.y -}}"]
+          - http:
+              url: https://x.test
+              query:
+                a: "Dear {{ input.name }}, of {{ name }}"
+                b: ["{{name}}", "{{- steps.x.y -}}"]
         output: "{{run.id}}"
         """,
         [
-            '5:16 expr: "{{ input.name }}" is plain text here: an expression stands in ${…}',
-            '6:23 expr: "{{- steps.x.y -}}" is plain text here: an expression stands in ${…}',
-            '7:9 expr: "{{run.id}}" is plain text here: an expression stands in ${…}',
+            '7:18 expr: "{{ input.name }}" is plain text here: an expression stands in ${…}',
+            '8:26 expr: "{{- steps.x.y -}}" is plain text here: an expression stands in ${…}',
+            '9:10 expr: "{{run.id}}" is plain text here: an expression stands in ${…}',
         ],
     ),
     "an effect that stays": (
