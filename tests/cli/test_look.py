@@ -35,7 +35,8 @@ def test_runs_are_listed_newest_first_and_filtered(two_runs: Place):
     rows = two_runs.call("runs").stdout.splitlines()
     assert "✓ completed" in rows[1]
     assert "✗ failed" in rows[2]
-    assert 'mail: POST /messages answered 422: {"error":"no mailbox [/x]"}' in rows[2]
+    assert "mail: POST /messages answered 422" in rows[2]
+    assert "[/x]" in "".join(rows), "what a service said is no markup"
     failed = two_runs.call("runs", "--status", "failed", "--json").json["runs"]
     assert [run["input"]["email"] for run in failed] == ["ada@example.com"]
     assert two_runs.call("runs", "--workflow", "other", "--json").json["runs"] == []
