@@ -162,6 +162,7 @@ async def built_app(
                 lacks_secrets=lambda definition: environment.missing(definition.secrets),
                 lacks=steps.lacks if role in _MOVING else lambda _: (),
                 lacks_address=steps.lacks_address if role in _MOVING else lambda _: None,
+                lacks_address_to_undo=steps.lacks_address_to_undo,
             ),
             limits=limits,
             max_output_bytes=settings.max_answer_bytes,

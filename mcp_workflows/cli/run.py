@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -65,8 +66,8 @@ async def run(
 async def _follow(app: App, view: RunView, *, quiet: bool, place: str) -> RunView:
     if view.joined and not quiet:
         remark(f"[dim]joined {view.run_id}: the same call had started it before[/]")
-    if view.stranded is not None and not quiet:
-        remark(f"[doubt]No server that is up can go on with it[/]: {escape(view.stranded)}")
+    if not quiet:
+        _remark_stranded(view)
     try:
         if quiet:
             return await wait_for_rest(app.runs, view.run_id)
@@ -77,13 +78,21 @@ async def _follow(app: App, view: RunView, *, quiet: bool, place: str) -> RunVie
         raise
 
 
-async def _tell_detached(app: App, view: RunView, *, as_json: bool, serve: str) -> None:
+def _remark_stranded(view: RunView) -> None:
+    if view.stranded is not None:
+        remark(f"[doubt]No server that is up can go on with it[/]: {escape(view.stranded)}")
+
+
+async def _tell_detached(app: App, begun: RunView, *, as_json: bool, serve: str) -> None:
+    view = replace(await app.runs.get(begun.run_id, actor=None), joined=begun.joined)
     if as_json:
         print_json(run_json(view))
     else:
         stdout().print(view.run_id)
     if not await app.servers():
         remark(f"[doubt]No server is up on this database[/]: the run begins when one is, with {escape(serve)}")
+    else:
+        _remark_stranded(view)
 
 
 async def _start(app: App, name: str, arguments: Any, key: str | None) -> RunView:

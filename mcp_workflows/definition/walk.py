@@ -12,6 +12,13 @@ def walk(definition: Definition) -> Iterator[Step]:
     return every_step(definition.steps)
 
 
+def undoing_steps(definition: Definition) -> Iterator[Step]:
+    """Every step of a ``compensate``, some of them more than once."""
+    for step in walk(definition):
+        if step.compensate is not None:
+            yield from every_step(step.compensate.steps)
+
+
 def every_step(steps: tuple[Step, ...], *, undoing: bool = True) -> Iterator[Step]:
     """Every step of a list. Without ``undoing``, those of ``compensate`` are left out."""
     for step in steps:

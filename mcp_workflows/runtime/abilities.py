@@ -28,18 +28,20 @@ class Limits:
 class Abilities:
     """``vars_of`` gives what ``vars`` are in a definition on this node; ``lacks_secrets`` says which of a definition's secrets
     have no value on this node, ``lacks`` what else it needs and is not here, and ``lacks_address`` what in it waits for a call
-    where nobody can call. ``report``: what this node says of itself beside that.
+    where nobody can call, ``lacks_address_to_undo`` whether what undoes it does. ``report``: what this node says beside that.
     """
 
     def __init__(
         self, report: NodeReport, *, vars_of: Callable[[Definition], Mapping[str, Json]],
         lacks_secrets: Callable[[Definition], Collection[str]], lacks: Callable[[Definition], Sequence[str]] = lambda _: (),
         lacks_address: Callable[[Definition], str | None] = lambda _: None,
+        lacks_address_to_undo: Callable[[Definition], bool] = lambda _: False,
     ) -> None:  # fmt: skip
         self.vars_of = vars_of
         self._lacks_secrets = lacks_secrets
         self._lacks = lacks
         self._lacks_address = lacks_address
+        self._lacks_address_to_undo = lacks_address_to_undo
         self._report = report
         self._left: dict[int, tuple[Definition | None, Unable]] = {}
         self._told: NodeReport | None = None
@@ -61,6 +63,20 @@ class Abilities:
     def cannot(self) -> frozenset[int]:
         """Ids of definitions whose runs are left to others."""
         return frozenset(self._left)
+
+    def can_end(self, definition_id: int, *, begun: bool) -> bool:
+        """Whether runs that are left to others can be ended here all the same: this node can undo what is to be undone.
+
+        ``begun``: the run has done something.
+        """
+        definition, _ = self._left.get(definition_id, (None, None))
+        if definition is None:
+            return False
+        try:
+            self.check(definition) if begun else self.vars_of(definition)
+        except SettingsInvalid:
+            return False
+        return not begun or not self._lacks_address_to_undo(definition)
 
     def leave(self, run: Run, definition: Definition | None, why: str) -> None:
         """Claim no more runs of this definition; ``None``: it is not to be looked at again."""

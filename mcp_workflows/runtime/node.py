@@ -186,6 +186,7 @@ class Node:
         await self._abilities.tell(self._store, self._catalog)
         if self.served_beside is None:
             await self._claim(now)
+            await self._claim_what_ends(now)
         else:
             await self._claim_what_others_leave(now)
         for message in await self._store.owned_messages():
@@ -240,6 +241,17 @@ class Node:
             limit = self._limits.runs
         else:
             self._behind = True
+
+    async def _claim_what_ends(self, now: datetime) -> None:
+        """Runs that cannot go on here, and that somebody wants ended: for want of an address nobody has to wait with that."""
+        cannot = self._abilities.cannot
+        if not cannot or self._room() < 1 or self._leaving:
+            return
+        ending = await self._store.ending_runs(now, self._room(), cannot)
+        keys = [run.key for run in ending if self._abilities.can_end(run.definition_id, begun=run.begun)]
+        if keys:
+            self._taking.add(await self._store.claim_runs(now, self._room(), (), only=keys), to_end=True)
+            await self._taking.take()
 
     async def _claim_what_others_leave(self, now: datetime) -> None:
         assert self._standby is not None

@@ -51,14 +51,19 @@ class Taking:
         self._clock = clock
         self._move = move
         self._claimed: dict[str, Run] = {}
+        self._to_end: set[str] = set()
         self._stopped = False
 
-    def add(self, claimed: Iterable[Run]) -> None:
+    def add(self, claimed: Iterable[Run], *, to_end: bool = False) -> None:
+        """``to_end``: they end here, whatever else this node lacks."""
         self._claimed |= {run.run_id: run for run in claimed}
+        if to_end:
+            self._to_end |= {run.run_id for run in claimed}
 
     def forget(self) -> None:
         """They are this node's no more."""
         self._claimed.clear()
+        self._to_end.clear()
 
     def stop(self) -> None:
         """Take none any more: at leaving the store gives them to others, with all else."""
@@ -97,7 +102,7 @@ class Taking:
         # Only now, so that each takes its first step before any of them takes another.
         for number, (run, machine) in enumerate(machines, 1):
             if not self._stopped:
-                self._claimed.pop(run.run_id)
+                self._forget(run)
                 self._move(run, machine, messages.get(run.run_id, ()))
             if number % BEGUN_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -116,7 +121,8 @@ class Taking:
             logger.exception("run %s is left to other nodes", run.run_id)
             await self._leave_to_others(run, None, DEFECT)
             return None
-        if why is None:
+        begun = run.record.status is not RunStatus.PENDING
+        if why is None or (run.run_id in self._to_end and self._abilities.can_end(run.definition_id, begun=begun)):
             return definition
         logger.warning("run %s is left to other nodes: %s", run.run_id, why)
         await self._leave_to_others(run, definition, why)
@@ -143,7 +149,11 @@ class Taking:
     async def _leave_to_others(self, run: Run, definition: Definition | None, why: str) -> None:
         self._abilities.leave(run, definition, why)
         await self._store.give_back(run.run_id)
+        self._forget(run)
+
+    def _forget(self, run: Run) -> None:
         self._claimed.pop(run.run_id, None)
+        self._to_end.discard(run.run_id)
 
 
 def _recoveries_error(run: Run) -> StepError:

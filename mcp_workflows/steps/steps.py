@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from mcp_workflows.clock import Clock, utc_now
 from mcp_workflows.definition.expressions import ExpressionFailed, Template
 from mcp_workflows.definition.program import Definition, HttpWork, JqWork, McpToolWork, PythonWork, Step
-from mcp_workflows.definition.walk import walk
+from mcp_workflows.definition.walk import undoing_steps, walk
 from mcp_workflows.engine.outcome import Failed, Outcome, StepCall
 from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.steps.attempt import Attempt, Doer, Values
@@ -77,9 +77,13 @@ class Steps:
         if self._environment.callback_base is not None:
             return None
         if definition.digest not in self._waiting:
-            waiting = (step for step in walk(definition) if isinstance(step.work, HttpWork) and step.work.callback)
-            self._waiting[definition.digest] = next((_unreachable(step) for step in waiting), None)
+            waiting = map(_unreachable, filter(_waits_for_call, walk(definition)))
+            self._waiting[definition.digest] = next(waiting, None)
         return self._waiting[definition.digest]
+
+    def lacks_address_to_undo(self, definition: Definition) -> bool:
+        """Whether what undoes it waits for a call, where nobody can call this process."""
+        return self._environment.callback_base is None and any(map(_waits_for_call, undoing_steps(definition)))
 
     def _settled(self, server: Template, definition: Definition) -> str | None:
         """The server of a service, if that does not depend on the run."""
@@ -126,9 +130,14 @@ class Steps:
         self._deadlines.close()
 
 
+def _waits_for_call(step: Step) -> bool:
+    return isinstance(step.work, HttpWork) and step.work.callback is not None
+
+
 def _unreachable(step: Step) -> str:
+    what = f"its step {step.name}" if step.name else "what undoes one of its steps"
     return (
-        f"its step {step.name} waits for a call, and nobody can call this server: serve the same database with --http too, or "
+        f"{what} waits for a call, and nobody can call this server: serve the same database with --http too, or "
         "set MCP_WORKFLOWS_PUBLIC_URL"
     )
 

@@ -7,6 +7,7 @@ from mcp_workflows.store.store import Store
 from mcp_workflows.store.values import (
     Claimable,
     Delivered,
+    Ending,
     Mark,
     NewRun,
     NodeReport,
@@ -23,6 +24,7 @@ from mcp_workflows.store.values import (
 __all__ = [
     "Claimable",
     "Delivered",
+    "Ending",
     "Mark",
     "NewRun",
     "NodeReport",

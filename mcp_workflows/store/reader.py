@@ -13,6 +13,7 @@ from mcp_workflows.store.reads.pool import Reads
 from mcp_workflows.store.tables import micros
 from mcp_workflows.store.values import (
     Claimable,
+    Ending,
     Expired,
     Mark,
     NodeReport,
@@ -45,6 +46,10 @@ class Reader:
     async def claimable_runs(self, now: datetime, limit: int, cannot: Collection[int]) -> list[Claimable]:
         """What ``claim_runs`` could claim, in due order."""
         return await self._reads(of_runs.claimable_runs, micros(now), limit, cannot)
+
+    async def ending_runs(self, now: datetime, limit: int, of: Collection[int]) -> list[Ending]:
+        """Claimable runs of these definitions that somebody wants ended, or whose end has begun, in due order."""
+        return await self._reads(of_runs.ending_runs, micros(now), limit, of)
 
     async def next_claim(self, now: datetime) -> datetime | None:
         """When the next run that nobody owns falls due, after ``now``; ``None``: none is waited for."""

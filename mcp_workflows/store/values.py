@@ -134,6 +134,14 @@ class Claimable(NamedTuple):
     version: int
 
 
+class Ending(NamedTuple):
+    """A claimable run that somebody wants ended, or whose end has begun. ``begun``: it has done something already."""
+
+    key: int
+    definition_id: int
+    begun: bool
+
+
 class Unable(NamedTuple):
     """A definition that a node cannot move, and what it lacks for that."""
 

@@ -109,6 +109,21 @@ def test_a_detached_run_begins_when_a_server_is_up(trial: Place):
     assert (watched.code, watched.json["status"]) == (0, "completed")
 
 
+def test_a_detached_run_that_no_server_which_is_up_could_move_says_so(trial: Place):
+    trial.define("order", ORDER)
+    process = trial.start("serve")  # on stdio: nobody can call it
+    run_id = trial.call("run", "order", "--detach").stdout.strip()
+    looks = (trial.call("show", run_id, "--json") for _ in range(2000))
+    assert next((look for look in looks if "stranded" in look.json), None), (
+        "it looks at the first one before it leaves it"
+    )
+    told = trial.call("run", "order", "--detach", "--key", "another")
+    process.communicate(timeout=60)
+    assert told.code == 0
+    assert "No server that is up can go on with it: its step " in told.stderr
+    assert "serve the same database with --http too" in told.stderr
+
+
 def test_a_run_that_waits_to_be_called_says_that_it_waits_for_a_server_over_http(trial: Place):
     trial.define("order", ORDER)
     process = trial.start("run", "order")

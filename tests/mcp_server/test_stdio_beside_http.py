@@ -315,6 +315,9 @@ async def test_alone_on_stdio_a_run_that_waits_to_be_called_waits_for_a_server_o
         run = told(await client.call_tool("get_run", {"run_id": run["run_id"], "wait_seconds": 2}))
         assert (run["status"], run["next"]) == ("pending", NO_ADDRESS)
         assert service.scripted.calls == []
+        another = told(await client.call_tool("order", {"_idempotency_key": "another"}))
+        another = told(await client.call_tool("cancel_run", {"run_id": another["run_id"]}))
+        assert another["status"] == "cancelled", "that needs nobody to be called"
         http = await at.serve()
         await called_back(service, http)
         assert (await ended(client, run["run_id"]))["result"] == {"arrived": True}

@@ -66,7 +66,22 @@ steps:
   - id: ordered
     http: {method: POST, url: "http://127.0.0.1:1/orders", json: {notify: "${callback_url}"}, callback: true}
 """
-ALL = {"call": CALL, "sum": SUM, "keyed": SECRET, "ask": ASK, "order": ORDER}
+BOOK = """
+name: book
+description: Books, and waits to be called.
+steps:
+  - id: booked
+    set: {number: 1}
+    compensate:
+      http: {method: DELETE, url: "http://127.0.0.1:1/orders"}
+  - id: ordered
+    http: {method: POST, url: "http://127.0.0.1:1/orders", json: {notify: "${callback_url}"}, callback: true}
+"""
+TOLD = BOOK.replace("name: book", "name: told").replace(
+    'url: "http://127.0.0.1:1/orders"}',
+    'url: "http://127.0.0.1:1/orders", json: {notify: "${callback_url}"}, callback: true}',
+)
+ALL = {"book": BOOK, "told": TOLD, "call": CALL, "sum": SUM, "keyed": SECRET, "ask": ASK, "order": ORDER}
 ADDRESS = "http://127.0.0.1:9"
 
 
@@ -309,6 +324,30 @@ async def test_what_waits_for_a_call_waits_for_a_server_that_can_be_called(tmp_p
             doer.answer.set()
             assert await ended(stdio, view.run_id) is RunStatus.COMPLETED
         assert not mine.asked.is_set()
+
+
+async def test_what_waits_for_a_call_is_cancelled_where_nobody_can_call_unless_its_undoing_waits_for_one_too(
+    tmp_path: Path,
+) -> None:
+    async with server(tmp_path, None) as (stdio, mine):
+        pending = await stdio.runs.start("told", {}, actor="me")
+        cancelled = await stdio.runs.cancel(pending.run_id, actor="me", via="mcp")
+        assert (cancelled.status, cancelled.compensation) == (RunStatus.CANCELLED, "none"), "nothing was begun"
+        async with server(tmp_path, ADDRESS) as (http, doer):
+            book, told = [await http.runs.start(name, {}, actor="me") for name in ("book", "told")]
+            await doer.asked.wait()
+        assert not mine.asked.is_set()
+        mine.answer.set()
+        await stdio.runs.cancel(book.run_id, actor="me", via="mcp")
+        view = await stdio.runs.wait(book.run_id, actor="me", seconds=30)
+        assert (view.status.finished, view.undone) == (True, ("booked",))
+        assert [step for step, _ in view.not_undone] == ["ordered"], "it was in flight when its server went"
+        stuck = await stdio.runs.cancel(told.run_id, actor="me", via="mcp")
+        assert not stuck.status.finished
+        assert stuck.stranded is not None
+        async with server(tmp_path, ADDRESS) as (_, doer):
+            doer.answer.set()
+            assert (await stdio.runs.wait(told.run_id, actor="me", seconds=30)).undone == ("booked",)
 
 
 async def test_several_servers_that_nobody_can_call_leave_runs_to_one_and_share_them_without_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mcp_workflows.clock import utc_now
-from mcp_workflows.engine.records import RunRecord, StepRecord, Turn
+from mcp_workflows.engine.records import MessageKind, RunRecord, StepRecord, Stopping, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import NodeLost
 from mcp_workflows.store import Store, listener
@@ -291,6 +291,26 @@ async def test_of_what_is_claimable_only_what_is_named_is_claimed(
         assert [run.run_id for run in await store.claim_runs(FAR, 9, [], only=keys[1:3])] == runs[1:3]
         assert [run.run_id for run in await store.claim_runs(FAR, 9, [], only=keys)] == [runs[0], runs[3]]
         assert [run.key for run in await store.claimable_runs(FAR, 9, [])] == [keys[-1] + 1]
+
+
+async def test_what_is_to_end_is_found_among_what_is_claimable(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        told, waits, stops, owned = [await begin(store, own=own) for own in (False, False, True, True)]
+        one = await store.load_run(told)
+        assert one is not None
+        of = [one.definition_id]
+        stopping = RunRecord(RunStatus.WAITING, stopping=Stopping("cancel"), wake_at=NOW)
+        await store.record(Turn(stops, run=stopping, release=True))
+        sent: list[tuple[str, MessageKind]] = [(told, "cancel"), (owned, "cancel"), (waits, "resume")]
+        for run_id, kind in sent:
+            await store.deliver(run_id, kind, {}, actor="me", reason=None, now=NOW)
+        ending = await store.ending_runs(FAR, 9, of)
+        assert all(run.begun for run in ending)
+        assert {run.definition_id for run in ending} == set(of)
+        found = await store.claim_runs(FAR, 9, [], only=[run.key for run in ending])
+        assert {run.run_id for run in found} == {told, stops}
+        assert await store.ending_runs(FAR, 9, of) == []
+        assert await store.ending_runs(FAR, 9, [one.definition_id + 1]) == []
 
 
 async def test_two_nodes_that_claim_at_once_share_what_is_due(open_store: OpenStore) -> None:

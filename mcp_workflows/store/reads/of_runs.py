@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, false, func, select, text, true
+from sqlalchemy import ColumnElement, Connection, exists, false, func, or_, select, text, true
 
 from mcp_workflows.engine.records import Run
 from mcp_workflows.engine.states import FINISHED, RunStatus
@@ -15,7 +15,7 @@ from mcp_workflows.errors import InputRefused
 from mcp_workflows.store import rows, tables
 from mcp_workflows.store.reads.portions import portions
 from mcp_workflows.store.retention import is_withdrawn
-from mcp_workflows.store.values import Claimable, Mark, RunFilter, RunList, StoredDefinition
+from mcp_workflows.store.values import Claimable, Ending, Mark, RunFilter, RunList, StoredDefinition
 from mcp_workflows.store.wording import claimable
 
 _run, _step, _inbox = tables.run, tables.step, tables.inbox
@@ -97,6 +97,22 @@ def claimable_runs(connection: Connection, now: int, limit: int, cannot: Collect
         {"now": now},
     )
     return [Claimable(*row) for row in found]
+
+
+def ending_runs(connection: Connection, now: int, limit: int, of: Collection[int]) -> list[Ending]:
+    """The first of them, in due order, that began with one of these definitions."""
+    told = exists().where(
+        _inbox.c.run == _run.c.key, _inbox.c.consumed_at.is_(None), _inbox.c.kind.in_(["cancel", "undo"])
+    )
+    ends = or_(told, _run.c.status == RunStatus.COMPENSATING.value, _run.c.stopping.is_not(None))
+    found = connection.execute(
+        select(_run.c.key, _run.c.definition_id, _run.c.status != RunStatus.PENDING.value)
+        .where(claimable(suspects=None, cannot=()), _run.c.definition_id.in_(of), ends)
+        .order_by(_run.c.claim_at, _run.c.key)
+        .limit(limit),
+        {"now": now},
+    )
+    return [Ending(*row) for row in found]
 
 
 def next_claimable(connection: Connection, now: datetime) -> datetime | None:
