@@ -42,7 +42,8 @@ class Checks(FormatChecker):
     """What goes with one validation from schema to schema: the formats that are asserted, and what is spent."""
 
     def __init__(self) -> None:
-        super().__init__(Draft202012Validator.FORMAT_CHECKER.checkers)
+        super().__init__(())
+        self.checkers = Draft202012Validator.FORMAT_CHECKER.checkers  # by name it would take those of other drafts, too
         self._left = _FOLLOWED
         self._sizes: dict[int, int] = {}
 
