@@ -20,11 +20,11 @@ from mcp_workflows.mcp_server.tools.workflow_tools import workflow_tool
 from tests.mcp_server.model_apis import complaints
 from tests.mcp_server.place import EXAMPLES, TRANSPORTS, edited, place, refused, told
 from tests.mcp_server.test_changes import MODERN
-from tests.mcp_server.test_conversations import SLOW
 from tests.mcp_server.test_refusals import STRICT
 from tests.mcp_server.test_resources import FOREIGN, HIDDEN
 from tests.mcp_server.test_tools import definition
 from tests.mcp_server.toolboxes import AUTHORING, FOLLOWING, SEARCHING, toolbox
+from tests.mcp_server.workflows import SLOW
 
 pytestmark = pytest.mark.anyio
 

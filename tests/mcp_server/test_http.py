@@ -14,8 +14,8 @@ from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.mcp_server.transport import departure
 from mcp_workflows.mcp_server.transport.http import serve_http
 from tests.mcp_server.place import place, told
-from tests.mcp_server.test_conversations import SLOW
 from tests.mcp_server.test_refusals import STRICT
+from tests.mcp_server.workflows import SLOW
 from tests.store.test_trouble import held
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.mcp_server.place import TRANSPORTS, place, refused, text_of, told, until
-from tests.mcp_server.test_conversations import LARGE, SLOW
+from tests.mcp_server.workflows import LARGE, SLOW
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ from mcp.types import TextResourceContents
 from mcp_workflows.mcp_server.pages import PAGE
 from mcp_workflows.mcp_server.views.trace_document import LARGEST_TRACE
 from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place, told
-from tests.mcp_server.test_conversations import LARGE, SLOW
 from tests.mcp_server.test_refusals import STRICT
+from tests.mcp_server.workflows import LARGE, SLOW
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("transport", TRANSPORTS)]
 

@@ -18,8 +18,8 @@ from mcp_types import ElicitResult
 
 from tests.mcp_server.place import refused, told
 from tests.mcp_server.task_client import TaskClient, TasksExtension
-from tests.mcp_server.test_conversations import LARGE, SLOW
 from tests.mcp_server.test_refusals import STRICT
+from tests.mcp_server.workflows import LARGE, SLOW
 
 pytestmark = pytest.mark.anyio
 

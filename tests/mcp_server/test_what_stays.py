@@ -9,7 +9,7 @@ import pytest
 
 from tests.mcp_server.conversations.agent import Agent, Failed
 from tests.mcp_server.place import Place, edited, place
-from tests.mcp_server.test_conversations import ended
+from tests.mcp_server.workflows import ended
 
 pytestmark = pytest.mark.anyio
 

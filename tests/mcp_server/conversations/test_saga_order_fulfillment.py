@@ -11,7 +11,7 @@ import pytest
 from mcp_workflows.samples.faults import Fault
 from tests.mcp_server.conversations.agent import RUN_ID, Agent, Failed, Like
 from tests.mcp_server.place import SAGA, TRANSPORTS, edited, place
-from tests.mcp_server.test_conversations import ORDER, PAUSING
+from tests.mcp_server.workflows import ORDER, PAUSING
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("transport", TRANSPORTS)]
 

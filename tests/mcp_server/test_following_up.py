@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import Client
 
-from tests.mcp_server.place import SAGA, TRANSPORTS, edited, place, refused, told
+from tests.mcp_server.place import TRANSPORTS, place, refused, told
+from tests.mcp_server.workflows import LARGE, ORDER, PAUSING, SLOW, ended
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("transport", TRANSPORTS)]
-
-PAUSING = edited(SAGA, ("\nsteps:", "\non_failure: pause\nmcp: {wait: 300ms}\nsteps:"))
-ORDER = {"order_id": "o1", "amount": 12, "shipment_status": "2OO"}
-
-LARGE = """
-name: install_all_from_inventory
-description: Installs every device of the inventory.
-input: {properties: {count: {type: integer, default: 412}}}
-mcp: {wait: 20s}
-steps:
-  - id: installed
-    set:
-      devices: '${lists.range(input.count).map(i, {"device": "device-with-a-name-that-is-long-" + string(i)})}'
-output: {installed: "${steps.installed.output.devices}"}
-"""
-
-SLOW = """
-name: slow_one
-description: Waits for an hour between two steps.
-mcp: {wait: 200ms}
-steps:
-  - id: first
-    set: {x: 1}
-  - id: pause
-    wait: 1h
-"""
 
 
 async def test_a_paused_order_is_cancelled_and_undone(tmp_path: Path, transport: str) -> None:
@@ -154,11 +127,3 @@ async def test_the_same_key_is_the_same_run_and_never_another_input(tmp_path: Pa
         )
         fresh = told(await client.call_tool("install_all_from_inventory", {"count": 1}))
         assert fresh["run_id"] != first["run_id"], "a finished run is not joined without a key"
-
-
-async def ended(client: Client, run: dict[str, Any]) -> dict[str, Any]:
-    """Follow a run as the instructions say, until it needs nothing more; without the names that get_run adds."""
-    async with asyncio.timeout(30):
-        while run["status"] not in ("completed", "failed", "cancelled", "paused"):
-            run = told(await client.call_tool("get_run", {"run_id": run["run_id"], "wait_seconds": 20}))
-    return {name: value for name, value in run.items() if name not in ("workflow", "version")}
