@@ -290,7 +290,7 @@ def _message_rows(trace: Trace) -> Iterator[Row]:
 
 
 _INTERNAL: Final = frozenset({"callback", "child", "undo"})
-_ADDRESS: Final = frozenset({"generation", "seq", "via", "ended"})
+_ADDRESS: Final = frozenset({"generation", "seq", "via", "ended", "children"})
 
 
 def _path(path: str) -> Text:

@@ -38,8 +38,9 @@ def reopen(step: Step, failed: StepRecord, body: Mapping[str, Any], now: datetim
     """The failed step's next generation: settled by ``output`` or ``skip``, else to be tried again.
 
     A ``wait`` that was cut short keeps its instant, a block its decisions, and work that went on elsewhere is asked about
-    again, not begun again; but a child has ended, and a new one is started. Only a correction of what is sent changes the
-    idempotency key: the service would answer a changed request with the answer to the first one, or refuse it.
+    again, not begun again; but a child has ended, and a new one is started, unless it completed since. Only a correction of
+    what is sent changes the idempotency key: the service would answer a changed request with the answer to the first one,
+    or refuse it.
     """
     generation = failed.generation + 1
     record = failed._replace(
@@ -59,6 +60,11 @@ def reopen(step: Step, failed: StepRecord, body: Mapping[str, Any], now: datetim
         decision = {key: value for key, value in before.items() if key in _LASTING}
         status = StepStatus.RUNNING if decision or isinstance(step.work, ParallelWork) else StepStatus.PENDING
         return record._replace(status=status, decision=decision or None, error=None)
+    children: Mapping[str, Json] = body.get("children") or {}
+    if failed.path in children:
+        child = {"generation": failed.generation, **(failed.decision or {}).get("parked", {})}
+        decision = {"parked": {**child, "told": children[failed.path]}}
+        return record._replace(status=StepStatus.WAITING, decision=decision, error=None, in_doubt=False)
     if body.get("input") is not None or body.get("request") is not None:
         request = composed(failed.correction, body.get("request"))
         return record._replace(status=StepStatus.PENDING, corrected=generation, correction=request)

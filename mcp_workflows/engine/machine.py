@@ -368,8 +368,9 @@ class Machine(Desk):
             self._undo_again(message.body, failed)
         else:
             self.seq += 1  # a failure after this is another one
+            since = {"children": message.body.get("children")}
             for place in places_to_reopen(self.definition, self.memo, failed, message.body):
-                self._reopen(place, message.body if place.path == failed else {})
+                self._reopen(place, message.body if place.path == failed else since)
             self.record = moves.resume(before, self.definition, corrections, self.now)
             self._rebuild = True
 

@@ -160,7 +160,8 @@ class Message:
     """One entry of a run's inbox. What ``body`` holds depends on the kind:
 
     - cancel ``{compensate, via}``; resume ``{path, generation, input?, request?, output?, skip?, again?, via, ended?}``,
-      with the run's ``seq`` instead of the first two where no step had failed, ``ended`` where the run had ended
+      with the run's ``seq`` instead of the first two where no step had failed, ``ended`` where the run had ended, and
+      ``children``: by path, what failed children gave that were resumed since and completed
     - signal ``{name, data}``; answer (to an approval) ``{path, generation, decision, note?, form?, via}``
     - callback ``{path, attempt, body}``
     - child (a child's end, to its parent) ``{path, generation, run_id, status, output?, error?, compensation?}``

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcp_workflows.definition.program import Definition, Json
+from mcp_workflows.definition.program import Definition, Json, WorkflowWork
+from mcp_workflows.engine.frames.child import child_of
 from mcp_workflows.engine.places import Memo, Place, broken, place_of
+from mcp_workflows.engine.records import RunRecord
 from mcp_workflows.engine.scope import Lexical
 from mcp_workflows.engine.undo_plan import plan
 
@@ -16,6 +18,17 @@ def places_to_reopen(definition: Definition, memo: Memo, failed: str | None, bod
     if failed is not None and failed not in (place.path for place in places):
         places += _handled(definition, memo, failed, body)
     return places
+
+
+def failed_children(record: RunRecord, definition: Definition, memo: Memo, body: Mapping[str, Json]) -> dict[str, str]:
+    """By path, the runs whose failure ``resume`` opens anew; a step that is given its output, or left out, needs none."""
+    if record.compensation == "incomplete":
+        return {}
+    failed = record.error.step if record.error else None
+    settled = failed if "output" in body or body.get("skip") else None
+    places = places_to_reopen(definition, memo, failed, body)
+    children = {place.path: child_of(memo[place.path]) for place in places if isinstance(place.step.work, WorkflowWork)}
+    return {path: child for path, child in children.items() if child is not None and path != settled}
 
 
 def undoing_to_reopen(definition: Definition, memo: Memo) -> list[Place]:

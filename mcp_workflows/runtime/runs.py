@@ -21,6 +21,7 @@ from mcp_workflows.clock import Clock
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.paths import around
 from mcp_workflows.engine.records import MessageKind, Run
+from mcp_workflows.engine.resuming import failed_children
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import RunRefused, UnknownRun
 from mcp_workflows.runtime.callbacks import Callbacks, Received
@@ -29,6 +30,7 @@ from mcp_workflows.runtime.following import Following, Stop, Tell
 from mcp_workflows.runtime.inbox import Inbox
 from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.node import Node
+from mcp_workflows.runtime.relatives import check_none_completed, check_waited_for, given_since
 from mcp_workflows.runtime.starting import Starting
 from mcp_workflows.runtime.telling import Teller
 from mcp_workflows.runtime.viewing import Viewer, told_of, view_of
@@ -158,6 +160,10 @@ class Runs:
         definition = await self.catalog.definition_of(run.definition_id)
         rows = {row.path: row for row in await load_records(self._store, run, definition)}
         body = resume_body(run, definition, rows, correction, person=person) | {"via": via}
+        await check_waited_for(self._store, run)
+        children = failed_children(run.record, definition, rows, correction)
+        if since := await given_since(self._store, run, children):
+            body["children"] = since
         if run.record.status.finished:
             body["ended"] = True
         told = await self._inbox.deliver(run, Posting("resume", body), by or actor or LOCAL, reason)
@@ -235,10 +241,17 @@ class Runs:
         reason: str | None = None,
         by: str | None = None,
     ) -> RunView:
-        """Stop a run and undo its completed steps. Of a run that has ended it is no error. Raises ``UnknownRun``."""
+        """Stop a run and undo its completed steps. Of a run that has ended it is no error.
+
+        Raises ``UnknownRun``, and ``RunRefused`` where a child has completed of which the run does not know.
+        """
         run = await self._run(run_id, actor)
         if run.record.status.finished or run.record.status is RunStatus.COMPENSATING:
             return await self._viewer.view(run)
+        if compensate and run.record.status is RunStatus.PAUSED:
+            definition = await self.catalog.definition_of(run.definition_id)
+            rows = {row.path: row for row in await load_records(self._store, run, definition)}
+            await check_none_completed(self._store, run, failed_children(run.record, definition, rows, {}))
         body: dict[str, Json] = {"compensate": compensate, "via": via}
         sent = Posting("cancel", body, await self._inbox.cancel_key(run.run_id, compensate=compensate))
         with suppress(RunRefused):  # somebody has asked for the same, and the run has not come to it

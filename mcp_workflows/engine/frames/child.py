@@ -35,6 +35,12 @@ def child_of(record: StepRecord) -> str | None:
     return parked.get("child")
 
 
+def generation_of(record: StepRecord) -> int:
+    """The step's generation when its child was started: what a person resumed since is still told of by that one."""
+    parked: Mapping[str, Json] = record.decision.get("parked", {}) if record.decision else {}
+    return parked.get("generation", record.generation)
+
+
 class ChildFrame(AttemptFrame):
     """The attempt finds out what to start; the child is inserted with the record that says so."""
 
@@ -49,6 +55,14 @@ class ChildFrame(AttemptFrame):
     def leaves_something(self) -> bool:
         return super().leaves_something or not self._work.detach
 
+    def work(self) -> None:
+        parked = self.parked
+        if parked is None or "told" not in parked:
+            super().work()
+            return
+        self.record = self.record._replace(decision={"parked": {k: v for k, v in parked.items() if k != "told"}})
+        self._completed(parked["told"])
+
     def ended(self, outcome: Outcome, started_at: datetime) -> None:
         if not isinstance(outcome, Parked) or outcome.child is None:
             super().ended(outcome, started_at)
@@ -61,10 +75,7 @@ class ChildFrame(AttemptFrame):
         body = message.body
         status = body.get("status")
         if status == RunStatus.COMPLETED:
-            try:
-                self.complete(self.output(body.get("output")))
-            except ExpressionFailed as failure:
-                self._broke(StepError(failure.code, f"output: {failure}", in_doubt=True))
+            self._completed(body.get("output"))
         elif self.parent.stopping is not None:
             error = self._error(body)
             self.record = self.record._replace(in_doubt=error.in_doubt, error=error if error.in_doubt else None)
@@ -84,6 +95,12 @@ class ChildFrame(AttemptFrame):
         self.host.send(Outgoing(child, "cancel", {"compensate": compensate}, key))
         self._go_on_elsewhere()
 
+    def _completed(self, result: Json) -> None:
+        try:
+            self.complete(self.output(result))
+        except ExpressionFailed as failure:
+            self._broke(StepError(failure.code, f"output: {failure}", in_doubt=True))
+
     def _spawn(self, child: ChildStart) -> None:
         run_id = child_id(self.host.run.run_id, self.path, self.record.generation)
         parent = None if self._work.detach else ParentRun(self.host.run.run_id, self.path, self.record.generation)
@@ -102,7 +119,7 @@ class ChildFrame(AttemptFrame):
             self._broke(StepError(failure.code, f"output: {failure}", in_doubt=True))
 
     def _go_on_elsewhere(self) -> None:
-        self.host.wait(self, None, ("child", self.path, self.record.generation))
+        self.host.wait(self, None, ("child", self.path, generation_of(self.record)))
 
     def _broke(self, error: StepError) -> None:
         self.record = self.record._replace(in_doubt=error.in_doubt, attempts=self.record.attempts + 1)
@@ -135,7 +152,7 @@ class ChildUndo:
         child = child_of(self._record)
         assert child is not None, f"{self.path} has no child to undo"
         self._host.send(Outgoing(child, "undo", {}, f"undo:{self.path}:{self._host.seq}"))
-        self._host.wait(self, None, ("child", self.path, self._record.generation))
+        self._host.wait(self, None, ("child", self.path, generation_of(self._record)))
 
     def mail(self, message: Message) -> None:
         body = message.body

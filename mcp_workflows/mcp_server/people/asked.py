@@ -105,10 +105,10 @@ async def _go_on(
 ) -> None:
     """What was decided about a run that stands still. ``InputRefused``: it stands still yet, and can be decided otherwise."""
     said = decided(content)
-    if said.action == "cancel":
-        await runs.cancel(view.run_id, actor=actor, by=by, via=via, reason=said.reason)
-        return
     try:
+        if said.action == "cancel":
+            await runs.cancel(view.run_id, actor=actor, by=by, via=via, reason=said.reason)
+            return
         await runs.resume(
             view.run_id, actor=actor, by=by, correction=said.correction, via=via, person=True, reason=said.reason
         )
