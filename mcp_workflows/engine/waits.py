@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict, deque
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from mcp_workflows.engine.frames.host import MailKey, Waiter
 from mcp_workflows.engine.paths import inside, place
@@ -18,6 +18,10 @@ class Waiting(NamedTuple):
     key: MailKey | None
 
 
+_Turn: TypeAlias = tuple[datetime, list[str | int], str]
+"""Since when a step waits, its place, and its path."""
+
+
 class Waits:
     """One entry for each step that waits. A message that was received before an instant counts before it."""
 
@@ -25,7 +29,8 @@ class Waits:
         self._waiting: dict[str, Waiting] = {}
         self._asking: dict[str, None] = {}
         self._timers: list[tuple[datetime, str]] = []
-        self._expecting: defaultdict[MailKey, deque[str]] = defaultdict(deque)
+        self._expecting: defaultdict[MailKey, list[_Turn]] = defaultdict(list)
+        """A heap each: who has waited longest is first, by what is recorded, so that it is the same after a restart."""
         self._early: defaultdict[MailKey, deque[Message]] = defaultdict(deque)
         self._new: list[tuple[MailKey, Message]] = []
 
@@ -35,7 +40,7 @@ class Waits:
             message = self._taken(key, due_at)
             if message is not None:
                 return message
-            self._expecting[key].append(waiter.path)
+            heapq.heappush(self._expecting[key], (waiter.since, place(waiter.path), waiter.path))
         self._waiting[waiter.path] = Waiting(waiter, due_at, key)
         if waiter.asks:
             self._asking[waiter.path] = None
@@ -45,21 +50,24 @@ class Waits:
 
     def put(self, key: MailKey, message: Message) -> Waiter | None:
         """Who has waited longest for this message, and waits no longer; ``None``: it is kept, being early."""
-        paths = self._expecting.pop(key, deque())
-        late: list[str] = []
-        while paths:
-            path = paths.popleft()
-            waiting = self._waiting.get(path)
+        turns = self._expecting.pop(key, [])
+        late: list[_Turn] = []
+        taker: Waiter | None = None
+        while turns and taker is None:
+            turn = heapq.heappop(turns)
+            waiting = self._waiting.get(turn[-1])
             if waiting is None or waiting.key != key:
                 continue
             if waiting.due_at is not None and message.received_at > waiting.due_at:
-                late.append(path)
-                continue
-            if late or paths:
-                self._expecting[key] = deque([*late, *paths])
-            return self._remove(path)
-        if late:
-            self._expecting[key] = deque(late)
+                late.append(turn)
+            else:
+                taker = self._remove(turn[-1])
+        for turn in late:
+            heapq.heappush(turns, turn)
+        if turns:
+            self._expecting[key] = turns
+        if taker is not None:
+            return taker
         self._early[key].append(message)
         self._new.append((key, message))
         return None

@@ -61,6 +61,26 @@ def test_a_message_that_comes_too_late_for_one_wait_is_taken_by_another() -> Non
     assert simulation.steps["both.short.s"].error is not None
 
 
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_of_two_that_wait_for_one_message_the_first_takes_it_also_after_a_restart(rebuilt: bool) -> None:
+    late = Step("later", "wait", WaitWork(SOON))
+    begin = Step("begin", "set", SetWork(Template.of({})))
+    waits = ParallelWork({"a": (late, signal("second")), "b": (begin, signal("first")), "c": (late, signal("third"))})
+    simulation = run(Step("all", "parallel", waits), on_failure="fail")
+    simulation.pump()
+    simulation.pass_time()
+    simulation.pump()
+    if rebuilt:
+        simulation.rebuild()
+        simulation.pump()
+    taken: list[str] = []
+    for number in range(3):
+        simulation.send("signal", name="paid", data=number)
+        simulation.pump()
+        taken += [path for path, step in simulation.steps.items() if step.kind == "signal" and step.output == number]
+    assert taken == ["all.b.first", "all.a.second", "all.c.third"]
+
+
 def test_a_message_is_consumed_with_what_comes_of_it_and_not_before() -> None:
     simulation = run(signal("s"), Step("x", "set", SetWork(Template.of(1))))
     simulation.pump()

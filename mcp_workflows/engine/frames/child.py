@@ -148,6 +148,10 @@ class ChildUndo:
         self._ended = ended
         self.path = record.path
 
+    @property
+    def since(self) -> datetime:
+        return self._record.started_at or self._host.now
+
     def enter(self) -> None:
         child = child_of(self._record)
         assert child is not None, f"{self.path} has no child to undo"

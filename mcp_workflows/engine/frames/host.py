@@ -78,6 +78,11 @@ class Waiter(Protocol):
         """It waits for a person or a signal."""
         ...
 
+    @property
+    def since(self) -> datetime:
+        """When it began, as recorded: of several that wait for one message the first one takes it."""
+        ...
+
     def due(self) -> None:
         """The instant has come."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from mcp_workflows.definition.expressions import ExpressionFailed
@@ -39,6 +40,10 @@ class StepFrame:
     @property
     def asks(self) -> bool:
         return False
+
+    @property
+    def since(self) -> datetime:
+        return self.record.started_at or self.host.now
 
     def work(self) -> None:
         """Begin, or go on where the record says. Raises ``ExpressionFailed``."""
