@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from rich.markup import escape
 from rich.table import Table
@@ -16,7 +19,12 @@ from mcp_workflows.cli.options import AsJson, Database, Definitions
 from mcp_workflows.cli.spans import clock_time
 from mcp_workflows.cli.terminal import print_json, stdout
 from mcp_workflows.cli.told import node_json, state_of
-from mcp_workflows.store import NodeRow
+from mcp_workflows.clock import utc_now
+from mcp_workflows.store import NodeRow, Store
+
+LOOK_AGAIN_SECONDS = 0.2
+WATCHED = 0.5
+"""Of the lease: so long a process is watched that seems to be silent. One that lives writes more than once meanwhile."""
 
 
 @command
@@ -24,22 +32,46 @@ async def nodes(as_json: AsJson = False, definitions: Definitions = None, databa
     """List the processes that move runs of this database, or did. Those that only looked are left out."""
     async with built_app(load_settings(definitions, database), role=Role.OBSERVER) as app:
         await app.servers()  # so that those that died are known to be dead
+        silent = await _silent(app.store)
         known = [node for node in await app.store.nodes() if moves_runs(node)]
         queued = await app.store.queued()
     found = sorted(known, key=lambda node: node.ended_at is not None)  # those that are up first, else as they were
     if as_json:
-        print_json({"nodes": [node_json(node) for node in found], "queued": queued})
+        print_json({"nodes": [node_json(node, silent) for node in found], "queued": queued})
     else:
-        _print(found, queued)
+        _print(found, silent, queued)
     return Exit.DONE
 
 
-def _print(found: Sequence[NodeRow], queued: int) -> None:
+async def _silent(store: Store) -> Collection[str]:
+    """Ids of those that have not ended, and write nothing while they are watched. They are dead, hang, or are cut off.
+
+    Clocks say only who need not be watched: whoever wrote just now.
+    """
+    patience = store.lease_seconds * WATCHED
+    now = utc_now()
+    watched = {
+        node.node_id: node.beat_at
+        for node in await store.nodes()
+        if node.ended_at is None
+        and moves_runs(node)
+        and not timedelta(0) <= now - node.beat_at <= timedelta(seconds=patience)
+    }
+    until = time.monotonic() + patience
+    while watched and time.monotonic() < until:
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        beats = {node.node_id: node.beat_at for node in await store.nodes() if node.ended_at is None}
+        watched = {node_id: beat_at for node_id, beat_at in watched.items() if beats.get(node_id) == beat_at}
+    return watched.keys()
+
+
+def _print(found: Sequence[NodeRow], silent: Collection[str], queued: int) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("node", "state", "runs", "since", "last heard of"):
         table.add_column(title, no_wrap=True)
     for node in found:
-        state = Text(state_of(node), "good" if node.ended_at is None else "dim")
+        told = state_of(node, silent)
+        state = Text(told, {"up": "good", "silent": "doubt"}.get(told, "dim"))
         table.add_row(node.name, state, _runs(node), clock_time(node.started_at), clock_time(node.beat_at))
     console = stdout()
     console.print(table if found else "No process has moved runs of this database yet.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
@@ -47,9 +47,9 @@ def trace_json(trace: Trace) -> dict[str, Any]:
     return {**run_json(trace.run), "steps": steps, "messages": messages}
 
 
-def node_json(node: NodeRow) -> dict[str, Any]:
-    """One process that moves runs, or did. ``state``: ``up``, ``left`` or ``died``. ``cannot``: what it leaves to others."""
-    told = {**_filled(asdict(node)), "state": state_of(node), "runs": node.runs}
+def node_json(node: NodeRow, silent: Collection[str]) -> dict[str, Any]:
+    """One process that moves runs, or did. ``state``: see ``state_of``. ``cannot``: what it leaves to others."""
+    told = {**_filled(asdict(node)), "state": state_of(node, silent), "runs": node.runs}
     told.pop("report", None)
     if node.report is not None:
         told |= asdict(node.report)
@@ -57,10 +57,10 @@ def node_json(node: NodeRow) -> dict[str, Any]:
     return told
 
 
-def state_of(node: NodeRow) -> str:
-    """Whether it is up, went in good order, or died."""
+def state_of(node: NodeRow, silent: Collection[str]) -> str:
+    """Whether it is ``up``, went in good order (``left``), or ``died``; ``silent``: it is of those, and nobody knows yet."""
     if node.ended_at is None:
-        return "up"
+        return "silent" if node.node_id in silent else "up"
     return "died" if node.crashed else "left"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from mcp_workflows.samples.faults import Fault
+from mcp_workflows.store.locks import FileLock
 from tests.cli.place import Place
 
 ADA = '{"email": "ada@example.com"}'
@@ -111,6 +114,26 @@ def test_commands_that_only_look_say_nothing_of_the_dead_whose_runs_they_release
         server.wait()
         _, complaints = two_runs.start("nodes").communicate(timeout=20)
     assert complaints == ""
+
+
+def test_a_process_that_says_nothing_is_silent_though_nobody_is_there_to_find_it_dead(
+    two_runs: Place, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MCP_WORKFLOWS_LEASE_SECONDS", "2")
+    state = ""
+    with two_runs.server() as server:
+        with FileLock(two_runs.folder / ".mcp-workflows/runs.db.lock"):  # or it might be stopped while it holds it
+            server.send_signal(signal.SIGSTOP)
+        try:
+            while state in {"", "up"}:  # it has written only just now
+                state = two_runs.call("nodes", "--json").json["nodes"][0]["state"]
+            assert state == "silent"
+            assert "silent" in two_runs.call("nodes").stdout
+        finally:
+            server.send_signal(signal.SIGCONT)
+        while state == "silent":
+            state = two_runs.call("nodes", "--json").json["nodes"][0]["state"]
+        assert state == "up"
 
 
 def test_nodes_are_the_processes_that_move_runs_and_not_those_that_look(two_runs: Place):

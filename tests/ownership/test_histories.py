@@ -187,6 +187,8 @@ class Histories(RuleBasedStateMachine):
         run = self._runs[run_id]
         if lost:  # what is not idempotent about a turn is that it consumes
             self.deliver(which, sorted(self._runs).index(run_id))
+            if run_id not in self._held(which):
+                return  # it was told just then that it is dead, and believes to own nothing any more
         if lost and self._nodes[which].living:
             break_down(store, after=times(1, trouble(store, "SQLITE_IOERR"), at="COMMIT"))
         how = "finish" if run.finished and how == "release" else how
