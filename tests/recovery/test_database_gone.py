@@ -39,16 +39,16 @@ async def health_is(server: ServerProcess, status: int) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("how", ["refuse", "swallow"])
+@pytest.mark.parametrize(("how", "lease_seconds"), [("refuse", "15"), ("swallow", "3")])
 async def test_health_and_log_say_that_the_database_is_gone_and_that_it_is_back_and_runs_go_on(
-    tmp_path: Path, postgres: Databases, how: str
+    tmp_path: Path, postgres: Databases, how: str, lease_seconds: str
 ) -> None:
     if not isinstance(postgres, PostgresServer):
         pytest.skip("TEST_POSTGRES_URL names a server whose socket is not known here: nothing is put between")
     url = postgres.new_database(template=postgres.template)
     async with proxy(postgres.folder) as network, place(tmp_path) as here:
         here.define("naps", NAPS)
-        server = await here.serve(DATABASE_URL=network.url(url), LEASE_SECONDS="3")
+        server = await here.serve(DATABASE_URL=network.url(url), LEASE_SECONDS=lease_seconds)
         run_id = (await server.call("naps"))["run_id"]
         getattr(network, how)()
         reason = await health_is(server, 503)

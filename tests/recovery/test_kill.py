@@ -97,8 +97,9 @@ async def start_runs(server: ServerProcess, tool: str, count: int) -> list[str]:
     return run_ids
 
 
+@pytest.mark.timeout(600)
 async def test_200_runs_complete_through_20_kills_and_nothing_recorded_is_called_again(tmp_path: Path) -> None:
-    """200 runs of six calls; the kills come at random moments over their course."""
+    """200 runs of six calls; the kills come at random moments over their course. A server is started 21 times."""
     dice = random.Random(20261122)
     async with counting_service(delay=0.08) as service, place(tmp_path, SERVICE=service.url) as here:
         here.define("six_steps", SIX_STEPS)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.records import RunRecord, Turn
 from mcp_workflows.engine.states import RunStatus
+from mcp_workflows.errors import NodeLost
 from mcp_workflows.store import Store, checkpoints
 from tests.store.material import begin, done
 
@@ -38,15 +39,22 @@ async def share(store: Store) -> None:
     reading = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
     say("ready")
     while not reading.done():
-        await store.beat()
-        await store.take_over()
-        for run in await store.claim_runs(utc_now(), 5, []):
-            seen = len(await store.load_steps(run.run_id))
-            for number in range(seen, 10):
-                await store.record(Turn(run.run_id, [done(f"s{number}", number)]))
-            ended = run.record._replace(status=RunStatus.COMPLETED, finished_at=utc_now())
-            await store.record(Turn(run.run_id, run=ended, release=True))
-            say(run.run_id)
+        try:
+            await store.beat()
+            await store.take_over()
+            await _move_some(store)
+        except NodeLost:  # on a busy machine it may have stood still for longer than the lease
+            await store.rejoin()
+
+
+async def _move_some(store: Store) -> None:
+    for run in await store.claim_runs(utc_now(), 5, []):
+        seen = len(await store.load_steps(run.run_id))
+        for number in range(seen, 10):
+            await store.record(Turn(run.run_id, [done(f"s{number}", number)]))
+        ended = run.record._replace(status=RunStatus.COMPLETED, finished_at=utc_now())
+        await store.record(Turn(run.run_id, run=ended, release=True))
+        say(run.run_id)
 
 
 async def hold_lock(store: Store) -> None:
