@@ -8,11 +8,8 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from mcp_workflows.store import opening
 from tests.postgres import PostgresServer
-from tests.soak.audit import Base
 from tests.soak.cluster import Slot
 from tests.soak.wire import Wire
 
@@ -40,7 +37,6 @@ class Monkey:
 
     dice: random.Random
     slots: Sequence[Slot]
-    base: Base
     lease_seconds: float
     pause: Callable[[], Awaitable[None]]
     wires: Sequence[Wire] = ()
@@ -54,8 +50,6 @@ class Monkey:
         if self.wires:
             deeds += [self.cut, self.cut_for_long, self.cut_for_long, self.stall, self.end_connections]
             deeds += [self.wake_when_judged, self.wake_when_judged]
-        if self.base.is_file:
-            deeds += [self.wake_when_judged_on_file, self.wake_when_judged_on_file]
         if self.postgres is not None:
             deeds += [self.restart_database, self.crash_database]
         waiting: list[Callable[[Slot], Awaitable[None]]] = []
@@ -119,30 +113,6 @@ class Monkey:
             for task in heard:
                 task.cancel()
 
-    async def wake_when_judged_on_file(self, slot: Slot) -> None:
-        """The same. While nobody can write, the others find it silent, and wait to say so; it writes before they do."""
-        others = [other for other in self.slots if other is not slot]
-        writing = opening.database(self.base.url).lock()
-        slot.send(signal.SIGSTOP)
-        try:
-            await asyncio.sleep(self.lease_seconds * 0.75)
-            until = time.monotonic() + self.lease_seconds * 0.1
-            if not await asyncio.to_thread(writing.acquire_before, until):
-                return  # it was stopped while it wrote
-            await asyncio.sleep(self.lease_seconds * 0.2)
-            for other in others:
-                other.send(signal.SIGSTOP)
-            written = await self._beats()
-            slot.send(signal.SIGCONT)
-            writing.release()
-            until = time.monotonic() + self.lease_seconds * 0.5
-            while time.monotonic() < until and await self._beats() == written:  # noqa: ASYNC110  (by another process)
-                await asyncio.sleep(STRIDE_SECONDS)
-        finally:
-            writing.close()
-            for each in self.slots:
-                each.send(signal.SIGCONT)
-
     async def cut(self, slot: Slot) -> None:
         await self._cut(slot, self.dice.uniform(0.0, self.lease_seconds / 2))
 
@@ -169,9 +139,6 @@ class Monkey:
 
     def _wire(self, slot: Slot) -> Wire:
         return self.wires[self.slots.index(slot)]
-
-    async def _beats(self) -> Sequence[Any]:
-        return await asyncio.to_thread(self.base.read, "SELECT node_id, beat FROM node ORDER BY node_id")
 
     async def _freeze(self, slot: Slot, seconds: float) -> None:
         slot.send(signal.SIGSTOP)

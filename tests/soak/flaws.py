@@ -3,7 +3,8 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, true, update
@@ -50,7 +51,14 @@ def _death_by_the_clock() -> None:
 
 
 def _ended_whether_it_beats_or_not() -> None:
-    """Who takes over does not look whether the node has written since it was found silent."""
+    """Who takes over does not look whether the node has written since it was found silent, and that is a while ago."""
+    find_dead = Observer.find_dead
+
+    def find_dead_and_dawdle(self: Observer, nodes: Sequence[Any], now: float) -> list[Dead]:
+        dead = find_dead(self, nodes, now)
+        if dead:
+            time.sleep(0.4 * self._lease_seconds)
+        return dead
 
     def break_statements(statements: Statements) -> None:
         still = select(node.c.node_id).where(node.c.node_id == bindparam("node"), node.c.ended_at.is_(None))
@@ -60,6 +68,7 @@ def _ended_whether_it_beats_or_not() -> None:
             .values(ended_at=bindparam("now"), crashed=true())
         )
 
+    Observer.find_dead = find_dead_and_dawdle
     _after_making(break_statements)
 
 

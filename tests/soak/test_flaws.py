@@ -38,7 +38,7 @@ async def test_the_chaos_brings_a_flaw_to_light(
 ) -> None:
     base, postgres = place
     base.prepare()
-    plan = Plan(SEEDS[0], seconds=60, lease_seconds=2, servers=3, clients=16, acts=19, settling_seconds=60, flaw=flaw)
+    plan = Plan(SEEDS[0], seconds=60, lease_seconds=4, servers=3, clients=16, acts=19, settling_seconds=60, flaw=flaw)
     async with world(tmp_path, plan, base, postgres) as here:
         await here.soak()
         print(here.told(), *here.complaints[:8], sep="\n")  # noqa: T201

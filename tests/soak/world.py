@@ -179,7 +179,7 @@ async def world(folder: Path, plan: Plan, base: Base, postgres: PostgresServer |
         books.call_back = _Carrier(session, places, random.Random(dice.random())).call
         load = Load(books, places, random.Random(dice.random()), plan.clients, plan.most_runs)
         pause = _pause_until(books, load, plan.settling_seconds)
-        monkey = Monkey(random.Random(dice.random()), places, base, plan.lease_seconds, pause, wires, postgres)
+        monkey = Monkey(random.Random(dice.random()), places, plan.lease_seconds, pause, wires, postgres)
         yield World(plan, folder, base, books, places, load, monkey)
 
 
