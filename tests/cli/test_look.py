@@ -72,7 +72,7 @@ def test_show_as_json_holds_all_that_is_recorded(two_runs: Place):
     steps = {step["path"]: step for step in run["steps"]}
     assert steps["account"]["output"]["id"] == "a_1"
     assert [attempt["error"]["code"] for attempt in steps["account"]["failed_attempts"]] == ["http_503"]
-    assert steps["mail"]["error"]["body"] == {"error": "no mailbox"}
+    assert steps["mail"]["error"]["body"] == {"error": "no mailbox [/x]"}
     assert run["compensation"] == "done"
 
 
