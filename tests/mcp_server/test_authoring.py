@@ -129,7 +129,7 @@ async def test_no_broken_definition_and_none_of_another_file_is_saved(tmp_path: 
             (OTHER.replace("name: other", "name: ../other"), "Not saved, for it has problems. "),
             (OTHER.replace("name: other", "name: get_run"), "Not saved, for it has problems. "),
             (STRICT.replace("Takes what", "Now takes what"), 'Not saved: "register" is the name of the workflow in '),
-            ("\x00", "Not saved, for it has problems. "),
+            ("\x00", "Arguments refused, nothing was changed. definition: holds the character NUL"),
             ("x" * 1_100_000, "Arguments refused, nothing was changed. The input is "),
         ):
             for replace in (False, True):
