@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,10 @@ from tests.postgres import Databases, databases, older_programs, postgres_server
 settings.register_profile("quick", max_examples=150, deadline=None)
 settings.register_profile("soak", max_examples=20_000, deadline=None)
 settings.load_profile("quick")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control has what it starts with & ignore Ctrl-C, and so would every process that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
