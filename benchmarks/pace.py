@@ -11,7 +11,6 @@ from dataclasses import dataclass
 CONCURRENCIES = (1, 32, 256)
 """What every table of rates has columns for."""
 WARM_UP_SECONDS = 0.5
-WARM_UP_CONCURRENCY = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +44,8 @@ async def pace(one: Callable[[], Awaitable[object]], concurrency: int, seconds: 
 
 
 async def warm_up(one: Callable[[], Awaitable[object]], concurrency: int, seconds: float) -> None:
-    """A while that does not count, with not too many at a time: some are slow."""
-    await pace(one, min(concurrency, WARM_UP_CONCURRENCY), min(seconds, WARM_UP_SECONDS))
+    """A while that does not count, with as many at a time: their connections are open then."""
+    await pace(one, concurrency, min(seconds, WARM_UP_SECONDS))
 
 
 async def warmed_pace(one: Callable[[], Awaitable[object]], concurrency: int, seconds: float) -> Pace:
