@@ -8,6 +8,7 @@ from typing import Any
 
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import Busy, CallerError, NodeLost, RecordRefused
+from mcp_workflows.store.bulk import Whole
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import CallJob, Job, StartJob, TurnJob
 from mcp_workflows.store.prepared import Cursor
@@ -35,12 +36,27 @@ class Batch:
     turns: list[TurnJob] = field(default_factory=list[TurnJob])
     """Those that were written, of runs that are still ours."""
 
+    def steps_alone(self) -> list[Values]:
+        """The rows of its steps, where it is nothing but steps, of runs that are still ours; otherwise none."""
+        steps: list[Values] = []
+        for job in self.jobs:
+            if not isinstance(job, TurnJob) or not job.only_steps or self.holdings.runs.get(job.run_id) != job.key:
+                return []
+            steps += job.steps
+        return steps
+
+    def write_alone(self, cursor: Cursor, whole: Whole, steps: Sequence[Values], beat: int, now: int) -> None:
+        """``steps_alone``, as a transaction of its own. ``NodeLost``: as in ``write``."""
+        self._begin()
+        self.turns = [job for job in self.jobs if isinstance(job, TurnJob)]
+        if not whole.run(cursor, steps, me=self.holdings.node_id, beat=beat, now=now):
+            raise self._lost()
+
     def write(self, cursor: Cursor, statements: Statements, beat: int, now: int) -> None:
         """Between BEGIN and COMMIT. ``NodeLost``: nothing may be written by this incarnation any more."""
-        self.failed = {}
-        self.claimable_now = False
+        self._begin()
         if statements.beat.run(cursor, me=self.holdings.node_id, new_beat=beat, now=now) != 1:
-            raise NodeLost(f"node {self.holdings.node_id} was declared dead, or has left")
+            raise self._lost()
         starts = [job for job in self.jobs if isinstance(job, StartJob)]
         calls = [job for job in self.jobs if isinstance(job, CallJob)]
         self.turns = self._ours([job for job in self.jobs if isinstance(job, TurnJob)])
@@ -64,6 +80,14 @@ class Batch:
                 call.result = call.call(cursor, now)
             except (CallerError, Busy) as error:
                 self.failed[call] = error
+
+    def _begin(self) -> None:
+        """Forgets what came of an earlier try."""
+        self.failed = {}
+        self.claimable_now = False
+
+    def _lost(self) -> NodeLost:
+        return NodeLost(f"node {self.holdings.node_id} was declared dead, or has left")
 
     def committed(self) -> None:
         """The commit is done: what it means for what this incarnation holds."""

@@ -55,6 +55,22 @@ Bulk: TypeAlias = Callable[[Build, Sequence[ColumnClause[Any]], Dialect], Many]
 """Makes one for rows of these columns. Those of an insert stand in the order in which they stand in their table."""
 
 
+class Whole(Protocol):
+    """A transaction as one statement: the fence, and rows."""
+
+    def takes(self, rows: Sequence[Values]) -> bool:
+        """Whether ``rows`` can be written like this."""
+        ...
+
+    def run(self, cursor: Cursor, rows: Sequence[Values], *, me: str, beat: int, now: int) -> bool:
+        """Whether the fence held; then all is committed, and else nothing. ``Refused``: nothing either."""
+        ...
+
+
+WholeBulk: TypeAlias = Callable[[Build, Sequence[ColumnClause[Any]], Dialect], Whole]
+"""Makes one of an insert of rows of these columns."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Parameters:
     """``size`` rows, each value a parameter."""

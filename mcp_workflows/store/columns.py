@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ClauseElement, ColumnClause, Dialect, FromClause, Text, column, select, text
+from sqlalchemy import ClauseElement, ColumnClause, Dialect, FromClause, Text, TextClause, column, select, text
 
 from mcp_workflows.store.bulk import Build
 from mcp_workflows.store.prepared import Cursor, Prepared
@@ -14,11 +14,12 @@ from mcp_workflows.store.rows import Values
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrays:
-    """Any number of rows, each column a parameter."""
+class Arrays:
+    """Any number of rows, each column a parameter; none at all where ``only_if`` does not hold."""
 
     columns: Sequence[ColumnClause[Any]]
     dialect: Dialect
+    only_if: TextClause | None = None
 
     def into(self, insert: Any) -> ClauseElement:
         return insert.from_select([column.name for column in self.columns], self._rows())
@@ -31,7 +32,8 @@ class _Arrays:
         arrays = ", ".join(f"CAST(${place} AS {kind}[])" for place, kind in enumerate(types, 1))
         names = ", ".join(column.name for column in self.columns)
         rows = select(*(column(each.name, each.type) for each in self.columns))
-        return rows.select_from(text(f"unnest({arrays}) AS rows ({names})"))
+        rows = rows.select_from(text(f"unnest({arrays}) AS rows ({names})"))
+        return rows if self.only_if is None else rows.where(self.only_if)
 
 
 class InColumns:
@@ -39,8 +41,8 @@ class InColumns:
 
     def __init__(self, build: Build, columns: Sequence[ColumnClause[Any]], dialect: Dialect) -> None:
         self.width = len(columns)
-        self._encode = [_texts if isinstance(column.type, Text) else _plain for column in columns]
-        self._sql = Prepared(build(_Arrays(columns, dialect)), dialect).sql
+        self._columns = columns
+        self._sql = Prepared(build(Arrays(columns, dialect)), dialect).sql
 
     def run(self, cursor: Cursor, rows: Sequence[Values]) -> int:
         """For ``rows`` in order; answers with the number of rows that were really written."""
@@ -53,9 +55,16 @@ class InColumns:
     def _execute(self, cursor: Cursor, rows: Sequence[Values]) -> bool:
         if not rows:
             return False
-        columns = zip(*rows, strict=True)
-        cursor.execute(self._sql, [encode(values) for encode, values in zip(self._encode, columns, strict=True)])
+        cursor.execute(self._sql, in_columns(self._columns, rows))
         return True
+
+
+def in_columns(columns: Sequence[ColumnClause[Any]], rows: Sequence[Values]) -> list[str]:
+    """``rows``, of which there is one at least, as ``Arrays`` has them."""
+    return [
+        _texts(values) if isinstance(column.type, Text) else _plain(values)
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True)
+    ]
 
 
 def _plain(values: Iterable[Any]) -> str:

@@ -58,6 +58,12 @@ class TurnJob:
     rows: int
     result: None = None
 
+    @property
+    def only_steps(self) -> bool:
+        """Whether rows of steps are all that it is."""
+        more = self.attempts or self.consumed or self.kept or self.children or self.outgoing
+        return self.run is None and not more
+
 
 @dataclass(eq=False, slots=True)
 class StartJob:

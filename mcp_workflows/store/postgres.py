@@ -38,6 +38,7 @@ from mcp_workflows.store.columns import InColumns
 from mcp_workflows.store.jobs import Job
 from mcp_workflows.store.listener import Listener
 from mcp_workflows.store.locks import NoLock
+from mcp_workflows.store.one_trip import OneTrip
 from mcp_workflows.store.patience import LONGER, Patience
 from mcp_workflows.store.patience import Connection as PatientConnection
 from mcp_workflows.store.prepared import Cursor, Prepared
@@ -156,7 +157,8 @@ class Postgres:
 
     def connect(self, lease_seconds: float) -> psycopg.Connection[Any]:
         """The server ends a transaction in which nothing comes for a third of the lease: its process is frozen, or its machine
-        gone, and what it has locked stands in the way of the others. A commit is durable, whatever the server's default.
+        gone, and what it has locked stands in the way of the others. A commit is durable, and a statement sees what was
+        committed before it, whatever the server's defaults.
         """
         milliseconds = max(1000, int(lease_seconds * 1000))
         connection = self._connection(milliseconds / 1000, psycopg.RawCursor)
@@ -166,6 +168,7 @@ class Postgres:
             connection.execute(
                 "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false), "
                 "set_config('idle_in_transaction_session_timeout', $2, false), "
+                "set_config('default_transaction_isolation', 'read committed', false), "
                 "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' "
                 "ELSE current_setting('synchronous_commit') END, false)",
                 [str(milliseconds), str(max(1000, milliseconds // 3))],
@@ -340,4 +343,5 @@ def exclude(cursor: Cursor, keys: Collection[int], run_ids: Collection[str], nam
 
 @cache
 def _statements() -> Statements:
-    return Statements(PGDialect_psycopg(paramstyle="numeric_dollar"), postgres_insert, exclude, InColumns, each, among)
+    dialect = PGDialect_psycopg(paramstyle="numeric_dollar")
+    return Statements(dialect, postgres_insert, exclude, InColumns, each, among, OneTrip)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from mcp_workflows.engine.states import FINISHED, RunStatus
 from mcp_workflows.store import tables, wording
-from mcp_workflows.store.bulk import Build, Bulk, InRows, ShortOrLong
+from mcp_workflows.store.bulk import Build, Bulk, InRows, ShortOrLong, WholeBulk
 from mcp_workflows.store.prepared import Cursor, Each, Prepared, one_by_one
 from mcp_workflows.store.rows import SELDOM, SELDOM_AT_START, SELDOM_OF_RECORD, START_COLUMNS, STEP_COLUMNS
 
@@ -63,6 +63,7 @@ class Statements:
         bulk: Bulk = InRows,
         each: Each = one_by_one,
         among: Among = is_in,
+        whole: WholeBulk | None = None,
     ) -> None:
         self.exclude = exclude
         self.each = each
@@ -71,7 +72,7 @@ class Statements:
         self.dialect = dialect
         self._upsert = upsert
         self._of_nodes()
-        self._of_records(bulk)
+        self._of_records(bulk, whole)
         self._of_starts(bulk)
         self._of_messages()
         self._of_contents()
@@ -88,11 +89,7 @@ class Statements:
     def _of_nodes(self) -> None:
         """The life of nodes, and what the dead leave."""
         mine = node.c.node_id == bindparam("me")
-        self.beat = self._prepare(
-            update(node)
-            .where(mine, node.c.ended_at.is_(None))
-            .values(beat=bindparam("new_beat"), beat_at=bindparam("now"))
-        )
+        self.beat = self._prepare(wording.beat(bindparam("me"), bindparam("new_beat"), bindparam("now")))
         self.report = self._prepare(update(node).where(mine).values(report=bindparam("told")))
         # Waits for a transaction that was cut off and that the database still works at.
         self.last_beat = self._prepare(select(node.c.beat).where(mine).with_for_update(key_share=True))
@@ -127,10 +124,13 @@ class Statements:
             )
         )
 
-    def _of_records(self, bulk: Bulk) -> None:
+    def _of_records(self, bulk: Bulk, whole: WholeBulk | None) -> None:
         """What a turn records."""
         build = partial(wording.upsert_step, self._upsert)
-        self.steps = self._short_or_long(bulk, build, [step.c[name] for name in STEP_COLUMNS], SELDOM)
+        columns = [step.c[name] for name in STEP_COLUMNS]
+        self.steps = self._short_or_long(bulk, build, columns, SELDOM)
+        # A transaction in which there is nothing else; None where several statements take no longer.
+        self.steps_alone = whole and whole(build, [each for each in columns if each.name not in SELDOM], self.dialect)
         self.attempts = bulk(partial(wording.upsert_attempt, self._upsert), list(tables.attempt.columns), self.dialect)
         self.keep_run = {s: self._prepare(wording.keep_run(s)) for s in RunStatus if s not in FINISHED}
         self.release_runs = {

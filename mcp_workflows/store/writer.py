@@ -2,8 +2,8 @@
 
 No timer gathers batches: while one commit is on its way to the disk the next one fills. What the database refuses is
 found by halving, and only the culprit fails. What the database cannot take now, because it is locked, full or gone, waits.
-A COMMIT whose answer was lost is looked up before anything is written again: every transaction writes its number into
-the node's row.
+A COMMIT whose answer was lost is looked up before anything is written again, but where that would do no harm: every
+transaction writes its number into the node's row.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mcp_workflows.store.changes import Changes
 from mcp_workflows.store.database import Database, DriverConnection
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.jobs import Job
+from mcp_workflows.store.prepared import Cursor
 from mcp_workflows.store.tables import micros
 from mcp_workflows.store.trouble import WRITING, Trouble
 
@@ -194,19 +195,33 @@ class Writer(threading.Thread):
         connection: DriverConnection = self._connection or self._database.connect(self._lease_seconds)
         self._connection = connection
         cursor = connection.cursor()
-        cursor.execute(self._database.begin)
-        if self._in_doubt is not None and self._took_place(batch.holdings):
-            cursor.execute("ROLLBACK")
+        if not self._write_alone(batch, cursor):
+            cursor.execute(self._database.begin)
+            if self._in_doubt is not None and self._took_place(batch.holdings):
+                cursor.execute("ROLLBACK")
+                self._in_doubt = None
+                return
             self._in_doubt = None
-            return
-        self._in_doubt = None
-        beat = next(batch.holdings.beats)
-        batch.write(cursor, self._database.statements, beat, micros(self._clock()))
-        self._in_doubt = beat
-        self._database.commit(cursor)
-        self._in_doubt = None
+            beat = next(batch.holdings.beats)
+            batch.write(cursor, self._database.statements, beat, micros(self._clock()))
+            self._in_doubt = beat
+            self._database.commit(cursor)
+            self._in_doubt = None
         self.renewed = started
         self._written(batch.jobs)
+
+    def _write_alone(self, batch: Batch, cursor: Cursor) -> bool:
+        """Whether one statement was enough for ``batch``. It commits by itself, and may be repeated where it is not known
+        whether it did: steps that say what is recorded already change nothing.
+        """
+        whole = self._database.statements.steps_alone
+        if whole is None or self._in_doubt is not None:
+            return False
+        steps = batch.steps_alone()
+        if not steps or not whole.takes(steps):
+            return False
+        batch.write_alone(cursor, whole, steps, next(batch.holdings.beats), micros(self._clock()))
+        return True
 
     def _took_place(self, holdings: Holdings) -> bool:
         """Whether the COMMIT that was not answered was done all the same."""

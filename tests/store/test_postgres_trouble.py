@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.records import Turn
+from mcp_workflows.engine.states import StepStatus
 from mcp_workflows.errors import NodeLost, StoreUnavailable
 from mcp_workflows.store import Store
 from mcp_workflows.store.store import LEASE_SECONDS
@@ -178,6 +180,26 @@ async def test_a_commit_cut_off_while_the_server_still_works_at_it_is_waited_for
         await asyncio.gather(standing.call, recording)
         assert await store.load_steps(run_id) == [done("a", 1)]
         assert ask(own_url, "SELECT count(*) FROM step") == [(1,)]
+
+
+async def test_what_a_frozen_process_of_the_server_comes_to_late_changes_nothing(own_url: str) -> None:
+    async with opened(own_url, lease_seconds=1.0) as store:
+        run_id = await begin(store)
+        frozen = _pid(store)
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            await store.record(Turn(run_id, [done("a", 1)]))  # given up after a while, and written by another process
+            assert _pid(store) != frozen
+            undoing = done("a", 1)._replace(status=StepStatus.COMPENSATING)
+            await store.record(Turn(run_id, [undoing]))
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+
+        async def ended() -> bool:
+            return ask(own_url, "SELECT count(*) FROM pg_stat_activity WHERE pid = ?", [frozen]) == [(0,)]
+
+        await until(ended)
+        assert await store.load_steps(run_id) == [undoing]
 
 
 async def test_a_node_frozen_inside_a_transaction_stands_in_nobodys_way_after_a_third_of_its_lease(

@@ -8,7 +8,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from mcp_workflows.engine.records import Turn
+from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.records import AttemptRecord, Turn
 from mcp_workflows.errors import NodeLost, StoreUnavailable
 from mcp_workflows.store import Store
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.postgres import Postgres
 from mcp_workflows.store.sqlite import Sqlite
 from tests.store.conftest import OpenStore
-from tests.store.material import begin, done
+from tests.store.material import NOW, begin, done
 
 pytestmark = pytest.mark.anyio
 
@@ -63,9 +64,11 @@ class Faulty:
         return Faulty(self._connection, self._before, self._after)
 
     def execute(self, sql: str, *parameters: Any) -> Any:
-        self._before(sql)
+        for part in parts_of(sql):
+            self._before(part)
         answer = self._cursor.execute(sql, *parameters)
-        self._after(sql)
+        for part in parts_of(sql):
+            self._after(part)
         return answer
 
     def __getattr__(self, name: str) -> Any:
@@ -75,6 +78,11 @@ class Faulty:
             else self._connection,
             name,
         )
+
+
+def parts_of(sql: str) -> tuple[str, ...]:
+    """A transaction in one statement begins, inserts and commits."""
+    return ("BEGIN", "INSERT INTO step", "COMMIT") if sql.startswith("\nWITH fence") else (sql,)
 
 
 def nothing(_sql: str) -> None:
@@ -116,25 +124,36 @@ def break_down(
     writer._connection = Faulty(writer._connection, before, after)
 
 
+FAILED_ATTEMPT = AttemptRecord("a", 1, StepError("http_500", "It is out of order."), NOW, NOW)
+ATTEMPTS = pytest.mark.parametrize("attempts", [(), (FAILED_ATTEMPT,)], ids=["alone", "with an attempt"])
+"""Steps alone are recorded by a statement that is a transaction of its own, where the database is a server."""
+
+
+@ATTEMPTS
 @pytest.mark.parametrize("name", ON_POSTGRES)
 @pytest.mark.parametrize("at", ["BEGIN", "INSERT INTO step", "COMMIT"])
-async def test_trouble_of_the_database_is_waited_out(open_store: OpenStore, name: str, at: str) -> None:
+async def test_trouble_of_the_database_is_waited_out(
+    open_store: OpenStore, name: str, at: str, attempts: Sequence[AttemptRecord]
+) -> None:
     async with open_store() as store:
         runs = [await begin(store) for _ in range(5)]
         break_down(store, before=times(2, trouble(store, name), at=at))
-        recording = [asyncio.create_task(store.record(Turn(run_id, [done("a", 1)]))) for run_id in runs]
+        recording = [asyncio.create_task(store.record(Turn(run_id, [done("a", 1)], attempts))) for run_id in runs]
         await asyncio.gather(*recording)
         assert store.unwell is None
         for run_id in runs:
             assert await store.load_steps(run_id) == [done("a", 1)]
 
 
-async def test_a_commit_whose_answer_was_lost_is_not_done_twice(open_store: OpenStore) -> None:
+@ATTEMPTS
+async def test_a_commit_whose_answer_was_lost_is_not_done_twice(
+    open_store: OpenStore, attempts: Sequence[AttemptRecord]
+) -> None:
     async with open_store() as store:
         run_id = await begin(store)
         lost = trouble(store, "SQLITE_IOERR")
         break_down(store, after=times(1, lost, at="COMMIT"))
-        await store.record(Turn(run_id, [done("a", 1, {"x": 1})]))
+        await store.record(Turn(run_id, [done("a", 1, {"x": 1})], attempts))
         assert await store.load_steps(run_id) == [done("a", 1, {"x": 1})]
         break_down(store, after=times(1, lost, at="COMMIT"))
         started = await begin(store)  # a call's result is kept too
@@ -158,7 +177,7 @@ async def test_a_commit_that_may_have_happened_is_not_answered_before_it_is_know
                 raise trouble(store, "SQLITE_IOERR")
 
         break_down(store, before=unreachable, after=answer)
-        recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)])))
+        recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)], [FAILED_ATTEMPT])))
         await asyncio.wait([recording], timeout=0.6)  # three leases
         assert not recording.done()
         gone = False
@@ -251,12 +270,13 @@ async def test_a_job_that_is_defective_fails_alone(open_store: OpenStore) -> Non
 FULL_DISK = """
 import asyncio, resource, sys
 from mcp_workflows.clock import utc_now
-from mcp_workflows.engine.records import Turn
+from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.records import AttemptRecord, Turn
 from mcp_workflows.errors import StoreUnavailable
 from mcp_workflows.store import Store
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.sqlite import Sqlite
-from tests.store.material import begin, done
+from tests.store.material import NOW, begin, done
 
 async def main():
     async with Store.open(sys.argv[1], clock=utc_now, node_name="test", lease_seconds=0.3) as store:
