@@ -120,28 +120,22 @@ async def built_app(
     file = settings.database_file
     if role is Role.OBSERVER and file is not None and not file.exists():
         raise SettingsInvalid(_no_database(settings))
-    limits = Limits(
-        {Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0),
-        settings.max_attempts,
-        settings.max_attempts_per_host,
-    )
+    limits = _limits(settings, role)
     report = NodeReport(role, limits.runs, limits.attempts, limits.attempts_per_host)
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(
-            Store.open(
-                settings.database,
-                clock=clock,
-                node_name=_node_name(role),
-                lease_seconds=settings.lease_seconds,
-                report=report,
-            )
-        )
+    address = None if served_at is None else settings.public_url or served_at
+    opened = Store.open(
+        settings.database,
+        clock=clock,
+        node_name=_node_name(role),
+        lease_seconds=settings.lease_seconds,
+        report=report,
+    )
+    async with opened as store, AsyncExitStack() as stack:
         secret = await store.secret_key() if role in _MOVING else None
         tokens = CallbackTokens(secret) if secret is not None else None
         environment = replace(
             _environment(settings, moves=role in _MOVING),
             blobs=store,
-            max_blob_bytes=settings.max_blob_bytes,
             callback_base=settings.public_url or served_at,
             callback_tokens=tokens,
         )
@@ -155,15 +149,8 @@ async def built_app(
             catalog,
             steps,
             clock=clock,
-            abilities=Abilities(
-                # Where it can be called it says once it tends to runs, which others then leave to it.
-                replace(report, served_at=None if served_at is None else settings.public_url or served_at),
-                vars_of=lambda definition: environment.vars_over(definition.vars),
-                lacks_secrets=lambda definition: environment.missing(definition.secrets),
-                lacks=steps.lacks if role in _MOVING else lambda _: (),
-                lacks_address=steps.lacks_address if role in _MOVING else lambda _: None,
-                lacks_address_to_undo=steps.lacks_address_to_undo,
-            ),
+            # Where it can be called it says once it tends to runs, which others then leave to it.
+            abilities=_abilities(replace(report, served_at=address), environment, steps, moves=role in _MOVING),
             limits=limits,
             max_output_bytes=settings.max_answer_bytes,
             standby=Standby(store) if role is Role.SERVER and served_at is None else None,
@@ -212,6 +199,23 @@ async def _leave(node: Node) -> None:
         await node.leave()
 
 
+def _limits(settings: Settings, role: Role) -> Limits:
+    runs = {Role.SERVER: settings.max_runs, Role.RUNNER: 1}.get(role, 0)
+    return Limits(runs, settings.max_attempts, settings.max_attempts_per_host)
+
+
+def _abilities(report: NodeReport, environment: Environment, steps: Steps, *, moves: bool) -> Abilities:
+    """Who moves no runs lacks nothing that moving them would need."""
+    return Abilities(
+        report,
+        vars_of=lambda definition: environment.vars_over(definition.vars),
+        lacks_secrets=lambda definition: environment.missing(definition.secrets),
+        lacks=steps.lacks if moves else lambda _: (),
+        lacks_address=steps.lacks_address if moves else lambda _: None,
+        lacks_address_to_undo=steps.lacks_address_to_undo,
+    )
+
+
 def _environment(settings: Settings, *, moves: bool) -> Environment:
     """Only who moves runs imports the modules with functions, and knows of servers to start."""
     return Environment(
@@ -219,6 +223,7 @@ def _environment(settings: Settings, *, moves: bool) -> Environment:
         secret=settings.secret,
         http_allowed_hosts=settings.http_allowed_hosts,
         max_answer_bytes=settings.max_answer_bytes,
+        max_blob_bytes=settings.max_blob_bytes,
         max_per_host=settings.max_attempts_per_host,
         functions=find_functions(settings.functions) if moves else {},
         mcp_servers=load_servers(settings.mcp_servers) if moves else {},
