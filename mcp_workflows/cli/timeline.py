@@ -138,8 +138,8 @@ def ending(run: RunView, *, result: bool = True, place: str = "") -> Iterator[Te
         yield Text.assemble(("stranded ", "doubt"), f"no server that is up can go on with it: {run.stranded}")
     if run.undone:
         yield Text.assemble(("undone ", "doubt"), _some(run.undone))
-    for path, why in run.not_undone[:_NAMED]:
-        yield Text.assemble(("not undone ", "bad"), f"{path}: {why}")
+    for one in run.not_undone[:_NAMED]:
+        yield Text.assemble(("not undone ", "bad"), f"{one.path}: {one.why}")
     if len(run.not_undone) > _NAMED:
         yield Text(f"and {len(run.not_undone) - _NAMED} more were not undone", "bad")
     if run.stays:

@@ -15,7 +15,7 @@ from mcp_workflows.store import NodeRow
 def run_json(view: RunView) -> dict[str, Any]:
     """One run. ``result`` is there as soon as the run is completed, ``null`` or not."""
     told = _filled(asdict(view))
-    told["not_undone"] = [{"step": step, "error": why} for step, why in view.not_undone]
+    told["not_undone"] = [{"step": one.path, "error": one.why} for one in view.not_undone]
     if not view.not_undone:
         del told["not_undone"]
     if view.waiting_for:

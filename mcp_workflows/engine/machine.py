@@ -23,6 +23,7 @@ from mcp_workflows.engine.places import Place, broken, frontier
 from mcp_workflows.engine.records import (
     Message,
     MessageKind,
+    NotUndone,
     Outgoing,
     Run,
     RunRecord,
@@ -34,7 +35,7 @@ from mcp_workflows.engine.resuming import first_step, is_meant, places_to_reopen
 from mcp_workflows.engine.scope import Lexical
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.engine.undo_plan import plan
-from mcp_workflows.engine.undoing import NotUndone, Undoing
+from mcp_workflows.engine.undoing import Undoing
 
 HOLD = timedelta(seconds=5)
 """A run that waits longer than this is released: it costs a row then, and no memory."""
@@ -162,7 +163,7 @@ class Machine(Desk):
             self.record = moves.begin(self.record, self.definition, now)
         if self.record.status is RunStatus.COMPENSATING:
             left = plan(self.definition, self.memo)
-            self._end_compensated((*((undo.path, error.message) for undo in left.todo), *left.impossible))
+            self._end_compensated([*(NotUndone(undo.path, error.message) for undo in left.todo), *left.impossible])
         elif self._goes_forward:
             self.record = moves.pause(self.record, self._cut_off(error), now)
 
@@ -327,20 +328,20 @@ class Machine(Desk):
         elif record.status.finished:
             self._end(record)
 
-    def _end_compensated(self, not_undone: NotUndone) -> None:
+    def _end_compensated(self, not_undone: Sequence[NotUndone]) -> None:
         assert self.record.ends_as is not None, "a run compensates towards nothing"
         undone = plan(self.definition, self.memo).undone
         error = self.record.error
         if error is None and not_undone:
-            path, why = not_undone[0]
-            error = StepError(NOT_UNDONE, f"{path} could not be undone: {why}", step=path)
+            first = not_undone[0]
+            error = StepError(NOT_UNDONE, f"{first.path} could not be undone: {first.why}", step=first.path)
         self._end(moves.end(
             self.record,
             self.record.ends_as,
             self.now,
             error=error,
             undone=undone,
-            not_undone=not_undone,
+            not_undone=tuple(not_undone),
             compensation="incomplete" if not_undone else "done" if undone else "none",
         ))  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine.outcome import StepError
-from mcp_workflows.engine.records import CompensationOutcome, RunRecord, Stopping
+from mcp_workflows.engine.records import CompensationOutcome, NotUndone, RunRecord, Stopping
 from mcp_workflows.engine.states import RUN_MOVES, RunStatus
 
 
@@ -88,7 +88,7 @@ def end(
     error: StepError | None,
     compensation: CompensationOutcome = "none",
     undone: tuple[str, ...] = (),
-    not_undone: tuple[tuple[str, str], ...] = (),
+    not_undone: tuple[NotUndone, ...] = (),
 ) -> RunRecord:
     """The run ends without having completed. One that could not undo everything has failed, also if it was cancelled."""
     status = RunStatus.FAILED if compensation == "incomplete" else RunStatus(ends_as)

@@ -92,6 +92,15 @@ AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 """The instant that is past by whatever clock: for what is to go on now, on a node whose clock may be an hour behind."""
 
 
+class NotUndone(NamedTuple):
+    """A step that could not be undone. ``why`` is for people."""
+
+    path: str
+    why: str
+    in_doubt: bool = False
+    """It may never have taken place, and nothing undoes it in that case: trying again is no use."""
+
+
 class RunRecord(NamedTuple):
     """The part of a run's row that changes. The engine answers with a whole new one."""
 
@@ -101,8 +110,7 @@ class RunRecord(NamedTuple):
     compensation: CompensationOutcome | None = None
     """Said of a finished run that did not complete."""
     undone: tuple[str, ...] = ()
-    not_undone: tuple[tuple[str, str], ...] = ()
-    """``(path, why)`` of what could not be undone."""
+    not_undone: tuple[NotUndone, ...] = ()
     stopping: Stopping | None = None
     ends_as: Literal["failed", "cancelled", "compensated"] | None = None
     """While compensating, and after: how the run ends."""

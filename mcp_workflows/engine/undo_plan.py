@@ -11,7 +11,7 @@ from mcp_workflows.definition.program import Compensation, Definition, Json, Ste
 from mcp_workflows.definition.walk import every_step
 from mcp_workflows.engine.paths import COMPENSATE, around
 from mcp_workflows.engine.places import Place, place_of, step_at
-from mcp_workflows.engine.records import StepRecord
+from mcp_workflows.engine.records import NotUndone, StepRecord
 from mcp_workflows.engine.scope import Lexical
 from mcp_workflows.engine.states import StepStatus
 
@@ -42,7 +42,7 @@ class Plan:
 
     todo: tuple[Undo, ...]
     undone: tuple[str, ...]
-    impossible: tuple[tuple[str, str], ...]
+    impossible: tuple[NotUndone, ...]
 
 
 def plan(definition: Definition, memo: Mapping[str, StepRecord]) -> Plan:
@@ -52,7 +52,7 @@ def plan(definition: Definition, memo: Mapping[str, StepRecord]) -> Plan:
     """
     todo: list[Undo] = []
     undone: list[str] = []
-    impossible: list[tuple[str, str]] = []
+    impossible: list[NotUndone] = []
     concerned = [record for record in memo.values() if record.undoable and COMPENSATE not in record.path]
     for record in sorted(concerned, key=lambda record: record.seq, reverse=True):
         place = place_of(definition, record.path, memo)
@@ -64,7 +64,7 @@ def plan(definition: Definition, memo: Mapping[str, StepRecord]) -> Plan:
         elif own or (compensation and (record.error is None or compensation.in_doubt)):
             todo.append(Undo(place, compensation))
         elif record.error is not None:
-            impossible.append((record.path, f"{IN_DOUBT}: {record.error.message}"))
+            impossible.append(NotUndone(record.path, f"{IN_DOUBT}: {record.error.message}", in_doubt=True))
     return Plan(tuple(todo), tuple(undone), tuple(impossible))
 
 

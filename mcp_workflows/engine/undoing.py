@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mcp_workflows.definition.program import Definition, Json
 from mcp_workflows.engine import frames
 from mcp_workflows.engine.draft import idempotency_key
 from mcp_workflows.engine.frames.child import ChildUndo
 from mcp_workflows.engine.outcome import StepError
-from mcp_workflows.engine.records import StepRecord, Stopping
+from mcp_workflows.engine.records import NotUndone, StepRecord, Stopping
 from mcp_workflows.engine.scope import error_view
 from mcp_workflows.engine.states import StepStatus
 from mcp_workflows.engine.undo_plan import Undo, plan
 
 CANCELLED = StepError("cancelled", "the run was cancelled")
 """What ``error`` is while a run is undone in which nothing failed: a compensation that reads it must not fail for it."""
-
-NotUndone: TypeAlias = tuple[tuple[str, str], ...]
-"""``(path, why)`` of what could not be undone."""
 
 
 class Undoing:
@@ -33,8 +29,8 @@ class Undoing:
     stopping: Stopping | None = None
 
     def __init__(
-        self, host: frames.Host, definition: Definition, cause: StepError | None, ended: Callable[[NotUndone], None], *,
-        replaying: bool,
+        self, host: frames.Host, definition: Definition, cause: StepError | None,
+        ended: Callable[[Sequence[NotUndone]], None], *, replaying: bool,
     ) -> None:  # fmt: skip
         found = plan(definition, host.memo)
         self._host = host
@@ -85,10 +81,10 @@ class Undoing:
         before = StepStatus.IN_DOUBT if record.error else StepStatus.COMPLETED
         self._host.write(record._replace(status=before))
         attempts = f" ({error.attempts} attempts)" if (error.attempts or 0) > 1 else ""
-        self._ended(((undo.path, error.message + attempts), *self._not_tried(undo), *self._impossible))
+        self._ended((NotUndone(undo.path, error.message + attempts), *self._not_tried(undo), *self._impossible))
 
-    def _not_tried(self, failed: Undo) -> NotUndone:
-        return tuple((other.path, f"not tried: {failed.path} must be undone first") for other in self._todo)
+    def _not_tried(self, failed: Undo) -> Iterable[NotUndone]:
+        return (NotUndone(other.path, f"not tried: {failed.path} must be undone first") for other in self._todo)
 
     def _seen(self, record: StepRecord) -> Mapping[str, Json]:
         key = idempotency_key(self._host.run.run_id, record)

@@ -69,7 +69,7 @@ class Viewer:
         if not kinds:
             return view
         completed = await self._store.completed_paths(run.run_id, kinds)
-        undone = {*view.undone, *(path for path, _ in view.not_undone), *view.would_undo}
+        undone = {*view.undone, *(one.path for one in view.not_undone), *view.would_undo}
         stays = await asyncio.to_thread(staying, definition, completed, undone)
         return replace(view, stays=stays if stays or not (undone and definition.children) else None)
 

@@ -9,9 +9,8 @@ from datetime import datetime
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
-from mcp_workflows.engine.records import AttemptRecord, CompensationOutcome, StepRecord
+from mcp_workflows.engine.records import AttemptRecord, CompensationOutcome, NotUndone, StepRecord
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.engine.undo_plan import IN_DOUBT
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,8 @@ class RunView:
     error: StepError | None = None
     compensation: CompensationOutcome | None = None
     undone: tuple[str, ...] = ()
-    not_undone: tuple[tuple[str, str], ...] = ()
-    """Steps, and why; those ``doubted`` among them."""
+    not_undone: tuple[NotUndone, ...] = ()
+    """Those ``doubted`` among them."""
     wake_at: datetime | None = None
     waits: tuple[str, ...] = ()
     """Paths of the signals and approvals that it waits for; in lists too."""
@@ -73,7 +72,7 @@ class RunView:
     @property
     def doubted(self) -> tuple[str, ...]:
         """Of what was not undone: steps that may never have taken place, and that have nothing to undo them in that case."""
-        return tuple(step for step, why in self.not_undone if why.startswith(IN_DOUBT))
+        return tuple(one.path for one in self.not_undone if one.in_doubt)
 
 
 @dataclass(frozen=True, slots=True)

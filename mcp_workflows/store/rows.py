@@ -19,8 +19,18 @@ from mcp_workflows.definition.json_text import to_ascii
 from mcp_workflows.definition.program import Json
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.paths import parent_of
-from mcp_workflows.engine.records import AttemptRecord, Message, ParentRun, Run, RunRecord, StepRecord, Stopping
+from mcp_workflows.engine.records import (
+    AttemptRecord,
+    Message,
+    NotUndone,
+    ParentRun,
+    Run,
+    RunRecord,
+    StepRecord,
+    Stopping,
+)
 from mcp_workflows.engine.states import RunStatus, StepStatus
+from mcp_workflows.engine.undo_plan import IN_DOUBT
 from mcp_workflows.errors import RecordRefused
 from mcp_workflows.store import tables
 from mcp_workflows.store.prepared import Cursor
@@ -238,7 +248,7 @@ def run_record(row: AnyRow) -> RunRecord:
         error=step_error(row.error),
         compensation=row.compensation,
         undone=tuple(from_text(row.undone) or ()),
-        not_undone=tuple((path, why) for path, why in from_text(row.not_undone) or ()),
+        not_undone=tuple(_not_undone(*one) for one in from_text(row.not_undone) or ()),
         stopping=stopping
         and Stopping(
             reason=stopping["reason"], in_flight=tuple(stopping["in_flight"]), compensate=stopping["compensate"]
@@ -253,6 +263,11 @@ def run_record(row: AnyRow) -> RunRecord:
         started_at=_moment(row.started_at),
         finished_at=_moment(row.finished_at),
     )
+
+
+def _not_undone(path: str, why: str, in_doubt: bool | None = None) -> NotUndone:
+    """Rows that an earlier version wrote leave ``in_doubt`` to the words of ``why``."""
+    return NotUndone(path, why, why.startswith(IN_DOUBT) if in_doubt is None else in_doubt)
 
 
 def run(row: AnyRow) -> Run:

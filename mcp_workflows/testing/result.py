@@ -79,7 +79,7 @@ def result_of(
         steps={path: _step(step) for path, step in steps.items()},
         compensation=record.compensation,
         undone=record.undone,
-        not_undone=record.not_undone,
+        not_undone=tuple((one.path, one.why) for one in record.not_undone),
         waiting_for=record.waiting_for,
         took=took,
         left_over=left_over,

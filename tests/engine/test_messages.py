@@ -212,5 +212,5 @@ def test_a_child_that_ends_in_doubt_while_everything_stops_is_named_as_not_undon
     )
     simulation.pump()
     assert (simulation.record.status, simulation.record.compensation) == ("failed", "incomplete")
-    assert simulation.record.not_undone[0][0] == "c"
+    assert simulation.record.not_undone[0].path == "c"
     assert [message.kind for message in simulation.told] == ["cancel"]

@@ -126,7 +126,7 @@ def test_a_failure_that_is_in_doubt_stays_so_although_a_later_attempt_was_refuse
     assert simulation.record.error is not None
     assert simulation.record.error.in_doubt
     assert simulation.record.compensation == "incomplete"
-    assert simulation.record.not_undone[0][0] == "a"
+    assert [(one.path, one.in_doubt) for one in simulation.record.not_undone] == [("a", True)]
 
 
 def test_a_step_in_doubt_is_undone_where_its_compensation_says_so() -> None:
@@ -153,7 +153,7 @@ def test_a_compensation_that_fails_stops_the_undoing_and_resume_goes_on_with_it(
     )  # fmt: skip
     simulation.to_the_end()
     assert (simulation.record.status, simulation.record.compensation) == ("failed", "incomplete")
-    assert [path for path, _ in simulation.record.not_undone] == ["b", "a"]
+    assert [(one.path, one.in_doubt) for one in simulation.record.not_undone] == [("b", False), ("a", False)]
     assert statuses(simulation)["b"] == "completed"
     simulation.rebuild()
     simulation.send("resume")

@@ -11,6 +11,7 @@ import pytest
 
 from mcp_workflows.asking.waiting import Waiting
 from mcp_workflows.engine.outcome import StepError
+from mcp_workflows.engine.records import NotUndone
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.mcp_server.views.next_step import nothing_to_cancel
 from mcp_workflows.mcp_server.views.run_object import LARGEST_RESULT, Telling, run_line, run_object
@@ -103,7 +104,7 @@ STILL = "still in effect: tell the user."
             {
                 "status": RunStatus.FAILED,
                 "compensation": "incomplete",
-                "not_undone": (("charge", "503"),),
+                "not_undone": (NotUndone("charge", "503"),),
                 "stays": ("mail",),
             },
             f"resume_run tries the undoing again. Until then charge is {STILL} What mail did stays: tell the user.",
@@ -112,7 +113,7 @@ STILL = "still in effect: tell the user."
             {
                 "status": RunStatus.FAILED,
                 "compensation": "incomplete",
-                "not_undone": (("book", "it is in doubt whether it took place: 500"),),
+                "not_undone": (NotUndone("book", "500", in_doubt=True),),
                 "stays": (),
             },
             "It is unknown whether book took place, and nothing undoes that: tell the user.",
@@ -121,7 +122,7 @@ STILL = "still in effect: tell the user."
             {
                 "status": RunStatus.FAILED,
                 "compensation": "incomplete",
-                "not_undone": (("charge", "503"), ("book", "it is in doubt whether it took place: 500")),
+                "not_undone": (NotUndone("charge", "503"), NotUndone("book", "500", in_doubt=True)),
                 "stays": ("mail",),
             },
             (
@@ -168,7 +169,7 @@ def test_a_run_whose_undoing_failed_names_what_is_still_in_effect() -> None:
         error=refused_booking(),
         compensation="incomplete",
         undone=("reserve",),
-        not_undone=(("charge", "POST /payments/refund answered 503 (6 attempts)"),),
+        not_undone=(NotUndone("charge", "POST /payments/refund answered 503 (6 attempts)"),),
     )
     told = run_object(failed, TOLD_AT_ONCE)
     assert told["not_undone"] == [{"step": "charge", "error": "POST /payments/refund answered 503 (6 attempts)"}]
@@ -374,7 +375,9 @@ def test_a_run_that_waits_says_what_else_it_takes_to_go_on() -> None:
 
 def test_however_much_was_undone_only_some_of_it_is_named() -> None:
     steps = tuple(f"items[{number}].charge" for number in range(10_000))
-    failed = view(RunStatus.FAILED, compensation="incomplete", undone=steps, not_undone=tuple((s, "no") for s in steps))
+    failed = view(
+        RunStatus.FAILED, compensation="incomplete", undone=steps, not_undone=tuple(NotUndone(s, "no") for s in steps)
+    )
     told = run_object(failed, TOLD_AT_ONCE)
     assert (len(told["undone"]), told["undone_omitted"]) == (20, 9980)
     assert (len(told["not_undone"]), told["not_undone_omitted"]) == (20, 9980)

@@ -148,7 +148,7 @@ async def test_a_cancelled_run_is_not_called_any_more(tmp_path: Path) -> None:
         run_id = await here.start("shipment")
         url = await here.told_where()
         await here.app.runs.cancel(run_id, actor="agent", via="test")
-        assert (await here.ended(run_id)).not_undone[0][0] == "ship"
+        assert (await here.ended(run_id)).not_undone[0].path == "ship"
         assert (await client.post(url, json={})).status_code == 410
 
 

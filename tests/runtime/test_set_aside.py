@@ -85,7 +85,7 @@ async def test_cancelling_a_run_whose_result_could_not_be_recorded_names_the_ste
         poisoned = await ended(app, 1)
         view = await app.runs.cancel(poisoned.run_id, actor="test", via="test")
     assert (view.status, view.compensation) == (RunStatus.FAILED, "incomplete")
-    assert [path for path, _why in view.not_undone] == ["pay"]
+    assert [one.path for one in view.not_undone] == ["pay"]
 
 
 async def test_an_attempt_that_fails_unexpectedly_is_in_doubt(tmp_path: Path) -> None:

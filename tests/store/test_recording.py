@@ -12,13 +12,14 @@ from typing import get_type_hints
 import pytest
 
 from mcp_workflows.engine.outcome import StepError
-from mcp_workflows.engine.records import AttemptRecord, RunRecord, StepRecord, Stopping, Turn
+from mcp_workflows.engine.records import AttemptRecord, NotUndone, RunRecord, StepRecord, Stopping, Turn
 from mcp_workflows.engine.states import RunStatus, StepStatus
 from mcp_workflows.errors import NodeLost, RecordRefused
 from mcp_workflows.store.jobs import Job
 from mcp_workflows.store.prepared import Cursor
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, begin, done, finished, waiting
+from tests.store.raw import ask
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +45,8 @@ async def test_every_field_of_a_step_comes_back(open_store: OpenStore) -> None:
 async def test_every_field_of_a_run_comes_back(open_store: OpenStore) -> None:
     record = RunRecord(
         status=RunStatus.COMPENSATING, output={"x": 1}, error=ERROR, compensation="incomplete", undone=("b", "a"),
-        not_undone=(("c", "answered 503"),), stopping=Stopping("cancel", ("d", "e"), compensate=False), ends_as="failed",
+        not_undone=(NotUndone("c", "answered 503"), NotUndone("d", "no answer", in_doubt=True)),
+        stopping=Stopping("cancel", ("d", "e"), compensate=False), ends_as="failed",
         corrections={"amount": 2}, timeout_at=LATER, timeout_left=12.25, wake_at=LATER,
         waiting_for=("approve", "batch[3].sign"), seq=12, started_at=NOW, finished_at=LATER,
     )  # fmt: skip
@@ -62,6 +64,16 @@ async def test_every_field_of_a_run_comes_back(open_store: OpenStore) -> None:
             "k",
         )
         assert (run.workflow, run.version, run.owner) == ("charge", 1, store.node_id)
+
+
+async def test_what_was_not_undone_is_read_as_an_earlier_version_wrote_it(open_store: OpenStore, url: str) -> None:
+    told = '[["b","it is in doubt whether it took place: 500"],["a","answered 503"]]'
+    async with open_store() as store:
+        run_id = await begin(store)
+        await asyncio.to_thread(ask, url, "UPDATE run SET not_undone = ? WHERE run_id = ?", (told, run_id))
+        run = await store.load_run(run_id)
+        assert run is not None
+        assert [(one.path, one.in_doubt) for one in run.record.not_undone] == [("b", True), ("a", False)]
 
 
 async def test_failed_attempts_come_back_in_the_order_in_which_they_ended(open_store: OpenStore) -> None:

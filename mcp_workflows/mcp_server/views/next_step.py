@@ -160,7 +160,7 @@ def _ended(view: RunView) -> str | None:
 
 def _not_undone(view: RunView) -> str:
     """Of what is known to be done the undoing may be tried again; of what may never have been done there is none."""
-    left = [step for step, _ in view.not_undone if step not in view.doubted]
+    left = [one.path for one in view.not_undone if not one.in_doubt]
     said: list[str] = []
     if left:
         still = f"{_some(left)} {'is' if len(left) == 1 else 'are'} still in effect: tell the user."

@@ -122,7 +122,7 @@ def _course(view: RunView) -> dict[str, Json]:
     if view.undone:
         told["undone"] = list(view.undone[:_NAMED])
     if view.not_undone:
-        told["not_undone"] = [{"step": step, "error": cut(why, 200)} for step, why in view.not_undone[:_NAMED]]
+        told["not_undone"] = [{"step": one.path, "error": cut(one.why, 200)} for one in view.not_undone[:_NAMED]]
     if view.stays:
         told["stays"] = list(view.stays[:_NAMED])
     for name, steps in (("undone", view.undone), ("not_undone", view.not_undone), ("stays", view.stays or ())):
