@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.stage import stage
-from tests.attacks.test_shapes import opened
-from tests.attacks.wire import call, message, request, wire
+from tests.attacks.wire import call, message, opened, request, wire
 
 pytestmark = pytest.mark.anyio
 

@@ -13,9 +13,8 @@ import pytest
 
 from mcp_workflows.runtime.views import RunQuery
 from tests.attacks.stage import soon, stage
-from tests.attacks.wire import MODERN_META, TASKS, Wire, call, message, request, wire
+from tests.attacks.wire import MODERN_META, TASKS, call, legacy, message, opened, request, wire
 from tests.mcp_server.place import told, until
-from tests.mcp_server.test_http import INITIALIZE
 
 pytestmark = pytest.mark.anyio
 
@@ -202,21 +201,6 @@ async def test_what_is_too_large_is_turned_away_in_every_place(tmp_path: Path) -
 async def served(on: Any) -> None:
     async with asyncio.timeout(10), on.actors.client(on.url, "anna") as client:
         assert told(await client.call_tool("list_runs", {}))
-
-
-async def opened(on: Wire, who: dict[str, str]) -> str:
-    """A session of the handshake era."""
-    on.request(INITIALIZE, who)
-    head = await on.until(b"\r\n\r\n")
-    await on.until(b"0\r\n\r\n")
-    session = head.lower().split(b"mcp-session-id: ")[1].split(b"\r\n")[0].decode()
-    on.request({"jsonrpc": "2.0", "method": "notifications/initialized"}, {**who, "Mcp-Session-Id": session})
-    assert (await on.answer())[0] == 202
-    return session
-
-
-def legacy(tool: str, number: object = 1, **arguments: Any) -> Any:
-    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
 
 
 def routing(body: Any) -> dict[str, str]:

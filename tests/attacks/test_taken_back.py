@@ -18,7 +18,7 @@ from tests.access.issuer import AUDIENCE, Issuer
 from tests.attacks.stage import WAITING, Stage, soon, stage, waiting
 from tests.attacks.wire import END, TASKS, Wire, call, message, wire
 from tests.mcp_server.place import place, until
-from tests.mcp_server.test_http import INITIALIZE
+from tests.mcp_server.requests import INITIALIZE
 from tests.services.scripted import scripted
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from tests.attacks.stage import RUN, WAITING
 from tests.attacks.wire import END, Wire, call, message, wire
 from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import told
-from tests.mcp_server.test_http import INITIALIZE
+from tests.mcp_server.requests import INITIALIZE
 from tests.recovery import server as process
 
 pytestmark = pytest.mark.anyio

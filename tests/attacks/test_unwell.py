@@ -11,13 +11,12 @@ import pytest
 from mcp_workflows.errors import StoreUnavailable
 from mcp_workflows.store.reads.pool import Reads
 from mcp_workflows.store.store import Store
+from tests.attacks.everything import everything
 from tests.attacks.stage import stage
-from tests.attacks.test_shapes import opened
-from tests.attacks.test_strangers import everything
-from tests.attacks.wire import call, wire
+from tests.attacks.wire import call, opened, wire
 from tests.mcp_server.actors import Actors
 from tests.mcp_server.place import place, refused
-from tests.mcp_server.test_refusals import STRICT
+from tests.mcp_server.workflows import STRICT
 from tests.web.place import desk, visitor
 
 pytestmark = pytest.mark.anyio

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.mcp_server.requests import INITIALIZE
+
 MODERN_META: Any = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -141,3 +143,18 @@ async def wire(url: str, *, takes: int | None = None) -> AsyncGenerator[Wire]:
         yield Wire(url, reader, writer)
     finally:
         writer.transport.abort()
+
+
+async def opened(on: Wire, who: dict[str, str]) -> str:
+    """A session of the handshake era."""
+    on.request(INITIALIZE, who)
+    head = await on.until(b"\r\n\r\n")
+    await on.until(b"0\r\n\r\n")
+    session = head.lower().split(b"mcp-session-id: ")[1].split(b"\r\n")[0].decode()
+    on.request({"jsonrpc": "2.0", "method": "notifications/initialized"}, {**who, "Mcp-Session-Id": session})
+    assert (await on.answer())[0] == 202
+    return session
+
+
+def legacy(tool: str, number: object = 1, **arguments: Any) -> Any:
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}

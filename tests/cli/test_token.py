@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from tests.cli.place import TRIAL, Place
-from tests.mcp_server.test_http import HEADERS, INITIALIZE
+from tests.mcp_server.requests import HEADERS, INITIALIZE
 
 
 def test_a_token_is_printed_once_and_kept_by_its_hash_in_a_file_of_its_owner(place: Place):

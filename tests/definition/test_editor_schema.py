@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from mcp_workflows.definition.loader import json_schema
 from mcp_workflows.definition.text.document import read_document
 from mcp_workflows.definition.text.nodes import to_json
-from tests.definition.test_mutations import BLOCKS
+from tests.definition.blocks import BLOCKS
 
 SHIPPED = sorted(
     path

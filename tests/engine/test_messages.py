@@ -19,8 +19,8 @@ from mcp_workflows.definition.program import (
 from mcp_workflows.engine.machine import HOLD
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import ParentRun
+from tests.engine.samples import UNDO, post, run
 from tests.engine.simulation import START, Fate, Simulation
-from tests.engine.test_runs import UNDO, post, run
 
 SOON = HOLD.total_seconds() / 2
 """A wait too short for the run to be let go."""

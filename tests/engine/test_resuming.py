@@ -17,8 +17,8 @@ from mcp_workflows.definition.program import (
     Step,
     WorkflowWork,
 )
+from tests.engine.samples import definition, post, run
 from tests.engine.simulation import Answer, Fate, Simulation, World
-from tests.engine.test_runs import definition, post, run
 
 
 def paths(simulation: Simulation) -> list[str]:

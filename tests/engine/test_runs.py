@@ -12,10 +12,7 @@ from mcp_workflows.definition.expressions import Template, Variables, compile_te
 from mcp_workflows.definition.program import (
     INTERRUPTED,
     Arm,
-    Compensation,
-    Definition,
     FailWork,
-    HttpWork,
     Retry,
     ReturnWork,
     SetWork,
@@ -25,29 +22,10 @@ from mcp_workflows.definition.program import (
 from mcp_workflows.engine.machine import HOLD
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import StepStatus
-from tests.engine.simulation import START, Fate, Simulation, World
+from tests.engine.samples import UNDO, post, run
+from tests.engine.simulation import START, Fate, Simulation
 
-UNDO = Compensation((Step("", "http", HttpWork("DELETE", Template.of("http://crm.test/undo"))),))
 UNDO_IN_DOUBT = replace(UNDO, in_doubt=True)
-
-
-def definition(*steps: Step, **fields: Any) -> Definition:
-    fields.setdefault("output", None)
-    return Definition("sample", None, "", "", "", {}, None, {}, (), steps, **fields)
-
-
-def post(name: str, **fields: Any) -> Step:
-    return Step(name, "http", HttpWork("POST", Template.of("http://crm.test/x")), id=name, **fields)
-
-
-def run(*steps: Step, fates: dict[str, list[Fate]] | None = None, **fields: Any) -> Simulation:
-    """``fates`` are by path, one for each attempt; what is not named is done."""
-
-    def fate(path: str, attempt: int) -> Fate:
-        planned = (fates or {}).get(path, [])
-        return planned[attempt - 1] if attempt <= len(planned) else Fate.DONE
-
-    return Simulation.of(definition(*steps, **fields), World(fate))
 
 
 def statuses(simulation: Simulation) -> dict[str, str]:

@@ -153,3 +153,8 @@ async def until(condition: Callable[[], bool], changed: Callable[[], Any]) -> No
     async with asyncio.timeout(20):
         while not condition():
             await changed()
+
+
+MODERN = [transport for transport in TRANSPORTS if transport.endswith("2026")]
+
+LEGACY = [transport for transport in TRANSPORTS if transport.endswith("2025")]

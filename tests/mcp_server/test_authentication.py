@@ -17,23 +17,12 @@ from mcp_workflows.mcp_server.transport.http import listen, serve_http
 from mcp_workflows.runtime.views import RunQuery
 from tests.mcp_server.actors import ERAS, Actors
 from tests.mcp_server.place import place, refused, told
-from tests.mcp_server.test_http import HEADERS, INITIALIZE, MODERN
-from tests.mcp_server.test_refusals import STRICT
+from tests.mcp_server.requests import CALL, HEADERS, INITIALIZE, MODERN
+from tests.mcp_server.workflows import STRICT
 
 pytestmark = pytest.mark.anyio
 
 ALL = RunQuery(status="any", limit=50)
-
-CALL: dict[str, Any] = {
-    "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-    "params": {
-        "name": "register", "arguments": {"email": "a@b.org"},
-        "_meta": {
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
-        },
-    },
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(("body", "headers"), [(INITIALIZE, HEADERS), (CALL, MODERN)], ids=["2025", "2026"])

@@ -21,8 +21,8 @@ from mcp_workflows.mcp_server.authoring.saving import save
 from mcp_workflows.mcp_server.authoring.toolset import Authoring
 from mcp_workflows.mcp_server.caller import Caller
 from tests.mcp_server.place import TRANSPORTS, edited, place, refused, told
-from tests.mcp_server.test_discovery import RUN_NAMES, names_of
-from tests.mcp_server.test_refusals import STRICT
+from tests.mcp_server.toolboxes import RUN_NAMES, names_of
+from tests.mcp_server.workflows import STRICT
 
 pytestmark = pytest.mark.anyio
 

@@ -24,9 +24,8 @@ from mcp_workflows.settings import Settings
 from tests.access.issuer import AUDIENCE, Issuer
 from tests.mcp_server.actors import ERAS
 from tests.mcp_server.place import Place, place, told
-from tests.mcp_server.test_authentication import CALL
-from tests.mcp_server.test_http import HEADERS, INITIALIZE, MODERN
-from tests.mcp_server.test_refusals import STRICT
+from tests.mcp_server.requests import CALL, HEADERS, INITIALIZE, MODERN
+from tests.mcp_server.workflows import STRICT
 from tests.services.scripted import Answer, scripted
 
 pytestmark = pytest.mark.anyio

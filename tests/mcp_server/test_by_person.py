@@ -15,10 +15,10 @@ from mcp import Client
 from mcp_types import ElicitResult, TextResourceContents
 
 from mcp_workflows.runtime.views import RunQuery
+from tests.mcp_server.onboarding import call, type_in
 from tests.mcp_server.place import Place, refused, told
+from tests.mcp_server.rounds import Rounds, nobody
 from tests.mcp_server.task_client import TaskClient, TasksExtension, Update, UpdateTask, ask
-from tests.mcp_server.test_elicitation import Rounds, nobody
-from tests.mcp_server.test_people import call, type_in
 from tests.web.place import Desk, decide, desk, visitor
 
 pytestmark = pytest.mark.anyio

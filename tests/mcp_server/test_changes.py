@@ -11,14 +11,12 @@ from mcp.client.subscriptions import ToolsListChanged
 from mcp_types import ToolListChangedNotification
 
 from mcp_workflows.samples.faults import Fault
-from tests.mcp_server.place import SAGA, TRANSPORTS, edited, place, told
-from tests.mcp_server.test_refusals import STRICT
+from tests.mcp_server.place import LEGACY, MODERN, SAGA, TRANSPORTS, edited, place, told
+from tests.mcp_server.workflows import STRICT
 
 pytestmark = pytest.mark.anyio
 
 SECOND = STRICT.replace("name: register", "name: register_again")
-MODERN = [transport for transport in TRANSPORTS if transport.endswith("2026")]
-LEGACY = [transport for transport in TRANSPORTS if transport.endswith("2025")]
 
 
 @pytest.mark.parametrize("transport", MODERN)

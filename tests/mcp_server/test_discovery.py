@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import Client, MCPError
+from mcp import MCPError
 from mcp.client.subscriptions import ToolsListChanged
 from mcp_types import Tool
 
@@ -18,24 +18,16 @@ from mcp_workflows.mcp_server.pages import PAGE
 from mcp_workflows.mcp_server.tools.discovery import find
 from mcp_workflows.mcp_server.tools.workflow_tools import workflow_tool
 from tests.mcp_server.model_apis import complaints
-from tests.mcp_server.place import EXAMPLES, TRANSPORTS, edited, place, refused, told
-from tests.mcp_server.test_changes import MODERN
-from tests.mcp_server.test_refusals import STRICT
-from tests.mcp_server.test_resources import FOREIGN, HIDDEN
-from tests.mcp_server.test_tools import definition
-from tests.mcp_server.toolboxes import AUTHORING, FOLLOWING, SEARCHING, toolbox
-from tests.mcp_server.workflows import SLOW
+from tests.mcp_server.others import FOREIGN, HIDDEN
+from tests.mcp_server.place import EXAMPLES, MODERN, TRANSPORTS, edited, place, refused, told
+from tests.mcp_server.toolboxes import AUTHORING, FOLLOWING, RUN_NAMES, SEARCHING, definition, names_of, toolbox
+from tests.mcp_server.workflows import SLOW, STRICT
 
 pytestmark = pytest.mark.anyio
 
 in_every_way = pytest.mark.parametrize("transport", TRANSPORTS)
 
-RUN_NAMES = ["get_run", "list_runs", "signal_run", "resume_run", "cancel_run"]
 STAYS = edited(SLOW, ("name: slow_one", "name: stays"), ("mcp: {wait: 200ms}", "mcp: {wait: 200ms, expose: tool}"))
-
-
-async def names_of(client: Client) -> list[str]:
-    return [tool.name for tool in (await client.list_tools()).tools]
 
 
 def many(count: int, **options: Any) -> dict[str, Definition]:

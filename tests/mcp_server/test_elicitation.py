@@ -23,13 +23,12 @@ from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.mcp_server.tools import follower
 from mcp_workflows.runtime.views import RunQuery
 from tests.mcp_server.actors import Actors
-from tests.mcp_server.place import TRANSPORTS, Place, installed, place, refused, told
-from tests.mcp_server.test_people import CUSTOMER, ONBOARD, call
+from tests.mcp_server.onboarding import CUSTOMER, ONBOARD, call
+from tests.mcp_server.place import LEGACY, MODERN, TRANSPORTS, Place, installed, place, refused, told
+from tests.mcp_server.rounds import Rounds, answers_of, nobody
 
 pytestmark = pytest.mark.anyio
 
-LEGACY = [transport for transport in TRANSPORTS if transport.endswith("2025")]
-MODERN = [transport for transport in TRANSPORTS if transport.endswith("2026")]
 
 TWICE = """
 name: twice
@@ -78,12 +77,6 @@ class Person:
 
 def accept(**content: Any) -> ElicitResult:
     return ElicitResult(action="accept", content=content)
-
-
-async def answers_of(here: Place, run_id: str) -> list[tuple[str, str, str]]:
-    """Of every message that the run was sent: who, through what, and what."""
-    messages = (await here.app.runs.trace(run_id, actor=None)).messages
-    return [(one.actor, one.body["via"], one.body["decision"]) for one in messages]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -311,30 +304,6 @@ async def test_an_agent_that_answers_one_question_has_the_person_asked_the_next(
 
 
 # Since 2026-07-28: what is asked, and the state that comes back with the answer
-
-
-class Rounds:
-    """One call of a tool, made again by hand."""
-
-    def __init__(self, client: Client, tool: str, **arguments: Any) -> None:
-        self._client = client
-        self._tool = tool
-        self._arguments = arguments
-
-    async def first(self) -> InputRequiredResult:
-        result = await self.again(None, None)
-        assert isinstance(result, InputRequiredResult)
-        return result
-
-    async def again(self, responses: Any, state: str | None, **other: Any) -> Any:
-        return await self._client.session.call_tool(
-            other.pop("tool", self._tool), {**self._arguments, **other},
-            input_responses=responses, request_state=state, allow_input_required=True,
-        )  # fmt: skip
-
-
-async def nobody(context: Any, params: Any) -> ElicitResult:
-    raise AssertionError("the rounds are made by hand")
 
 
 async def still_waits(here: Place) -> str:

@@ -14,24 +14,11 @@ from mcp_workflows.errors import SettingsInvalid
 from mcp_workflows.mcp_server.transport import departure
 from mcp_workflows.mcp_server.transport.http import serve_http
 from tests.mcp_server.place import place, told
-from tests.mcp_server.test_refusals import STRICT
-from tests.mcp_server.workflows import SLOW
-from tests.store.test_trouble import held
+from tests.mcp_server.requests import HEADERS, INITIALIZE, MODERN
+from tests.mcp_server.workflows import SLOW, STRICT
+from tests.store.faults import held
 
 pytestmark = pytest.mark.anyio
-
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
-HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-MODERN = {**HEADERS, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "register"}
 
 
 @pytest.mark.parametrize(

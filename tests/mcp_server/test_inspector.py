@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from tests.mcp_server.place import edited, place
-from tests.mcp_server.test_refusals import STRICT
-from tests.mcp_server.workflows import LARGE, SLOW
+from tests.mcp_server.workflows import LARGE, SLOW, STRICT
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / "node_modules" / ".bin"

@@ -13,8 +13,8 @@ import pytest
 from mcp import Client
 
 from tests.mcp_server.actors import ERAS, Actors
+from tests.mcp_server.onboarding import CUSTOMER, ONBOARD
 from tests.mcp_server.place import Place, place, refused, told
-from tests.mcp_server.test_people import CUSTOMER, ONBOARD
 
 pytestmark = pytest.mark.anyio
 

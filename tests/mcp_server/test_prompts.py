@@ -14,10 +14,9 @@ from mcp.types import GetPromptResult, PromptReference, ResourceTemplateReferenc
 from mcp_workflows.definition.loader import load_paths
 from mcp_workflows.definition.model.step import KINDS
 from mcp_workflows.mcp_server.authoring.guide import EXAMPLE, GUIDE
+from tests.mcp_server.others import FOREIGN, HIDDEN, run_of_another
 from tests.mcp_server.place import TRANSPORTS, place, told
-from tests.mcp_server.test_refusals import STRICT
-from tests.mcp_server.test_resources import FOREIGN, HIDDEN, run_of_another
-from tests.mcp_server.workflows import ORDER, PAUSING, SLOW
+from tests.mcp_server.workflows import ORDER, PAUSING, SLOW, STRICT
 
 pytestmark = pytest.mark.anyio
 

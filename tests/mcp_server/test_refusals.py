@@ -10,24 +10,9 @@ from typing import Any
 import pytest
 
 from tests.mcp_server.place import TRANSPORTS, place, refused, text_of, told, until
-from tests.mcp_server.workflows import LARGE, SLOW
+from tests.mcp_server.workflows import LARGE, SLOW, STRICT
 
 pytestmark = pytest.mark.anyio
-
-STRICT = """
-name: register
-description: Takes what it is given.
-input:
-  required: [email]
-  properties:
-    email: {type: string, format: email}
-    plan: {type: string, enum: [free, pro]}
-    anything: {}
-output: {seen: "${input.email}"}
-steps:
-  - id: one
-    set: {x: 1}
-"""
 
 
 def nested(levels: int) -> Any:

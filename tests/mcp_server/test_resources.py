@@ -12,14 +12,11 @@ from mcp.types import TextResourceContents
 
 from mcp_workflows.mcp_server.pages import PAGE
 from mcp_workflows.mcp_server.views.trace_document import LARGEST_TRACE
-from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place, told
-from tests.mcp_server.test_refusals import STRICT
-from tests.mcp_server.workflows import LARGE, SLOW
+from tests.mcp_server.others import FOREIGN, HIDDEN, run_of_another
+from tests.mcp_server.place import SAGA, TRANSPORTS, edited, place, told
+from tests.mcp_server.workflows import LARGE, SLOW, STRICT
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("transport", TRANSPORTS)]
-
-FOREIGN = "r_7h2k9qv4x0m3d8w5t1n6j2c4pe"
-HIDDEN = edited(STRICT, ("name: register", "name: internal"), ("\nsteps:", "\nmcp: {expose: none}\nsteps:"))
 
 
 async def read(client: Client, uri: str) -> str:
@@ -36,10 +33,6 @@ async def not_there(client: Client, uri: str) -> dict[str, Any]:
         await client.read_resource(uri)
     error = refused.value.error
     return {"code": error.code, "message": error.message.replace(uri, "X"), "data": str(error.data).replace(uri, "X")}
-
-
-async def run_of_another(here: Place) -> str:
-    return (await here.app.runs.start("register", {"email": "her@b.org"}, actor="somebody else")).run_id
 
 
 async def test_workflows_and_own_runs_are_listed_and_read(tmp_path: Path, transport: str) -> None:

@@ -18,27 +18,15 @@ from mcp_types import ElicitResult
 
 from tests.mcp_server.place import refused, told
 from tests.mcp_server.task_client import TaskClient, TasksExtension
-from tests.mcp_server.test_refusals import STRICT
-from tests.mcp_server.workflows import LARGE, SLOW
+from tests.mcp_server.workflows import ASK_FIRST, LARGE, SLOW, STRICT
 
 pytestmark = pytest.mark.anyio
-
-
-ASK = """
-name: ask_first
-description: Asks a person before it does anything.
-mcp: {wait: 20s}
-steps:
-  - id: agree
-    approval: {message: Go on?}
-output: ${steps.agree.output.via}
-"""
 
 
 def command(folder: Path) -> list[str]:
     definitions = folder / "definitions"
     definitions.mkdir(exist_ok=True)
-    for name, text in {"register": STRICT, "slow": SLOW, "large": LARGE, "ask": ASK}.items():
+    for name, text in {"register": STRICT, "slow": SLOW, "large": LARGE, "ask": ASK_FIRST}.items():
         (definitions / f"{name}.yaml").write_text(text, "utf-8")
     return ["-m", "mcp_workflows", "serve", str(definitions), "--database", f"sqlite:///{folder / 'runs.db'}"]
 

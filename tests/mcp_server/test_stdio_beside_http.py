@@ -19,7 +19,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.mcp_server.place import refused, told
-from tests.mcp_server.test_stdio import ASK
+from tests.mcp_server.workflows import ASK_FIRST
 from tests.recovery.server import Place, ServerProcess, place
 from tests.services.scripted import Answer, Scripted, scripted
 
@@ -68,7 +68,7 @@ steps:
     http: {method: POST, url: "${vars.SERVICE}/orders", json: {notify: "${callback_url}"}, callback: true}
 output: ${steps.ordered.output}
 """
-WORKFLOWS = {"held": HELD, "quick": QUICK, "ask": ASK, "nap": NAP, "order": ORDER}
+WORKFLOWS = {"held": HELD, "quick": QUICK, "ask": ASK_FIRST, "nap": NAP, "order": ORDER}
 LEASE = 6.0
 """Seconds: short, and yet three looks fit into it on a busy machine."""
 NO_ADDRESS = (

@@ -16,9 +16,9 @@ from mcp.client.subscriptions import ResourceUpdated
 from mcp.types import ResourceTemplateReference, TextResourceContents
 from mcp_types import ResourceUpdatedNotification
 
+from tests.mcp_server.following import subscribe
 from tests.mcp_server.place import told
-from tests.mcp_server.test_refusals import STRICT
-from tests.mcp_server.test_subscriptions import ASK, subscribe
+from tests.mcp_server.workflows import ASK, STRICT
 
 pytestmark = pytest.mark.anyio
 

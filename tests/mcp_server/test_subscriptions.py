@@ -15,8 +15,6 @@ from mcp.client.subscriptions import ResourceUpdated
 from mcp_types import (
     EmptyResult,
     ResourceUpdatedNotification,
-    SubscribeRequest,
-    SubscribeRequestParams,
     UnsubscribeRequest,
     UnsubscribeRequestParams,
 )
@@ -24,21 +22,13 @@ from mcp_types import (
 from mcp_workflows.app import Role, built_app
 from mcp_workflows.mcp_server.subscriptions.announcer import MAX_NAMED
 from mcp_workflows.samples.faults import Fault
-from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place
-from tests.mcp_server.test_changes import LEGACY, MODERN
-from tests.mcp_server.test_refusals import STRICT
-from tests.mcp_server.test_resources import FOREIGN, HIDDEN, run_of_another
+from tests.mcp_server.following import subscribe
+from tests.mcp_server.others import FOREIGN, HIDDEN, run_of_another
+from tests.mcp_server.place import LEGACY, MODERN, SAGA, TRANSPORTS, Place, edited, place
+from tests.mcp_server.workflows import ASK, STRICT
 
 pytestmark = pytest.mark.anyio
 
-ASK = """
-name: ask
-description: Waits for a word.
-mcp: {wait: 100ms}
-steps:
-  - id: word
-    signal: {name: word}
-"""
 QUICK = edited(SAGA, ("\nsteps:", "\nmcp: {wait: 0s}\nsteps:"))
 
 
@@ -81,10 +71,6 @@ async def listening(here: Place, transport: str, *uris: Callable[[], str] | str)
                 return event.uri
 
             yield Listening(client, heard)
-
-
-async def subscribe(client: Client, uri: str) -> None:
-    await client.session.send_request(SubscribeRequest(params=SubscribeRequestParams(uri=uri)), EmptyResult)
 
 
 async def unsubscribe(client: Client, uri: str) -> None:

@@ -19,9 +19,9 @@ from mcp_workflows.mcp_server.people.asked import MAX_REFUSALS
 from mcp_workflows.mcp_server.tasks import EXTENSION
 from mcp_workflows.samples.faults import Fault
 from tests.mcp_server.actors import Actors
+from tests.mcp_server.onboarding import CUSTOMER, ONBOARD, TICKETS
 from tests.mcp_server.place import SAGA, TRANSPORTS, Place, edited, place, refused, told
 from tests.mcp_server.task_client import TaskClient, TasksExtension
-from tests.mcp_server.test_people import CUSTOMER, ONBOARD, TICKETS
 
 pytestmark = pytest.mark.anyio
 

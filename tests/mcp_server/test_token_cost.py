@@ -18,8 +18,7 @@ from mcp_workflows.mcp_server.tools.workflow_tools import workflow_tool
 from mcp_workflows.mcp_server.views.run_object import Telling, run_line, run_object
 from mcp_workflows.runtime.views import Progress
 from tests.mcp_server.place import text_of
-from tests.mcp_server.test_tools import definition, wire
-from tests.mcp_server.toolboxes import AUTHORING, FOLLOWING, SEARCHING
+from tests.mcp_server.toolboxes import AUTHORING, FOLLOWING, SEARCHING, definition, wire
 from tests.mcp_server.views import NOW, STARTED, refused_booking, view
 
 DECISION = {

@@ -5,47 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from mcp_types import Tool
 
 from mcp_workflows.definition.model.fields import BUILT_IN_TOOLS
-from mcp_workflows.definition.program import Definition, McpOptions
+from mcp_workflows.definition.program import McpOptions
 from mcp_workflows.mcp_server.tools.workflow_tools import workflow_tool
-from tests.mcp_server.toolboxes import AUTHORING, FOLLOWING, SEARCHING, toolbox
-
-ACCOUNT = {"type": "object", "properties": {"account_id": {"type": "string"}}, "required": ["account_id"]}
-
-
-def definition(name: str = "onboard_customer", **fields: Any) -> Definition:
-    given: dict[str, Any] = {
-        "name": name,
-        "title": "Onboard a customer",
-        "description": (
-            "Creates the account, charges the first invoice and sends the welcome mail. "
-            "Undoes everything if any part fails."
-        ),
-        "content": "{}",
-        "digest": "d",
-        "input_schema": {
-            "type": "object",
-            "properties": {
-                "email": {"type": "string", "format": "email"},
-                "plan": {"type": "string", "enum": ["free", "pro", "enterprise"]},
-                "note": {"type": "string"},
-            },
-            "required": ["email", "plan"],
-            "additionalProperties": False,
-        },
-        "output_schema": ACCOUNT,
-        "vars": {},
-        "secrets": (),
-        "steps": (),
-        "output": None,
-    }
-    return Definition(**given | fields)
-
-
-def wire(tool: Tool) -> dict[str, Any]:
-    return tool.model_dump(by_alias=True, mode="json", exclude_none=True)
+from tests.mcp_server.toolboxes import ACCOUNT, AUTHORING, FOLLOWING, SEARCHING, definition, toolbox, wire
 
 
 def test_a_workflow_becomes_a_tool_of_its_name_with_one_reserved_argument() -> None:

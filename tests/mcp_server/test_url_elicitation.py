@@ -12,10 +12,10 @@ from mcp_types import ElicitRequestURLParams, ElicitResult
 
 from mcp_workflows.mcp_server.tools import follower
 from tests.mcp_server.actors import Actors
-from tests.mcp_server.place import TRANSPORTS, place, told
+from tests.mcp_server.onboarding import CUSTOMER, ONBOARD, call
+from tests.mcp_server.place import LEGACY, MODERN, TRANSPORTS, place, told
+from tests.mcp_server.rounds import Rounds, answers_of, nobody
 from tests.mcp_server.task_client import TaskClient, TasksExtension
-from tests.mcp_server.test_elicitation import LEGACY, MODERN, Rounds, answers_of, nobody
-from tests.mcp_server.test_people import CUSTOMER, ONBOARD, call
 from tests.web.place import Desk, decide, desk, heading, visitor
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("urls_alone")]

@@ -42,3 +42,38 @@ async def ended(client: Client, run: dict[str, Any]) -> dict[str, Any]:
         while run["status"] not in ("completed", "failed", "cancelled", "paused"):
             run = told(await client.call_tool("get_run", {"run_id": run["run_id"], "wait_seconds": 20}))
     return {name: value for name, value in run.items() if name not in ("workflow", "version")}
+
+
+STRICT = """
+name: register
+description: Takes what it is given.
+input:
+  required: [email]
+  properties:
+    email: {type: string, format: email}
+    plan: {type: string, enum: [free, pro]}
+    anything: {}
+output: {seen: "${input.email}"}
+steps:
+  - id: one
+    set: {x: 1}
+"""
+
+ASK_FIRST = """
+name: ask_first
+description: Asks a person before it does anything.
+mcp: {wait: 20s}
+steps:
+  - id: agree
+    approval: {message: Go on?}
+output: ${steps.agree.output.via}
+"""
+
+ASK = """
+name: ask
+description: Waits for a word.
+mcp: {wait: 100ms}
+steps:
+  - id: word
+    signal: {name: word}
+"""

@@ -31,10 +31,9 @@ from mcp_workflows.store import Store, nodes, tables, wording, writer
 from mcp_workflows.store.nodes import PATIENCE, Dead
 from mcp_workflows.store.reads import of_nodes
 from mcp_workflows.store.statements import Statements
-from tests.store.material import NOW, RUNNING, definition, done, finished, new_run, waiting
+from tests.store.faults import break_down, times, trouble
+from tests.store.material import FAR, NOW, RUNNING, definition, done, finished, new_run, waiting
 from tests.store.raw import ask
-from tests.store.test_nodes import FAR
-from tests.store.test_trouble import break_down, times, trouble
 
 NODES = st.integers(0, 2)
 RUNS = st.integers(0, 3)

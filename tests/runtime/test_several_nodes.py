@@ -16,11 +16,12 @@ from sqlalchemy import event
 from mcp_workflows import app as composition
 from mcp_workflows.app import App, Role, built_app
 from mcp_workflows.clock import Clock, utc_now
-from mcp_workflows.engine.outcome import Completed, Failed, Outcome, StepCall, StepError
+from mcp_workflows.engine.outcome import Completed, Failed, StepError
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.runtime.views import RunQuery
 from mcp_workflows.settings import Settings
 from mcp_workflows.store import listener
+from tests.runtime.doer import Doer
 from tests.store.raw import ask
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
@@ -46,19 +47,6 @@ description: Waits for a moment, longer than a node holds on to it.
 steps:
   - wait: 7s
 """
-
-
-class Doer:
-    """Answers a call when it is told to."""
-
-    def __init__(self) -> None:
-        self.asked, self.answer = asyncio.Event(), asyncio.Event()
-        self.outcome: Outcome = Completed({"status": 200, "headers": {}, "body": "paid"})
-
-    async def attempt(self, call: StepCall) -> Outcome:
-        self.asked.set()
-        await self.answer.wait()
-        return self.outcome
 
 
 @asynccontextmanager

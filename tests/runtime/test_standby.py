@@ -19,7 +19,7 @@ from mcp_workflows.errors import Busy, RunRefused
 from mcp_workflows.mcp_server.views.next_step import next_step
 from mcp_workflows.runtime.standby import PATIENCE
 from mcp_workflows.settings import Settings
-from tests.runtime.test_several_nodes import Doer
+from tests.runtime.doer import Doer
 from tests.store.raw import ask
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcp_workflows.engine.outcome import Completed, Failed
-from tests.steps.test_wire_answers import Asking, Told, asking
+from tests.steps.wire import Asking, Told, asking
 
 LATIN = b"Content-Type: text/plain; charset=latin-1\r\n\r\n"
 FAILURES = {"reset", "answer_unreadable", "answer_too_large"}

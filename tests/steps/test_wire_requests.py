@@ -14,7 +14,7 @@ from mcp_workflows.steps.client import Client
 from mcp_workflows.steps.guard import Guard
 from mcp_workflows.steps.request import Request
 from tests.services.raw import Answer
-from tests.steps.test_wire_answers import OK, asking
+from tests.steps.wire import OK, asking
 
 pytestmark = pytest.mark.anyio
 

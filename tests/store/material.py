@@ -3,7 +3,7 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mcp_workflows.clock import new_id
@@ -74,3 +74,6 @@ async def take_over(store: Store) -> list[TakenOver]:
     seen = store._observer._seen
     seen |= {node: (beat, since - 2 * LEASE_SECONDS) for node, (beat, since) in seen.items() if node in _killed}
     return at_once + await store.take_over()
+
+
+FAR = NOW + timedelta(days=3000)

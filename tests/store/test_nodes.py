@@ -19,11 +19,9 @@ from mcp_workflows.store import Store, listener
 from mcp_workflows.store.locks import Lock
 from mcp_workflows.store.nodes import Observer
 from tests.store.conftest import OpenStore
-from tests.store.material import NOW, begin, claimed, done, finished, kill, take_over, waiting
+from tests.store.material import FAR, NOW, begin, claimed, done, finished, kill, take_over, waiting
 
 pytestmark = pytest.mark.anyio
-
-FAR = NOW + timedelta(days=3000)
 
 
 async def test_a_dead_nodes_runs_go_to_whoever_comes(open_store: OpenStore) -> None:

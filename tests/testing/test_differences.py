@@ -8,7 +8,7 @@ import pytest
 
 from mcp_workflows.testing.expectations import duration
 from tests.testing.place import case, told, verdict
-from tests.testing.test_runs import PEOPLE, POST
+from tests.testing.workflows import PEOPLE, POST
 
 ANSWERED = """\
 tests:

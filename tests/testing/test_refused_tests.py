@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from mcp_workflows.errors import DefinitionInvalid
 from mcp_workflows.testing import cases, collect, json_schema
 from tests.testing.place import problems, write
-from tests.testing.test_runs import BLOCKS, CHILDREN, LOOP, PEOPLE, POST
+from tests.testing.workflows import BLOCKS, CHILDREN, LOOP, PEOPLE, POST
 
 ONE = "tests:\n  - name: t\n"
 

@@ -8,17 +8,7 @@ import pytest
 
 from tests.testing import place
 from tests.testing.place import case
-
-POST = """\
-steps:
-  - id: one
-    http: {service: api, method: POST, path: "/ones/${input.n}", json: {n: "${input.n}"}}
-    compensate:
-      http: {service: api, method: DELETE, path: "/ones/${steps.one.output.id}"}
-  - id: two
-    http: {service: api, method: POST, path: /twos, json: {of: "${steps.one.output.id}"}}
-output: {two: "${steps.two.output.id}"}
-"""
+from tests.testing.workflows import BLOCKS, CHILDREN, LOOP, PEOPLE, POST
 
 
 def test_answers_take_the_place_of_services_and_requests_are_rendered_as_for_the_wire(tmp_path: Path):
@@ -132,21 +122,6 @@ tests:
 """).check()  # fmt: skip
 
 
-LOOP = """\
-steps:
-  - id: resize
-    for_each:
-      items: ${input.names}
-      as: name
-      concurrency: 2
-      on_item_error: collect
-      steps:
-        - id: upload
-          http: {service: api, method: POST, path: "/images/${name}"}
-output: ${steps.resize.output}
-"""
-
-
 def test_items_are_named_by_a_pattern_by_their_index_or_by_the_step_s_id(tmp_path: Path):
     case(tmp_path, LOOP, """\
 tests:
@@ -196,32 +171,6 @@ tests:
 """).check()  # fmt: skip
 
 
-BLOCKS = """\
-steps:
-  - id: route
-    switch:
-      - when: ${input.n > 5}
-        steps:
-          - id: big
-            http: {service: api, method: POST, path: /big}
-            on_error:
-              - when: '${get(error, "status", 0) == 409}'
-                steps:
-                  - id: merge
-                    http: {service: api, method: PUT, path: /big}
-                output: ${steps.merge.output}
-      - else:
-          - {id: small, set: {id: s}}
-  - id: checks
-    parallel:
-      credit:
-        - {id: score, http: {service: api, path: /score}, compensate: {http: {service: api, method: DELETE, path: /score}}}
-      address:
-        - {id: post, http: {service: api, path: /post}}
-output: {routed: "${steps.route.output.id}", score: "${steps.checks.output.credit.score}"}
-"""
-
-
 def test_branches_and_arms_are_named_by_their_steps(tmp_path: Path):
     case(tmp_path, BLOCKS, """\
 tests:
@@ -254,27 +203,6 @@ tests:
       undone: [checks.credit.score]
       steps: {small: {status: completed, output: {id: s}}}
 """).check()  # fmt: skip
-
-
-PEOPLE = """\
-steps:
-  - id: approve
-    approval:
-      message: Do it?
-      approvers: [alice, bob]
-      form: {required: [limit], properties: {limit: {type: integer}, currency: {type: string, default: EUR}}}
-      timeout: 3d
-      on_reject: continue
-  - id: paid
-    signal: {name: paid, schema: {required: [amount], properties: {amount: {type: number}}}, timeout: 1d, on_timeout: continue}
-  - {id: rest, wait: 2h}
-output:
-  by: ${steps.approve.output.by}
-  decision: ${steps.approve.output.decision}
-  limit: ${steps.approve.output.?form.?limit}
-  currency: ${steps.approve.output.?form.?currency}
-  paid: ${steps.paid.?output.?amount}
-"""
 
 
 def test_people_and_signals_answer_as_soon_as_the_run_waits_for_them(tmp_path: Path):
@@ -319,18 +247,6 @@ tests:
   - name: t
     expect: {status: waiting, waiting_for: [go]}
 """).check()  # fmt: skip
-
-
-CHILDREN = """\
-steps:
-  - id: made
-    workflow: {name: make_device, input: {n: "${input.n}"}}
-  - id: told
-    workflow: {name: tell, input: {device: "${steps.made.output.id}"}, detach: true}
-  - id: last
-    http: {service: api, method: POST, path: /last}
-output: ${steps.made.output.id}
-"""
 
 
 def test_a_child_is_answered_for_as_any_step_and_a_detached_one_needs_no_answer(tmp_path: Path):

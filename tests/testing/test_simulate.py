@@ -11,7 +11,7 @@ import pytest
 from mcp_workflows.definition.loader import load_file
 from mcp_workflows.testing import Call, TestBroken, simulate
 from tests.testing.place import HEAD
-from tests.testing.test_runs import LOOP, PEOPLE, POST
+from tests.testing.workflows import LOOP, PEOPLE, POST
 
 
 def flow(folder: Path, steps: str) -> Path:

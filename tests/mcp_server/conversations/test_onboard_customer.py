@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.mcp_server.conversations.agent import INSTANT, RUN_ID, Agent, Failed, Like
+from tests.mcp_server.onboarding import CUSTOMER, ONBOARD, type_in
 from tests.mcp_server.place import TRANSPORTS, place
-from tests.mcp_server.test_people import CUSTOMER, ONBOARD, type_in
 from tests.web.place import decide, desk, heading, visitor
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("transport", TRANSPORTS)]
