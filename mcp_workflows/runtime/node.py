@@ -282,7 +282,7 @@ class Node:
         self._stir.clear()
 
     async def _start_anew(self, lost: NodeLost) -> None:
-        logger.error("others took this node for dead and go on with its runs; it starts as a new one: %s", lost)
+        logger.error("this node owns nothing any more, its runs go on elsewhere; it starts as a new one: %s", lost)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

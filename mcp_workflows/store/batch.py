@@ -49,14 +49,16 @@ class Batch:
         """``steps_alone``, as a transaction of its own. ``NodeLost``: as in ``write``."""
         self._begin()
         self.turns = [job for job in self.jobs if isinstance(job, TurnJob)]
-        if not whole.run(cursor, steps, me=self.holdings.node_id, beat=beat, now=now):
-            raise self._lost()
+        me, last = self.holdings.node_id, self.holdings.last_beat
+        if not whole.run(cursor, steps, me=me, last_beat=last, beat=beat, now=now):
+            raise self.holdings.lost()
 
     def write(self, cursor: Cursor, statements: Statements, beat: int, now: int) -> None:
         """Between BEGIN and COMMIT. ``NodeLost``: nothing may be written by this incarnation any more."""
         self._begin()
-        if statements.beat.run(cursor, me=self.holdings.node_id, new_beat=beat, now=now) != 1:
-            raise self._lost()
+        me, last = self.holdings.node_id, self.holdings.last_beat
+        if statements.beat.run(cursor, me=me, last_beat=last, new_beat=beat, now=now) != 1:
+            raise self.holdings.lost()
         starts = [job for job in self.jobs if isinstance(job, StartJob)]
         calls = [job for job in self.jobs if isinstance(job, CallJob)]
         self.turns = self._ours([job for job in self.jobs if isinstance(job, TurnJob)])
@@ -85,9 +87,6 @@ class Batch:
         """Forgets what came of an earlier try."""
         self.failed = {}
         self.claimable_now = False
-
-    def _lost(self) -> NodeLost:
-        return NodeLost(f"node {self.holdings.node_id} was declared dead, or has left")
 
     def committed(self) -> None:
         """The commit is done: what it means for what this incarnation holds."""

@@ -62,7 +62,7 @@ class Whole(Protocol):
         """Whether ``rows`` can be written like this."""
         ...
 
-    def run(self, cursor: Cursor, rows: Sequence[Values], *, me: str, beat: int, now: int) -> bool:
+    def run(self, cursor: Cursor, rows: Sequence[Values], *, me: str, last_beat: int, beat: int, now: int) -> bool:
         """Whether the fence held; then all is committed, and else nothing. ``Refused``: nothing either."""
         ...
 

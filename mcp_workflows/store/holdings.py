@@ -1,7 +1,8 @@
 """What one incarnation of this process is, and which runs it owns.
 
 Ownership leaves an incarnation in three ways only: it releases a run itself, it leaves, or it is declared dead, which the
-fence of every transaction notices. So what it owns need not be asked of the database: this memory is exact, and a record
+fence of every transaction notices. It notices too when the database has lost commits of this incarnation, and with them
+perhaps what it owns. So what it owns need not be asked of the database: this memory is exact, and a record
 of a run that is not in it is refused before it costs anything.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
+from mcp_workflows.errors import NodeLost
 from mcp_workflows.store.locks import Lock
 from mcp_workflows.store.rows import RunRow
 from mcp_workflows.store.wording import SUSPECT_AFTER
@@ -28,6 +30,8 @@ class Holdings:
     """Owned runs that nodes died of, perhaps, and that have recorded nothing since."""
     ended: bool = False
     beats: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    last_beat: int = 0
+    """Of those that are known to be committed. A database that has not got as far has lost commits."""
 
     def begin(self, run_id: str, key: int) -> None:
         """A run that this incarnation has started."""
@@ -48,3 +52,7 @@ class Holdings:
         self.ended = True
         self.runs.clear()
         self.suspects.clear()
+
+    def lost(self) -> NodeLost:
+        """Why nothing can be written any more."""
+        return NodeLost(f"node {self.node_id} was declared dead, or has left, or the database lost its commits")

@@ -95,7 +95,7 @@ class Member(Reader):
     async def beat(self) -> None:
         """Renews the lease, unless a commit did so in the last fifth of it: every commit of this node renews it."""
         if self._writer.holdings.ended:
-            raise NodeLost(f"node {self.node_id} was declared dead, or has left")
+            raise self._writer.holdings.lost()
         if self.seconds_since_renewal > self._lease_seconds / 5:
             await self._call(lambda _cursor, _now: None)
 
@@ -104,8 +104,9 @@ class Member(Reader):
 
         Somebody who stood still between two reads may have read what he owned, and then what its next owner made of it.
         """
-        if await self._reads(of_nodes.has_ended, self.node_id):
-            raise NodeLost(f"node {self.node_id} was declared dead, or has left")
+        holdings = self._writer.holdings
+        if not await self._reads(of_nodes.is_up, holdings.node_id, holdings.last_beat):
+            raise holdings.lost()
 
     async def take_over(self) -> list[TakenOver]:
         """Frees the runs of dead nodes, to be claimed by whoever comes, and counts what the deaths say of them."""

@@ -33,12 +33,12 @@ class OneTrip:
 
     def __init__(self, build: Build, columns: Sequence[ColumnClause[Any]], dialect: Dialect) -> None:
         self._columns = columns
-        places = iter(range(len(columns) + 1, len(columns) + 5))
+        places = iter(range(len(columns) + 1, len(columns) + 6))
 
         def parameter(kind: TypeEngine[Any]) -> ColumnElement[Any]:
             return literal_column(f"CAST(${next(places)} AS {kind.compile(dialect)})", kind)
 
-        fence = wording.beat(parameter(Text()), parameter(BigInteger()), parameter(BigInteger()))
+        fence = wording.beat(parameter(Text()), *(parameter(BigInteger()) for _ in range(3)))
         insert = build(Arrays(columns, dialect, only_if=text("EXISTS (SELECT FROM fence)")))
         count = parameter(BigInteger())
         self._sql = _STATEMENT.format(
@@ -50,10 +50,10 @@ class OneTrip:
         width = len(self._columns)
         return all(len(row) == width for row in rows) and len({row[:3] for row in rows}) == len(rows)
 
-    def run(self, cursor: Cursor, rows: Sequence[Values], *, me: str, beat: int, now: int) -> bool:
+    def run(self, cursor: Cursor, rows: Sequence[Values], *, me: str, last_beat: int, beat: int, now: int) -> bool:
         """Whether the fence held; then all is committed. ``Refused``: some row was not taken, and nothing is written."""
         try:
-            cursor.execute(self._sql, [*in_columns(self._columns, rows), me, beat, now, len(rows)])
+            cursor.execute(self._sql, [*in_columns(self._columns, rows), me, last_beat, beat, now, len(rows)])
         except psycopg.errors.DivisionByZero as error:
             raise Refused("a settled step would be written over") from error
         [(held, _)] = cursor.fetchall()

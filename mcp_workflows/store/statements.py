@@ -89,7 +89,9 @@ class Statements:
     def _of_nodes(self) -> None:
         """The life of nodes, and what the dead leave."""
         mine = node.c.node_id == bindparam("me")
-        self.beat = self._prepare(wording.beat(bindparam("me"), bindparam("new_beat"), bindparam("now")))
+        self.beat = self._prepare(
+            wording.beat(bindparam("me"), bindparam("last_beat"), bindparam("new_beat"), bindparam("now"))
+        )
         self.report = self._prepare(update(node).where(mine).values(report=bindparam("told")))
         # Waits for a transaction that was cut off and that the database still works at.
         self.last_beat = self._prepare(select(node.c.beat).where(mine).with_for_update(key_share=True))

@@ -61,12 +61,15 @@ def _reachable(status: RunStatus) -> frozenset[RunStatus]:
     return frozenset(sources)
 
 
-def beat(me: ColumnElement[str], new_beat: ColumnElement[int], now: ColumnElement[int]) -> Update:
+def beat(
+    me: ColumnElement[str], last_beat: ColumnElement[int], new_beat: ColumnElement[int], now: ColumnElement[int]
+) -> Update:
     """Renews the lease of the node ``me``, and is the fence: one that was declared dead finds no row.
 
-    Nor does what a server comes to late, when its connection was given up and the same was written by another.
+    Nor does what a server comes to late, when its connection was given up and the same was written by another; nor a node
+    whose ``last_beat``, which was committed, the database has lost: what the node remembers is more than what is recorded.
     """
-    still = (node.c.node_id == me, node.c.ended_at.is_(None), node.c.beat < new_beat)
+    still = (node.c.node_id == me, node.c.ended_at.is_(None), node.c.beat >= last_beat, node.c.beat < new_beat)
     return update(node).where(*still).values(beat=new_beat, beat_at=now)
 
 

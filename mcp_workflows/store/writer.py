@@ -199,14 +199,14 @@ class Writer(threading.Thread):
             cursor.execute(self._database.begin)
             if self._in_doubt is not None and self._took_place(batch.holdings):
                 cursor.execute("ROLLBACK")
-                self._in_doubt = None
+                batch.holdings.last_beat, self._in_doubt = self._in_doubt, None
                 return
             self._in_doubt = None
             beat = next(batch.holdings.beats)
             batch.write(cursor, self._database.statements, beat, micros(self._clock()))
             self._in_doubt = beat
             self._database.commit(cursor)
-            self._in_doubt = None
+            batch.holdings.last_beat, self._in_doubt = beat, None
         self.renewed = started
         self._written(batch.jobs)
 
@@ -220,7 +220,9 @@ class Writer(threading.Thread):
         steps = batch.steps_alone()
         if not steps or not whole.takes(steps):
             return False
-        batch.write_alone(cursor, whole, steps, next(batch.holdings.beats), micros(self._clock()))
+        beat = next(batch.holdings.beats)
+        batch.write_alone(cursor, whole, steps, beat, micros(self._clock()))
+        batch.holdings.last_beat = beat
         return True
 
     def _took_place(self, holdings: Holdings) -> bool:

@@ -26,14 +26,10 @@ def reports(connection: Connection) -> dict[str, NodeReport]:
     return {row.node_id: report for row in found if (report := rows.node_report(row.report)) is not None}
 
 
-def has_ended(connection: Connection, node_id: str) -> bool:
-    """It was declared dead, or has left."""
-    return (
-        connection.execute(
-            select(_node.c.node_id).where(_node.c.node_id == node_id, _node.c.ended_at.is_(None))
-        ).one_or_none()
-        is None
-    )
+def is_up(connection: Connection, node_id: str, last_beat: int) -> bool:
+    """It neither was declared dead nor has left, and what it committed last can be seen here."""
+    still = (_node.c.node_id == node_id, _node.c.ended_at.is_(None), _node.c.beat >= last_beat)
+    return connection.execute(select(_node.c.node_id).where(*still)).one_or_none() is not None
 
 
 def nodes(connection: Connection) -> list[NodeRow]:
