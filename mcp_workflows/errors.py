@@ -9,7 +9,8 @@
     │   ├── UnknownRun             absent, or not the caller's to see
     │   ├── KeyConflict            an idempotency key that belongs to a run with other input
     │   └── RunRefused             the run cannot do that in its state
-    │       └── PersonNeeded       an approval that a person must decide was answered by a program
+    │       ├── PersonNeeded       an approval that a person must decide was answered by a program
+    │       └── RelativeMoved      what was asked fitted a run of its family as it stood a moment ago
     └── SystemUnwell               not the caller's fault; trying again later may help
         ├── StoreUnavailable       the database cannot be read or written
         ├── RecordRefused          the database refuses this one record, whatever else it takes
@@ -88,6 +89,10 @@ class PersonNeeded(RunRefused):
     def __init__(self, run_id: str, name: str, wait: str, expires_at: datetime | None) -> None:
         self.run_id, self.name, self.wait, self.expires_at = run_id, name, wait, expires_at
         super().__init__(f'approval "{name}" of {run_id} must be decided by a person.')
+
+
+class RelativeMoved(RunRefused):
+    """A parent or child of the run was told to go on or to stop at the same moment."""
 
 
 class SystemUnwell(WorkflowsError):

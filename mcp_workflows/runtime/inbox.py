@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from mcp_workflows.asking.signals import Given, Posting, answered, not_taken, past_lists, posting
 from mcp_workflows.asking.waiting import waiting_for
@@ -46,10 +47,13 @@ class Inbox:
                 )
         return await self.deliver(run, sent, given.actor, None)
 
-    async def deliver(self, run: Run, sent: Posting, actor: str, reason: str | None) -> Run:
+    async def deliver(
+        self, run: Run, sent: Posting, actor: str, reason: str | None, *, beside: Sequence[Run] = ()
+    ) -> Run:
         """Put a message into the inbox and wait until the run's owner, whoever that is, has taken it in: the run after that.
 
-        Raises ``RunRefused`` where the same was said before.
+        Raises ``RunRefused`` where the same was said before, and ``RelativeMoved``: nothing was said, as one of ``beside``
+        does not stand as it was read any more.
         """
         with self._node.watches.on(run.run_id) as watch:
             delivered = await self._store.deliver(
@@ -60,6 +64,7 @@ class Inbox:
                 reason=reason,
                 now=self._clock(),
                 dedupe_key=sent.dedupe_key,
+                beside=beside,
             )
             if not delivered.new:
                 raise RunRefused(answered(await self._message(run, delivered.message_id)))

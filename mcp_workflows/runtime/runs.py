@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -23,14 +22,14 @@ from mcp_workflows.engine.paths import around
 from mcp_workflows.engine.records import MessageKind, Run
 from mcp_workflows.engine.resuming import failed_children
 from mcp_workflows.engine.states import RunStatus
-from mcp_workflows.errors import RunRefused, UnknownRun
+from mcp_workflows.errors import RelativeMoved, RunRefused, UnknownRun
 from mcp_workflows.runtime.callbacks import Callbacks, Received
 from mcp_workflows.runtime.catalog import Catalog
 from mcp_workflows.runtime.following import Following, Stop, Tell
 from mcp_workflows.runtime.inbox import Inbox
 from mcp_workflows.runtime.loading import load_records
 from mcp_workflows.runtime.node import Node
-from mcp_workflows.runtime.relatives import check_none_completed, check_waited_for, given_since
+from mcp_workflows.runtime.relatives import Relatives
 from mcp_workflows.runtime.starting import Starting
 from mcp_workflows.runtime.telling import Teller
 from mcp_workflows.runtime.viewing import Viewer, told_of, view_of
@@ -67,6 +66,7 @@ class Runs:
         self._viewer = Viewer(catalog, store, node)
         self._starting = Starting(catalog, store, node, self._viewer, clock, max_queued)
         self._inbox = Inbox(catalog, store, node, clock)
+        self._relatives = Relatives(catalog, store)
         self._following = Following(node, store)
 
     def key(self, purpose: bytes) -> bytes:
@@ -160,13 +160,15 @@ class Runs:
         definition = await self.catalog.definition_of(run.definition_id)
         rows = {row.path: row for row in await load_records(self._store, run, definition)}
         body = resume_body(run, definition, rows, correction, person=person) | {"via": via}
-        await check_waited_for(self._store, run)
-        children = failed_children(run.record, definition, rows, correction)
-        if since := await given_since(self._store, run, children):
+        above = await self._relatives.above(run)
+        since, below = await self._relatives.below(run, failed_children(run.record, definition, rows, correction))
+        if since:
             body["children"] = since
         if run.record.status.finished:
             body["ended"] = True
-        told = await self._inbox.deliver(run, Posting("resume", body), by or actor or LOCAL, reason)
+        told = await self._inbox.deliver(
+            run, Posting("resume", body), by or actor or LOCAL, reason, beside=[*above, *below]
+        )
         return await self._viewer.view(told)
 
     async def signal(
@@ -248,14 +250,19 @@ class Runs:
         run = await self._run(run_id, actor)
         if run.record.status.finished or run.record.status is RunStatus.COMPENSATING:
             return await self._viewer.view(run)
+        below: Sequence[Run] = ()
         if compensate and run.record.status is RunStatus.PAUSED:
             definition = await self.catalog.definition_of(run.definition_id)
             rows = {row.path: row for row in await load_records(self._store, run, definition)}
-            await check_none_completed(self._store, run, failed_children(run.record, definition, rows, {}))
+            below = await self._relatives.none_completed(run, failed_children(run.record, definition, rows, {}))
         body: dict[str, Json] = {"compensate": compensate, "via": via}
         sent = Posting("cancel", body, await self._inbox.cancel_key(run.run_id, compensate=compensate))
-        with suppress(RunRefused):  # somebody has asked for the same, and the run has not come to it
-            await self._inbox.deliver(run, sent, by or actor or LOCAL, reason)
+        try:
+            await self._inbox.deliver(run, sent, by or actor or LOCAL, reason, beside=below)
+        except RelativeMoved:
+            raise
+        except RunRefused:
+            pass  # somebody has asked for the same, and the run has not come to it
         return await self.wait(run.run_id, actor=actor, seconds=ENDING)
 
     async def callback(self, run_id: str, path: str, attempt: int, body: Json) -> Received:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from mcp_workflows.errors import UnknownRun
+from mcp_workflows.engine.records import Run
+from mcp_workflows.errors import RelativeMoved, UnknownRun
 from mcp_workflows.store import rows
 from mcp_workflows.store.holdings import Holdings
 from mcp_workflows.store.prepared import Cursor, Prepared
@@ -21,18 +22,25 @@ FORGET_NODES_AFTER = timedelta(days=7)
 class Deliver:
     """Puts a message into a run's inbox, once for each ``dedupe_key``.
 
-    ``taken``: it is there for the record alone, and nobody takes it in.
+    ``taken``: it is there for the record alone, and nobody takes it in. ``beside``: runs of the same family, which must
+    stand as they were read, with nobody having told them since to go on or to stop.
     """
 
-    def __init__(self, statements: Statements, run_id: str, message: dict[str, Any], *, taken: bool = False) -> None:
+    def __init__(
+        self, statements: Statements, run_id: str, message: dict[str, Any], *, taken: bool = False,
+        beside: Sequence[Run] = (),
+    ) -> None:  # fmt: skip
         self._statements = statements
         self._run_id = run_id
-        self.concerns = [run_id] if rows.is_plain(run_id) else []
+        self.concerns = [run_id, *(run.run_id for run in beside)] if rows.is_plain(run_id) else []
+        self._beside = beside
         self._message = message
         self._taken = taken
 
     def __call__(self, cursor: Cursor, now: int) -> Delivered:
         there = self._find(cursor)
+        for relative in self._beside:
+            self._check_still(cursor, relative)
         if self._taken:
             self._statements.note.run(cursor, run=there.key, consumed_at=now, **self._message)
         else:
@@ -44,6 +52,19 @@ class Deliver:
         if not self._taken:
             self._statements.wake.run(cursor, run_key=there.key)
         return Delivered(inserted[0][0], new=True)
+
+    def _check_still(self, cursor: Cursor, relative: Run) -> None:
+        self._statements.run_by_run_id.run(cursor, run_id=relative.run_id)
+        now = RunRow.found(cursor)
+        if now is not None and (now.status, now.seq) == (str(relative.record.status), relative.record.seq):
+            self._statements.told_to_move.run(cursor, run_key=now.key)
+            told = {kind for (kind,) in cursor.fetchall()}
+            if "resume" not in told and (relative.record.status.finished or "cancel" not in told):
+                return
+        raise RelativeMoved(
+            f"{self._run_id} was not touched: at the same moment {relative.run_id}, of the same family of runs, was told to "
+            f"go on or to stop. See with get_run where {relative.run_id} stands, then ask again."
+        )
 
     def _find(self, cursor: Cursor) -> RunRow:
         if rows.is_plain(self._run_id):

@@ -18,6 +18,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal_column,
     select,
     true,
     update,
@@ -185,6 +186,10 @@ class Statements:
         self.note = self._prepare(wording.deliver(self._upsert, "consumed_at"))
         self.delivered = self._prepare(
             select(inbox.c.id).where(inbox.c.run == bindparam("run_key"), inbox.c.dedupe_key == bindparam("dedupe_key"))
+        )
+        moving = inbox.c.kind.in_([literal_column("'resume'"), literal_column("'cancel'")])
+        self.told_to_move = self._prepare(
+            select(inbox.c.kind).where(inbox.c.run == bindparam("run_key"), inbox.c.consumed_at.is_(None), moving)
         )
         self.give_back = self._prepare(update(run).where(wording.MINE).values(owner=None))
         self.wake = self._prepare(

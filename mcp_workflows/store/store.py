@@ -166,11 +166,13 @@ class Store(Member):
         now: datetime,
         dedupe_key: str | None = None,
         taken: bool = False,
+        beside: Sequence[Run] = (),
     ) -> Delivered:
         """Puts a message into the inbox, from any process. A run that nobody owns can be claimed then.
 
         A second message with the same ``dedupe_key`` is the first one. ``taken``: it is for the record alone, and the run
-        never sees it. ``UnknownRun``: there is no such run.
+        never sees it. ``UnknownRun``: there is no such run. ``RelativeMoved``: one of ``beside``, runs of its family, does
+        not stand any more as it was read, or was told to.
         """
         message: dict[str, Any] = {
             "kind": kind,
@@ -181,7 +183,7 @@ class Store(Member):
             "received_at": micros(now),
             "kept": False,
         }
-        deliver = calls.Deliver(self._database.statements, run_id, message, taken=taken)
+        deliver = calls.Deliver(self._database.statements, run_id, message, taken=taken, beside=beside)
         return await self._call(deliver, notable=lambda delivered: delivered.new, concerns=deliver.concerns)
 
     async def owned_messages(self) -> list[Message]:
