@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from mcp_workflows.definition.expressions import ExpressionFailed
@@ -36,6 +37,7 @@ from mcp_workflows.engine.scope import Lexical
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.engine.undo_plan import plan
 from mcp_workflows.engine.undoing import Undoing
+from mcp_workflows.engine.waits import Waiting
 
 HOLD = timedelta(seconds=5)
 """A run that waits longer than this is released: it costs a row then, and no memory."""
@@ -143,12 +145,15 @@ class Machine(Desk):
                 self.deliver(message)
 
     def advance(self, now: datetime) -> None:
-        """Let everything happen that was due, in due order."""
+        """Let everything happen that was due, in due order; but not what is stopped by something that happens before it."""
         self.now = now
-        self.agenda += [waiter.due for waiter in self.waits.overdue(now)]
+        overdue = self.waits.overdue(now)
         deadline = self.record.timeout_at
         if deadline is not None and deadline <= now and self._goes_forward and not self.record.stopping:
+            self.agenda += [each.waiter.due for each in overdue if self.waits.release(each)]
             self._stop(Stopping("timeout", tuple(self.flying)))
+        else:
+            self.agenda += [partial(self._come_due, each) for each in overdue]
 
     def set_aside(self, error: StepError, now: datetime, consumed: Iterable[int] = ()) -> None:
         """Of a machine that was just rebuilt, before anything happened: no node can go on with it.
@@ -268,6 +273,10 @@ class Machine(Desk):
                 self._end(moves.end(self.record, "failed", self.now, error=error))
             case "compensate":
                 self._compensate(moves.compensate(self.record, "failed", error))
+
+    def _come_due(self, waiting: Waiting) -> None:
+        if self.waits.release(waiting):
+            waiting.waiter.due()
 
     def _cancel(self, *, compensate: bool) -> None:
         match self.record.status:

@@ -88,15 +88,23 @@ class Waits:
         if not self._early[key]:
             del self._early[key]
 
-    def overdue(self, now: datetime) -> list[Waiter]:
-        """Those whose instant has come, in due order; they wait no longer."""
-        found: list[Waiter] = []
+    def overdue(self, now: datetime) -> list[Waiting]:
+        """Those whose instant has come, in due order, each once. They wait until they are ``released``."""
+        found: list[Waiting] = []
         while self._timers and self._timers[0][0] <= now:
             due_at, path = heapq.heappop(self._timers)
             waiting = self._waiting.get(path)
             if waiting is not None and waiting.due_at == due_at:
-                found.append(self._remove(path))
+                found.append(waiting)
         return found
+
+    def release(self, waiting: Waiting) -> bool:
+        """It waits no longer; ``False``: nor has it since, for it was stopped or got its message."""
+        path = waiting.waiter.path
+        if self._waiting.get(path) is not waiting:
+            return False
+        self._remove(path)
+        return True
 
     def within(self, path: str) -> list[Waiter]:
         """Those inside of ``path`` (everywhere: ``""``), which wait no longer; in the order that a rebuilt machine has too."""

@@ -11,19 +11,22 @@ import pytest
 from mcp_workflows.definition.expressions import Template, Variables, compile_text
 from mcp_workflows.definition.program import (
     INTERRUPTED,
+    ApprovalWork,
     Arm,
     FailWork,
+    ParallelWork,
     Retry,
     ReturnWork,
     SetWork,
+    SignalWork,
     Step,
     WaitWork,
 )
 from mcp_workflows.engine.machine import HOLD
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.states import StepStatus
-from tests.engine.samples import UNDO, post, run
-from tests.engine.simulation import START, Fate, Simulation
+from tests.engine.samples import UNDO, definition, post, run
+from tests.engine.simulation import START, Answer, Cut, Fate, Simulation, World
 
 UNDO_IN_DOUBT = replace(UNDO, in_doubt=True)
 
@@ -295,6 +298,25 @@ def test_a_cancel_that_came_during_downtime_is_taken_before_an_overdue_timer() -
     simulation.machine.advance(simulation.now)
     simulation.to_the_end()
     assert (simulation.record.status, simulation.calls) == ("cancelled", [])
+
+
+def test_what_falls_due_with_the_failure_that_stops_it_is_cancelled_whether_a_crash_comes_between_or_not() -> None:
+    never = Step("never", "signal", SignalWork("paid", timeout=600.0, on_timeout="continue"))
+    asked = Step("asked", "approval", ApprovalWork(Template.of("Go?"), timeout=600.0))
+    both = Step("both", "parallel", ParallelWork({"a": (asked,), "b": (never,)}), continue_on_error=True)
+    world = World(lambda _path, _attempt: Fate.DONE, lambda _path, _generation: Answer.NEVER)
+    whole = Simulation.of(definition(both), world, budget=1)
+    whole.to_the_end()
+    expected = {"both": "failed", "both.a.asked": "failed", "both.b.never": "cancelled"}
+    assert statuses(whole) == expected
+    for turn in range(1, whole.turns + 1):
+        cut = Simulation.of(definition(both), world, budget=1)
+        cut.cut_at = turn
+        with pytest.raises(Cut):
+            cut.to_the_end()
+        rebuilt = cut.fork()
+        rebuilt.to_the_end()
+        assert statuses(rebuilt) == expected, turn
 
 
 def test_a_run_out_of_time_fails_once_what_is_in_flight_has_ended() -> None:
