@@ -37,6 +37,8 @@ _BLOCKED: tuple[_Network, ...] = tuple(
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+LONGEST_LABEL = 63
+"""Characters between two dots of a name (RFC 1035, 2.3.4). Looking up what has more, or none, raises what no lookup should."""
 
 
 class AddressBlocked(Exception):
@@ -104,6 +106,8 @@ class Guard:
         address = _literal(host)
         if address is not None:
             self.check_address(address)
+        elif not all(0 < len(label) <= LONGEST_LABEL for label in (url.raw_host or "").removesuffix(".").split(".")):
+            raise AddressBlocked(f'host "{host[:100]}" is no name that a host can have')
         if self._open or any(rule.admits(host, url.port) for rule in self._hosts):
             return
         if address is not None and any(self._named(form, url.port) for form in _forms(address)):

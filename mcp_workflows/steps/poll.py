@@ -57,8 +57,10 @@ def begin(exchanges: Exchanges, attempt: Attempt, work: HttpWork, poll: Poll, ex
 async def ask(exchanges: Exchanges, attempt: Attempt, work: HttpWork, poll: Poll) -> Outcome:
     """One question, and what its answer means."""
     accepted = work.method not in SAFE_METHODS
-    exchanged = await _exchange(exchanges, attempt, work, poll)
-    attempt.in_doubt = accepted
+    try:
+        exchanged = await _exchange(exchanges, attempt, work, poll)
+    finally:
+        attempt.in_doubt = accepted  # also where the question fails in a way that nobody thought of
     outcome = exchanged.outcome
     if isinstance(outcome, Completed):
         settled = await _settled(exchanges, attempt, poll, exchanged)

@@ -150,6 +150,29 @@ async def test_what_no_later_question_changes_fails_the_step_in_doubt(status: in
         assert error.message.startswith("GET /jobs/j7 answered")
 
 
+@pytest.mark.parametrize("host", ["jobs..invalid", "jobs.invalid..", f"{'j' * 64}.invalid"])
+async def test_an_address_that_no_name_can_have_leaves_what_was_accepted_in_doubt(host: str) -> None:
+    async with long_bench() as b:
+        b.service.on("/jobs", Answer(202, None, {"Location": f"http://{host}/jobs/j7"}))
+        asked = job("${result.headers.location}")
+        error = await b.failed(asked, parked=(await b.parked(asked)).note)
+        assert (error.code, error.in_doubt, error.retryable) == ("blocked_address", True, False)
+
+
+async def test_a_question_that_fails_inside_the_server_leaves_what_was_accepted_in_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    async with long_bench() as b:
+        script(b.service)
+        first = await b.parked(job())
+        monkeypatch.setattr("mcp_workflows.steps.poll.render", broken)
+        error = await b.failed(job(), parked=first.note)
+        assert (error.code, error.in_doubt) == ("internal", True)
+
+
 async def test_a_first_request_that_changes_nothing_leaves_nothing_in_doubt() -> None:
     async with long_bench() as b:
         script(b.service, Answer(404))
