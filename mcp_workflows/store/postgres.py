@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from hashlib import blake2b
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import pq
@@ -26,12 +27,15 @@ from sqlalchemy import (
     Select,
     any_,
     create_engine,
+    event,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from mcp_workflows.errors import SettingsInvalid, StoreUnavailable
 from mcp_workflows.store.columns import InColumns
@@ -126,6 +130,8 @@ class Postgres:
         self.conninfo = make_conninfo("", **(_DEFAULTS | connection_arguments(url)))
         self.statements = _statements()
         self._patience = Patience()
+        self._connected = 0
+        """How often a connection to write was made."""
 
     def __str__(self) -> str:
         return self._url.set(query={}).render_as_string(hide_password=True)
@@ -176,6 +182,7 @@ class Postgres:
         except BaseException:
             connection.close()
             raise
+        self._connected += 1
         return connection
 
     def _connection(self, statement_seconds: float, cursors: Any = psycopg.Cursor) -> PatientConnection:
@@ -195,10 +202,16 @@ class Postgres:
             connection.execute("ROLLBACK")
 
     def engine(self, connections: int) -> Engine:
+        """For reading. Once there is another connection to write, those to read are made anew too: the old ones may lead to a
+        server that can still be read, and that knows nothing of what is written now.
+        """
         milliseconds = str(int(READ_SECONDS * 1000))
+        made_after = WeakKeyDictionary[Any, int]()
 
         def connect() -> psycopg.Connection[Any]:
+            connected = self._connected
             connection = self._connection(READ_SECONDS)
+            made_after[connection] = connected
             connection.execute(
                 "SELECT set_config('statement_timeout', %s, false), "
                 "set_config('idle_in_transaction_session_timeout', %s, false)",
@@ -207,7 +220,7 @@ class Postgres:
             connection.autocommit = False
             return connection
 
-        return create_engine(
+        engine = create_engine(
             "postgresql+psycopg://",
             creator=connect,
             poolclass=QueuePool,
@@ -216,6 +229,14 @@ class Postgres:
             isolation_level="REPEATABLE READ",
             execution_options={"postgresql_readonly": True},
         )
+
+        @event.listens_for(engine, "checkout")
+        def follow(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # pyright: ignore[reportUnusedFunction]
+            if record.info.get("used") and made_after[connection] != self._connected:
+                raise DisconnectionError("there is another connection to write since")
+            record.info["used"] = True  # one that was just made is good for this time, whatever was connected meanwhile
+
+        return engine
 
     @contextmanager
     def migrating(self) -> Generator[Connection]:
