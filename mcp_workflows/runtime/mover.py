@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -236,16 +236,28 @@ class Mover:
         """Pause the run where it was last recorded. What was in flight, or could not be recorded, may have taken place."""
         run = self.run._replace(interrupted=self.run.interrupted or self._began)
         try:
-            steps = await self._steps()
-            self.machine = self.machine.rebuilt(run, steps)
-            self.machine.set_aside(StepError(code, message), self._clock(), self._taken)
-            turn = self.machine.pump(self._clock()).turn
-            if turn is not None:
-                await self._record(turn)
+            error, steps = StepError(code, message), await self._steps()
+            try:
+                await self._record_aside(run, steps, error, self._taken)
+            except RecordRefused as refused:
+                if not self._taken:
+                    raise
+                logger.warning("run %s is set aside without what it was told last: %s", run.run_id, refused)
+                await self._record_aside(run, steps, error, ())
         except NodeLost as lost:
             logger.warning("run %s is no longer this node's: %s", self.run.run_id, lost)
         except Exception:  # nothing is left to try; the run stays this node's until it ends
             logger.exception("run %s could not be set aside", self.run.run_id)
+
+    async def _record_aside(
+        self, run: Run, steps: Sequence[StepRecord], error: StepError, taken: Sequence[int]
+    ) -> None:
+        """``taken``: messages that may be what is refused, and are not to be taken again."""
+        self.machine = self.machine.rebuilt(run, steps)
+        self.machine.set_aside(error, self._clock(), taken)
+        turn = self.machine.pump(self._clock()).turn
+        if turn is not None:
+            await self._record(turn)
 
     async def _steps(self) -> list[StepRecord]:
         while True:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcp_workflows.app import App, Role, built_app
+from mcp_workflows.clock import utc_now
 from mcp_workflows.engine.machine import Machine
 from mcp_workflows.engine.outcome import Completed, Outcome, StepCall
+from mcp_workflows.engine.records import Message
 from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.runtime.views import RunView
 from mcp_workflows.settings import Settings
+from tests.store.raw import ask
 
 pytestmark = pytest.mark.anyio
 
@@ -25,6 +30,14 @@ steps:
   - id: pay
     retry: {max_attempts: 1}
     http: {method: POST, url: "http://127.0.0.1:1/pay", json: {n: "${input.n}"}}
+"""
+
+WAITS = """
+name: waits
+description: Waits for a word.
+steps:
+  - id: word
+    signal: {name: word}
 """
 
 Answer = Callable[[StepCall], Outcome]
@@ -45,6 +58,7 @@ class Doer:
 @asynccontextmanager
 async def serving(folder: Path, answer: Answer) -> AsyncGenerator[App]:
     (folder / "one_call.yaml").write_text(ONE_CALL)
+    (folder / "waits.yaml").write_text(WAITS)
     settings = Settings.load(definitions=(folder,))
     async with built_app(settings, role=Role.SERVER) as app:
         app.node._doer = Doer(answer)  # pyright: ignore[reportPrivateUsage]
@@ -122,3 +136,31 @@ async def test_a_defect_in_deciding_sets_its_run_aside_and_no_other(
     assert view.status is RunStatus.PAUSED
     assert view.error is not None
     assert (view.error.code, view.error.in_doubt) == ("internal", method == "attempt_ended")
+
+
+async def test_a_run_whose_message_the_database_has_lost_before_it_was_recorded_is_set_aside_and_can_be_moved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """As after a failover to a server that had not heard of it."""
+
+    def lost_once_read(read: Callable[..., Awaitable[list[Message]]]) -> Callable[..., Awaitable[list[Message]]]:
+        async def reading(*arguments: Any) -> list[Message]:
+            found = await read(*arguments)
+            await asyncio.to_thread(ask, url, "DELETE FROM inbox WHERE consumed_at IS NULL")
+            return found
+
+        return reading
+
+    async with serving(tmp_path, good) as app, asyncio.timeout(40):
+        run_id = (await app.runs.start("waits", {}, actor="test")).run_id
+        with monkeypatch.context() as patch:
+            for read in ("owned_messages", "load_unconsumed"):
+                patch.setattr(app.store, read, lost_once_read(getattr(app.store, read)))
+            asks: dict[str, Any] = {"compensate": True, "via": "test"}
+            await app.store.deliver(run_id, "cancel", asks, actor="test", reason=None, now=utc_now())
+            app.node.stir()
+            view = await app.runs.wait(run_id, actor="test", seconds=30, known=["word"])
+        assert view.status is RunStatus.PAUSED
+        assert view.error is not None
+        assert (view.error.code, view.error.in_doubt) == ("record_refused", False)
+        assert (await app.runs.cancel(run_id, actor="test", via="test")).status is RunStatus.CANCELLED
