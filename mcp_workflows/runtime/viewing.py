@@ -25,6 +25,10 @@ from mcp_workflows.store import Store
 _NOT_COMPLETED = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.COMPENSATED})
 _GOING_ON = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.COMPENSATING})
 
+_CHILDREN = 20
+"""Of how many children it is looked up what they left: of more than can be named."""
+_OF_CHILD = " of "  # no path has a space
+
 
 class Viewer:
     """Looks at runs of this node and of others."""
@@ -64,14 +68,26 @@ class Viewer:
         try:
             definition = await self._catalog.definition_of(run.definition_id)
         except DefinitionInvalid:
-            return view  # as below: it can be looked at
+            return replace(view, stays=None)  # as below: it can be looked at
         kinds = lasting_kinds(definition)
         if not kinds:
             return view
         completed = await self._store.completed_paths(run.run_id, kinds)
         undone = {*view.undone, *(one.path for one in view.not_undone), *view.would_undo}
         stays = await asyncio.to_thread(staying, definition, completed, undone)
-        return replace(view, stays=stays if stays or not (undone and definition.children) else None)
+        below = await self._what_children_left(run) if definition.children else ()
+        return replace(view, stays=None if below is None and not stays else (*stays, *(below or ())))
+
+    async def _what_children_left(self, run: Run) -> tuple[str, ...] | None:
+        """Of those that did not complete: what each of them names, with its id. ``None``: none that is known, as above."""
+        children = await self._store.load_children(run.run_id, _NOT_COMPLETED, _CHILDREN + 1)
+        found: list[str] = []
+        known = len(children) <= _CHILDREN
+        for child in children[:_CHILDREN]:
+            stays = (await self._with_what_stays(view_of(child), child)).stays
+            known = known and stays is not None
+            found += [step if _OF_CHILD in step else f"{step}{_OF_CHILD}{child.run_id}" for step in stays or ()]
+        return tuple(found) if found or known else None
 
     async def _stranded(self, run: Run) -> str | None:
         """What all nodes that are up lack, each by its own word, to move ``run``; ``None``: one of them may take it."""

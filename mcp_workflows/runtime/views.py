@@ -61,7 +61,8 @@ class RunView:
     """Of a paused run: what ``cancel`` would undo, in that order."""
     stays: tuple[str, ...] | None = ()
     """Of a run that is paused or did not complete: completed steps that may have changed something which nothing undoes, the
-    last one first. Of a paused run: what ``cancel`` would leave. ``None``: none of its own, perhaps some of its children's."""
+    last one first, then those of its children, as ``charge of r_…``. Of a paused run: what ``cancel`` would leave. ``None``:
+    none that is known, but it has too many children to look at, or one of a definition that cannot be read here."""
     stranded: str | None = None
     """Of a run that nobody moves now, and that no server which is up could: what they lack."""
     skippable: bool = False

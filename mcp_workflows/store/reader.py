@@ -7,6 +7,7 @@ from datetime import datetime
 
 from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import AttemptRecord, Message, MessageKind, Run, StepRecord
+from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.store import retention
 from mcp_workflows.store.reads import of_messages, of_nodes, of_runs, of_steps
 from mcp_workflows.store.reads.pool import Reads
@@ -62,6 +63,10 @@ class Reader:
     async def load_run(self, run_id: str, actor: str | None = None) -> Run | None:
         """With ``actor`` only if it is that one's."""
         return await self._reads(of_runs.run, run_id, actor)
+
+    async def load_children(self, run_id: str, statuses: Collection[RunStatus], limit: int) -> list[Run]:
+        """The runs in these states that ``run_id`` started and did not leave to themselves, the oldest first."""
+        return await self._reads(of_runs.children, run_id, statuses, limit)
 
     async def find_runs(self, prefix: str, actor: str | None) -> list[str]:
         """Up to ten ids that begin with ``prefix``; of all actors for ``None``."""

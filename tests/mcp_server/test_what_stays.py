@@ -105,16 +105,40 @@ steps:
 """
 
 
-async def test_of_what_a_child_left_nothing_is_claimed(tmp_path: Path, url: str) -> None:
+async def test_what_a_child_left_is_named_with_its_id(tmp_path: Path, url: str) -> None:
     child = edited(ACCOUNTS, ("  - fail: {message: It may not.}\n", ""))
     async with place(tmp_path, {"parent": PARENT, "child": child}, database_url=url) as here:
         failed = await run_of(here, "parent")
         assert failed["undone"] == ["accounts"]
-        assert "stays" not in failed
-        assert failed["next"] == "All that has a compensation was undone. Start again with other input."
         started = (await here.app.runs.trace(failed["run_id"], actor=None)).steps[0].decision
         assert started is not None
         async with here.client("in process, 2026") as client:
             told = await Agent(client).says("get_run", run_id=started["parked"]["child"])
+        assert failed["stays"] == [f"{mail} of {told['run_id']}" for mail in MAILS]
+        assert failed["next"] == (
+            f"All that has a compensation was undone. What {' and '.join(failed['stays'])} did stays: tell the user. "
+            "Start again with other input."
+        )
         assert (told["status"], told["stays"]) == ("compensated", MAILS)
         assert told["next"].endswith("What mails[1].mail and mails[0].mail did stays: tell the user.")
+
+
+async def test_what_a_failed_child_left_is_named_by_all_runs_above_it(tmp_path: Path, url: str) -> None:
+    child = edited(ACCOUNTS, ("on_failure: compensate", "on_failure: fail"))
+    above = PARENT.replace("name: parent", "name: above").replace("open_accounts", "parent")
+    async with place(tmp_path, {"above": above, "parent": PARENT, "child": child}, database_url=url) as here:
+        failed = await run_of(here, "above")
+        below = [step.rpartition(" of ") for step in failed["stays"]]
+        assert [step for step, _, _ in below] == ["undone_as_one.else.inner", *MAILS, "account"]
+        assert len({run_id for _, _, run_id in below}) == 1
+        assert failed["next"].startswith(f"Nothing was undone. What {failed['stays'][0]}, ")
+        async with here.client("in process, 2026") as client:
+            left = await Agent(client).says("get_run", run_id=below[0][2])
+        assert (left["status"], left["stays"]) == ("failed", [step for step, _, _ in below])
+
+
+async def test_of_a_run_whose_children_were_undone_whole_everything_was_undone(tmp_path: Path, url: str) -> None:
+    child = "name: open_accounts\ndescription: Does nothing that lasts, for its parent.\nsteps: [{set: {a: 1}}]\n"
+    async with place(tmp_path, {"parent": PARENT, "child": child}, database_url=url) as here:
+        failed = await run_of(here, "parent")
+        assert failed["next"] == "Everything was undone. Start again with other input."

@@ -14,6 +14,7 @@ from mcp_workflows.engine.states import RunStatus
 from mcp_workflows.errors import RecordRefused
 from tests.store.conftest import OpenStore
 from tests.store.material import NOW, RUNNING, begin, claimed, done, finished, waiting
+from tests.store.plans import plan_of
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +53,18 @@ async def test_a_run_that_is_started_as_a_child_says_so(open_store: OpenStore) -
         run = await store.load_run(run_id)
         assert run is not None
         assert (run.parent, run.pins) == (parent, PINS)
+
+
+async def test_the_children_of_a_run_that_stand_so_are_found_by_an_index(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        parent = ParentRun("r_gone", "a", 1)
+        run_ids = [await begin(store, parent=parent) for _ in range(3)]
+        await begin(store, parent=ParentRun("r_other", "a", 1))
+        await store.record(Turn(run_ids[0], run=RunRecord(RunStatus.COMPLETED, finished_at=NOW)))
+        reading = [store.load_children("r_gone", {RunStatus.RUNNING}, limit) for limit in (9, 1, 9)]
+        assert [run.run_id for run in await reading[0]] == run_ids[1:]
+        assert [run.run_id for run in await reading[1]] == run_ids[1:2]
+        assert "run_by_parent" in await plan_of(store, reading[2])
 
 
 async def test_a_detached_child_has_no_parent(open_store: OpenStore) -> None:

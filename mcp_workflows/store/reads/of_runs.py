@@ -36,6 +36,16 @@ def run(connection: Connection, run_id: str, actor: str | None) -> Run | None:
     return None if row is None else rows.run(row)
 
 
+def children(connection: Connection, run_id: str, statuses: Collection[RunStatus], limit: int) -> list[Run]:
+    # First all of them and then those that stand so, of which there may be very many that are no children of this one.
+    all_ = (
+        select(_run.c.key, _run.c.status).where(_run.c.parent_run_id == run_id).cte("all_").prefix_with("MATERIALIZED")
+    )
+    some = select(all_.c.key).where(all_.c.status.in_(sorted(statuses))).order_by(all_.c.key).limit(limit)
+    found = connection.execute(select(_run).where(_run.c.key.in_(some)).order_by(_run.c.key))
+    return [rows.run(row) for row in found]
+
+
 def run_ids(connection: Connection, prefix: str, actor: str | None) -> list[str]:
     """Up to ten ids that begin with ``prefix``, of ``actor``'s runs or of all."""
     if not prefix or not prefix.isascii() or not rows.is_plain(prefix):
