@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakSet
 
 if sys.platform == "win32":
     import msvcrt
@@ -101,6 +102,7 @@ class FileLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor = -1
+        _all.add(self)
 
     def acquire(self) -> None:
         """Waits, without a bound, in the calling thread. ``OSError``: the file cannot be opened."""
@@ -157,3 +159,16 @@ class FileLock:
         except FileNotFoundError:
             return False
         return os.path.samestat(there, os.fstat(self._descriptor))
+
+
+_all = WeakSet[FileLock]()
+
+
+def _let_go() -> None:
+    """In a copy of this process: a lock lasts until every copy of its descriptor is closed, and the copy may live longer."""
+    for lock in list(_all):
+        lock.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
