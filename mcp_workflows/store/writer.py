@@ -244,7 +244,30 @@ class Writer(threading.Thread):
             logger.debug("a transaction could not be rolled back, its connection is given up: %s", another)
             self._disconnect()
         if self._database.is_unwell(error) and not self._database.is_collision(error):
-            self._disconnect()
+            try:
+                self._live_on(holdings)
+            finally:
+                self._disconnect()
+
+    def _live_on(self, holdings: Holdings) -> None:
+        """Renews the lease alone, where there is room for that and not for the batch: on a full disk, say.
+
+        Others, who have nothing to record, would take this node for dead, and make again what it only cannot record yet.
+        """
+        if self._connection is None or self._in_doubt is not None or self._closing.is_set():
+            return
+        started = time.monotonic()
+        me, last, beat = holdings.node_id, holdings.last_beat, next(holdings.beats)
+        cursor = self._connection.cursor()
+        try:
+            renew = self._database.statements.beat
+            renewed = renew.run(cursor, me=me, last_beat=last, new_beat=beat, now=micros(self._clock()))
+        except self._database.errors as another:
+            logger.debug("the lease cannot be renewed either: %s", another)
+            return
+        if renewed != 1:
+            raise holdings.lost()
+        holdings.last_beat, self.renewed = beat, started
 
     def _connect(self) -> None:
         """So that others' commits are seen from the beginning. Should it fail, the first transaction tries again."""

@@ -24,6 +24,8 @@ from tests.store.faults import (
     trouble,
 )
 from tests.store.material import NOW, begin, done
+from tests.store.raw import ask
+from tests.store.recording import BOUND, unwell
 
 pytestmark = pytest.mark.anyio
 
@@ -87,6 +89,46 @@ async def test_a_commit_that_may_have_happened_is_not_answered_before_it_is_know
         gone = False
         await recording
         assert await store.load_steps(run_id) == [done("a", 1)]
+
+
+@ATTEMPTS
+async def test_a_node_that_can_record_nothing_lives_on_where_its_lease_can_be_renewed(
+    open_store: OpenStore, url: str, attempts: Sequence[AttemptRecord]
+) -> None:
+    def beat_of(node_id: str) -> int:
+        [(beat,)] = ask(url, "SELECT beat FROM node WHERE node_id = ?", [node_id])
+        return beat
+
+    async with open_store() as store:
+        run_id = await begin(store)
+        full = True
+
+        def no_room(sql: str) -> None:
+            if full and sql.startswith("INSERT INTO step"):
+                raise trouble(store, "SQLITE_FULL")
+
+        break_down(store, before=no_room)
+        recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)], attempts)))
+        await unwell(store)
+        before = beat_of(store.node_id)
+        async with asyncio.timeout(BOUND):
+            while beat_of(store.node_id) < before + 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert not recording.done()
+        full = False
+        await recording
+        assert await store.load_steps(run_id) == [done("a", 1)]
+
+
+async def test_a_node_in_trouble_that_was_taken_for_dead_finds_out_at_once(open_store: OpenStore, url: str) -> None:
+    async with open_store() as store:
+        run_id = await begin(store)
+        break_down(store, before=times(1_000_000, trouble(store, "SQLITE_FULL"), at="INSERT INTO step"))
+        recording = asyncio.create_task(store.record(Turn(run_id, [done("a", 1)])))
+        await unwell(store)
+        ask(url, "UPDATE node SET ended_at = 1 WHERE node_id = ?", [store.node_id])
+        with pytest.raises(NodeLost):
+            await recording
 
 
 async def test_after_a_lease_of_trouble_callers_are_told_what_is_wrong(open_store: OpenStore) -> None:
@@ -165,6 +207,8 @@ from mcp_workflows.store import Store
 from mcp_workflows.store.database import Database
 from mcp_workflows.store.sqlite import Sqlite
 from tests.store.material import NOW, begin, done
+from tests.store.raw import ask
+from tests.store.recording import BOUND, unwell
 
 async def main():
     async with Store.open(sys.argv[1], clock=utc_now, node_name="test", lease_seconds=0.3) as store:
