@@ -44,6 +44,8 @@ class Slot:
     """Seconds by which the clock of what runs here is ahead."""
     flaw: str = ""
     """Of ``flaws.FLAWS``; none: the product as it is."""
+    judging: Path | None = None
+    """Where what runs here leaves word of whom it finds silent."""
     label: str = ""
     pids: dict[int, str] = field(default_factory=dict[int, str])
     """Labels of all processes that ever ran here."""
@@ -56,6 +58,11 @@ class Slot:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now, if one does."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     @property
     def log(self) -> Path:
@@ -113,8 +120,8 @@ class Slot:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MCP_WORKFLOWS_")}
         for name, value in {**self.settings, "VAR_NODE": label}.items():
             environment[f"MCP_WORKFLOWS_{name}"] = value
-        odd = {"SOAK_CLOCK": str(self.clock_off), "SOAK_FLAW": self.flaw}
-        module = "tests.soak.server" if self.clock_off or self.flaw else "mcp_workflows"
+        odd = {"SOAK_CLOCK": str(self.clock_off), "SOAK_FLAW": self.flaw, "SOAK_JUDGING": str(self.judging or "")}
+        module = "tests.soak.server" if self.clock_off or self.flaw or self.judging else "mcp_workflows"
         with self.log.open("ab") as log:
             log.write(f"--- {label} at {time.time():.3f}\n".encode())
             log.flush()
@@ -134,6 +141,7 @@ async def slots(
     *,
     clocks: Sequence[float] = (),
     flaw: str = "",
+    judging: Path | None = None,
 ) -> AsyncGenerator[list[Slot]]:
     """One for each of ``settings``, begun, until the block ends. ``definitions``: what each of them serves; ``clocks``: by how
     much the clock of each is ahead.
@@ -142,7 +150,8 @@ async def slots(
         all_of_them: list[Slot] = []
         for number, one in enumerate(settings):
             serves = DEFINITIONS if definitions is None else definitions[number]
-            slot = Slot(f"s{number}", free_port(), folder, one, serves, clocks[number] if clocks else 0.0, flaw)
+            off = clocks[number] if clocks else 0.0
+            slot = Slot(f"s{number}", free_port(), folder, one, serves, off, flaw, judging)
             all_of_them.append(slot)
             slot.begin()
             stack.push_async_callback(slot.end)

@@ -3,13 +3,13 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, true, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, select, true, update
 
 from mcp_workflows import clock
+from mcp_workflows.store import wording
 from mcp_workflows.store.calls import Deliver
 from mcp_workflows.store.nodes import Dead, Observer
 from mcp_workflows.store.reads import of_nodes
@@ -21,13 +21,13 @@ from mcp_workflows.store.values import Delivered
 def _without_a_fence() -> None:
     """Who was declared dead goes on writing."""
 
-    def break_statements(statements: Statements) -> None:
-        mine = node.c.node_id == bindparam("me")
-        statements.beat = statements._prepare(
-            update(node).where(mine).values(beat=bindparam("new_beat"), beat_at=bindparam("now"))
-        )
+    def beat(
+        me: ColumnElement[str], last_beat: ColumnElement[int], new_beat: ColumnElement[int], now: ColumnElement[int]
+    ) -> Update:
+        still = (node.c.node_id == me, node.c.beat >= last_beat, node.c.beat < new_beat)
+        return update(node).where(*still).values(beat=new_beat, beat_at=now)
 
-    _after_making(break_statements)
+    wording.beat = beat
 
 
 def _death_by_the_clock() -> None:
@@ -51,24 +51,15 @@ def _death_by_the_clock() -> None:
 
 
 def _ended_whether_it_beats_or_not() -> None:
-    """Who takes over does not look whether the node has written since it was found silent, and that is a while ago."""
-    find_dead = Observer.find_dead
-
-    def find_dead_and_dawdle(self: Observer, nodes: Sequence[Any], now: float) -> list[Dead]:
-        dead = find_dead(self, nodes, now)
-        if dead:
-            time.sleep(0.4 * self._lease_seconds)
-        return dead
+    """Who takes over does not look whether the node has written since it was found silent, or does so at this moment."""
 
     def break_statements(statements: Statements) -> None:
-        still = select(node.c.node_id).where(node.c.node_id == bindparam("node"), node.c.ended_at.is_(None))
         statements.end_silent_node = statements._prepare(
             update(node)
-            .where(node.c.node_id.in_(still.with_for_update(key_share=True, skip_locked=True)))
+            .where(node.c.node_id == bindparam("node"), node.c.ended_at.is_(None))
             .values(ended_at=bindparam("now"), crashed=true())
         )
 
-    Observer.find_dead = find_dead_and_dawdle
     _after_making(break_statements)
 
 

@@ -1,9 +1,13 @@
-"""The product's command where the clock is ahead by ``SOAK_CLOCK`` seconds, or that has the flaw named by ``SOAK_FLAW``."""
+"""The product's command where the clock is ahead by ``SOAK_CLOCK`` seconds, or that has the flaw named by ``SOAK_FLAW``.
+
+In the folder ``SOAK_JUDGING`` it leaves word of whom it finds silent.
+"""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from mcp_workflows import clock
 
@@ -19,8 +23,12 @@ clock.utc_now = _wrong_now  # before anybody has it by its name
 if __name__ == "__main__":
     from mcp_workflows.cli import main
     from tests.soak.flaws import FLAWS
+    from tests.soak.judging import Judging
 
     flaw = os.environ.pop("SOAK_FLAW", "")
     if flaw:
         FLAWS[flaw]()
+    judging = os.environ.pop("SOAK_JUDGING", "")
+    if judging:
+        Judging(Path(judging)).apply()
     main()

@@ -21,6 +21,9 @@ COMPLAINTS = {
     "messages_taken_by_who_hears_them": "written by a node that did not own the run",
 }
 
+UNPROVOKED = {"death_by_the_clock", "messages_taken_by_who_hears_them"}
+"""Flaws that show wherever there are several servers; the others are brought about by one deed of the chaos."""
+
 
 @pytest.fixture(params=["postgresql", "file"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[tuple[Base, PostgresServer | None]]:
@@ -38,8 +41,10 @@ async def test_the_chaos_brings_a_flaw_to_light(
 ) -> None:
     base, postgres = place
     base.prepare()
-    plan = Plan(SEEDS[0], seconds=60, lease_seconds=4, servers=3, clients=16, acts=19, settling_seconds=60, flaw=flaw)
+    acts = 0 if flaw in UNPROVOKED else 10 if postgres is None else 19  # each deed comes up once
+    plan = Plan(SEEDS[0], seconds=60, lease_seconds=4, servers=3, clients=16, acts=acts, settling_seconds=60, flaw=flaw)
     async with world(tmp_path, plan, base, postgres) as here:
         await here.soak()
-        print(here.told(), *here.complaints[:8], sep="\n")  # noqa: T201
-    assert [told for told in here.complaints if told.startswith(COMPLAINTS[flaw])], here.complaints[:20]
+    noticed = [told for told in here.complaints if told.startswith(COMPLAINTS[flaw])]
+    print(here.told(), f"{len(noticed)} of {len(here.complaints)} complaints:", *noticed[:3], sep="\n")  # noqa: T201
+    assert noticed, here.complaints[:20]

@@ -21,6 +21,7 @@ from tests.soak import verdict
 from tests.soak.audit import Base
 from tests.soak.chaos import Monkey
 from tests.soak.cluster import Slot, slots
+from tests.soak.judging import Judging
 from tests.soak.ledger import Ledger, ledger, to_json
 from tests.soak.load import Load
 from tests.soak.wire import Wire, wire
@@ -174,12 +175,16 @@ async def world(folder: Path, plan: Plan, base: Base, postgres: PostgresServer |
             "FUNCTIONS": "tests.soak.functions", "VAR_LEDGER": books.url, "VAR_TOOLS": books.tools_url,
         }  # fmt: skip
         settings = [{**common, "DATABASE_URL": url} for url in urls]
-        places = await stack.enter_async_context(slots(folder, settings, clocks=plan.clocks, flaw=plan.flaw))
+        judging = folder / "judging"
+        judging.mkdir()
+        odd = slots(folder, settings, clocks=plan.clocks, flaw=plan.flaw, judging=judging)
+        places = await stack.enter_async_context(odd)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         books.call_back = _Carrier(session, places, random.Random(dice.random())).call
         load = Load(books, places, random.Random(dice.random()), plan.clients, plan.most_runs)
         pause = _pause_until(books, load, plan.settling_seconds)
-        monkey = Monkey(random.Random(dice.random()), places, plan.lease_seconds, pause, wires, postgres)
+        others = (Judging(judging), base, wires, postgres)
+        monkey = Monkey(random.Random(dice.random()), places, plan.lease_seconds, pause, *others)
         yield World(plan, folder, base, books, places, load, monkey)
 
 
