@@ -245,7 +245,8 @@ class Writer(threading.Thread):
             self._disconnect()
         if self._database.is_unwell(error) and not self._database.is_collision(error):
             try:
-                self._live_on(holdings)
+                if not self._database.is_blocked(error):  # a lease was waited for already
+                    self._live_on(holdings)
             finally:
                 self._disconnect()
 
