@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ class Results:
         """Requests per second of a bare HTTP client."""
         clients = self.found.get("clients")
         return None if clients is None else clients["requests_per_second"][name][str(concurrency)]
+
+
+def middle(rounds: Sequence[Any]) -> Any:
+    """Of what rounds of one section have found, the median of each figure."""
+    first = rounds[0]
+    if isinstance(first, dict):
+        return {key: middle([each[key] for each in rounds]) for key in first}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(first, list):
+        return [middle(each) for each in zip(*rounds, strict=True)]
+    return statistics.median(rounds) if isinstance(first, (int, float)) else first
 
 
 def _rounded(value: Any) -> Any:

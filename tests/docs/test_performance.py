@@ -11,7 +11,7 @@ import pytest
 from benchmarks import page
 from benchmarks.goals import verdicts
 from benchmarks.isolated import Failed, isolated
-from benchmarks.results import Results
+from benchmarks.results import Results, middle
 from benchmarks.sections import sections
 from tests.docs.place import ROOT
 
@@ -40,6 +40,14 @@ def test_with_nothing_measured_at_all_there_is_a_page_all_the_same() -> None:
     results = Results({"machine": "none"}, {}, {one.name: "gone" for one in sections(1, 1, 1)})
     assert {one.reached for one in verdicts(results)} == {None}
     assert page.render(results).count("**Not measured: ") == len(results.failed)
+
+
+def test_of_several_rounds_the_median_of_each_figure_counts() -> None:
+    def found(rate: float, p99: float) -> dict[str, object]:
+        return {"steps": [{"kind": "set", "concurrency": 32, "rate": rate}], "p99": p99, "why": None}
+
+    assert middle([found(10.0, 3.0), found(90.0, 1.0), found(20.0, 2.0)]) == found(20.0, 2.0)
+    assert middle([found(10.0, 3.0)]) == found(10.0, 3.0)
 
 
 def test_a_goal_is_reached_by_the_ratio_of_one_run() -> None:
