@@ -97,10 +97,11 @@ async def test_who_follows_a_run_and_its_result_is_told_of_both(tmp_path: Path, 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_what_another_process_does_with_the_run_is_told_too(tmp_path: Path, transport: str) -> None:
     async with place(tmp_path, {"saga": QUICK}, max_runs=1) as here:
-        here.world.faults.add(Fault("shop", "POST", "/payments/charge", "slow", seconds=0.3))
+        here.world.faults.add(Fault("shop", "POST", "/payments/charge", "hold"))
         async with built_app(here.app.settings, role=Role.SERVER) as other, other.moving():
             run = await other.runs.start("saga_order_fulfillment", {"order_id": "o", "amount": 1}, actor="local")
             async with listening(here, transport, f"run://{run.run_id}/result", f"run://{run.run_id}") as ear:
+                here.world.lift_faults()
                 await ear.hears(f"run://{run.run_id}", f"run://{run.run_id}/result")
 
 
