@@ -27,7 +27,7 @@ from mcp.client.stdio import StdioServerParameters
 from benchmarks import bare_server
 from benchmarks.beside import answering, beside, free_ports
 from benchmarks.pace import Pace, pace
-from mcp_workflows.app import open_app
+from mcp_workflows.app import open_app, spare_collector
 from mcp_workflows.mcp_server.server import WorkflowServer
 from mcp_workflows.settings import Settings
 
@@ -67,6 +67,7 @@ async def servers(transport: str, folder: Path) -> AsyncGenerator[tuple[Any, Any
     bare = ["-m", "benchmarks.bare_server"]
     match transport:
         case "in process":
+            spare_collector()  # as the servers of the other transports do
             settings = Settings.load(definitions=(folder / "add_one.yaml",), database_url=database)
             async with open_app(settings) as app:
                 yield bare_server.server(), WorkflowServer(app.runs)
