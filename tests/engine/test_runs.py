@@ -393,3 +393,22 @@ def test_a_run_set_aside_keeps_what_is_recorded_and_can_be_resumed() -> None:
     simulation.to_the_end()
     assert simulation.record.status == "completed"
     assert [call.path for call in simulation.calls].count("a") == 1
+
+
+@pytest.mark.parametrize("back", [timedelta(), timedelta(hours=1)], ids=["clock goes on", "clock set back"])
+def test_a_retry_that_a_dead_server_may_have_made_is_in_doubt_also_where_the_clock_was_set_back(
+    back: timedelta,
+) -> None:
+    retry = Retry(max_attempts=2, delay=1.0, max_delay=1.0, jitter=False)
+    simulation = run(post("a", retry=retry), fates={"a": [Fate.BUSY, Fate.REFUSED]})
+    simulation.pump()
+    simulation.end_one()
+    simulation.pump()
+    simulation.pass_time()
+    simulation.pump()
+    assert len(simulation.flying) == 1, "the second attempt is under way"
+    simulation.now -= back
+    simulation.crash({})
+    simulation.to_the_end()
+    assert simulation.record.error is not None
+    assert simulation.record.error.in_doubt
