@@ -215,6 +215,17 @@ def postgres_server(
 
 
 @contextmanager
+def with_standby(bin_folder: Path) -> Generator[tuple[PostgresServer, PostgresServer, str, str]]:
+    """A server, one that follows it, the name of a database that both have, and the URL of whichever of them takes writes."""
+    options = ("fsync=off", "max_wal_senders=4", "wal_level=replica", "hot_standby=on")
+    with postgres_server(*options, bin_folder=bin_folder) as first:
+        name = first.url().partition("?")[0].rpartition("/")[0]
+        database = first.new_database(template=first.template).partition("?")[0].rpartition("/")[2]
+        with postgres_server(*options, bin_folder=bin_folder, copied_from=first) as second:
+            yield first, second, database, f"{name}/{database}?host={first.folder},{second.folder}"
+
+
+@contextmanager
 def databases() -> Generator[Databases]:
     """The server that ``TEST_POSTGRES_URL`` names, or one of our own."""
     given = os.environ.get("TEST_POSTGRES_URL")

@@ -17,7 +17,7 @@ from mcp_workflows.engine.outcome import StepError
 from mcp_workflows.engine.records import AttemptRecord, Turn
 from mcp_workflows.errors import NodeLost
 from mcp_workflows.store import Store
-from tests.postgres import PostgresServer, older_programs, postgres_server, programs
+from tests.postgres import PostgresServer, older_programs, programs, with_standby
 from tests.store.material import NOW, begin, claimed, done, waiting
 from tests.store.raw import ask
 
@@ -56,34 +56,29 @@ async def test_no_step_is_recorded_after_one_that_was_lost_with_a_backup_put_bac
 async def test_after_a_failover_that_lost_commits_no_node_goes_on_with_what_it_remembers(
     program: Callable[[], Path],
 ) -> None:
-    options = ("fsync=off", "max_wal_senders=4", "wal_level=replica", "hot_standby=on")
-    with postgres_server(*options, bin_folder=program()) as first:
-        name = first.url().partition("?")[0].rpartition("/")[0]
-        database = first.new_database(template=first.template).partition("?")[0].rpartition("/")[2]
-        with postgres_server(*options, bin_folder=program(), copied_from=first) as second:
-            both = f"{name}/{database}?host={first.folder},{second.folder}"
-            async with (
-                Store.open(both, clock=utc_now, node_name="one") as one,
-                Store.open(both, clock=utc_now, node_name="two") as two,
-            ):
-                records, gives = await begin(one), await begin(one)
-                await two.beat()
-                await hears_no_more(first, second, database)
-                await one.record(Turn(records, [done("a", 1)]))
-                await one.record(waiting(gives, NOW))
-                assert await claimed(two, utc_now()) == [gives]
-                await asyncio.to_thread(first.stop, signal.SIGQUIT)
-                with second.connect() as connection:
-                    connection.execute("SELECT pg_promote()")
-                with pytest.raises(NodeLost):
-                    await one.record(Turn(records, [done("b", 2)]))
-                with pytest.raises(NodeLost):  # the other one's still, as far as this server knows
-                    await two.record(Turn(gives, [done("b", 1)], [FAILED_ATTEMPT]))
-                assert ask(second.url(database), "SELECT count(*) FROM step") == [(0,)]
-                for store in (one, two):
-                    await store.rejoin()
-                    await store.still_ours()
-            first.start()  # so that there is something to stop
+    with with_standby(program()) as (first, second, database, both):
+        async with (
+            Store.open(both, clock=utc_now, node_name="one") as one,
+            Store.open(both, clock=utc_now, node_name="two") as two,
+        ):
+            records, gives = await begin(one), await begin(one)
+            await two.beat()
+            await hears_no_more(first, second, database)
+            await one.record(Turn(records, [done("a", 1)]))
+            await one.record(waiting(gives, NOW))
+            assert await claimed(two, utc_now()) == [gives]
+            await asyncio.to_thread(first.stop, signal.SIGQUIT)
+            with second.connect() as connection:
+                connection.execute("SELECT pg_promote()")
+            with pytest.raises(NodeLost):
+                await one.record(Turn(records, [done("b", 2)]))
+            with pytest.raises(NodeLost):  # the other one's still, as far as this server knows
+                await two.record(Turn(gives, [done("b", 1)], [FAILED_ATTEMPT]))
+            assert ask(second.url(database), "SELECT count(*) FROM step") == [(0,)]
+            for store in (one, two):
+                await store.rejoin()
+                await store.still_ours()
+        first.start()  # so that there is something to stop
 
 
 async def hears_no_more(first: PostgresServer, second: PostgresServer, database: str) -> None:
